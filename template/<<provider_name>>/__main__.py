@@ -1,0 +1,5 @@
+"""Entrypoint of `python -m` for this package."""
+
+from .app import main
+
+main()

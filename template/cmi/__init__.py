@@ -1,0 +1,78 @@
+"""The framework of a driver for machine-controller-manager (MCM).
+
+It carries what every driver needs alike: the wire contract, validation, error codes,
+limits, logs and the server. The provider's package holds what is particular to one cloud.
+"""
+
+from cmi.driver import Driver
+from cmi.errors import (
+    Aborted,
+    AlreadyExists,
+    DeadlineExceeded,
+    DriverError,
+    ErrorTable,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    StartupError,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+from cmi.machine import (
+    CreateMachineRequest,
+    CreateMachineResponse,
+    DeleteMachineRequest,
+    DeleteMachineResponse,
+    GetMachineStatusRequest,
+    GetMachineStatusResponse,
+    GetVolumeIDsRequest,
+    GetVolumeIDsResponse,
+    ListMachinesRequest,
+    ListMachinesResponse,
+    PersistentVolumeSpec,
+    ShutDownMachineRequest,
+    ShutDownMachineResponse,
+)
+from cmi.spec import ClusterScope, Credential, SecretsModel, SpecModel
+
+__all__ = [
+    "Aborted",
+    "AlreadyExists",
+    "ClusterScope",
+    "CreateMachineRequest",
+    "CreateMachineResponse",
+    "Credential",
+    "DeadlineExceeded",
+    "DeleteMachineRequest",
+    "DeleteMachineResponse",
+    "Driver",
+    "DriverError",
+    "ErrorTable",
+    "FailedPrecondition",
+    "GetMachineStatusRequest",
+    "GetMachineStatusResponse",
+    "GetVolumeIDsRequest",
+    "GetVolumeIDsResponse",
+    "Internal",
+    "InvalidArgument",
+    "ListMachinesRequest",
+    "ListMachinesResponse",
+    "NotFound",
+    "OutOfRange",
+    "PermissionDenied",
+    "PersistentVolumeSpec",
+    "ResourceExhausted",
+    "SecretsModel",
+    "ShutDownMachineRequest",
+    "ShutDownMachineResponse",
+    "SpecModel",
+    "StartupError",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+]

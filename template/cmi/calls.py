@@ -1,0 +1,118 @@
+"""Running a driver's methods: threads, limits, deadlines, one call at a time per machine."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from cmi.driver import Method
+from cmi.errors import Aborted, DeadlineExceeded, ResourceExhausted
+
+log = logging.getLogger(__name__)
+
+
+class Calls:
+    """Runs the machine calls of one server.
+
+    A call counts until its method has really ended. A thread can't be stopped, so a call
+    that was given up (deadline, cancelled) goes on holding its place and its machine, and
+    a retry is turned away instead of running beside it (C14, C57).
+
+    Args:
+        max_calls: How many calls may be in flight at once.
+        call_timeout: How long one may take, in seconds.
+    """
+
+    def __init__(self, *, max_calls: int, call_timeout: float) -> None:
+        self._max_calls = max_calls
+        self._call_timeout = call_timeout
+        # Of our own, since asyncio's default pool is sized by the cores and would queue.
+        self._threads = ThreadPoolExecutor(max_calls, thread_name_prefix="machine-call")
+        self._machines: set[Hashable] = set()
+        self._in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many methods are running, those of callers that are gone included."""
+        return self._in_flight
+
+    async def run(self, method: Method, request: object, machine: Hashable | None) -> Any:
+        """Call `method` and return what it returns.
+
+        Args:
+            method: The method, `def` or `async def`.
+            request: Its argument.
+            machine: What tells the call's machine from others; None if it concerns none.
+
+        Raises:
+            ResourceExhausted: `max_calls` are in flight.
+            Aborted: Another call for the same machine is in flight.
+            DeadlineExceeded: The method did not end within `call_timeout`.
+            Exception: Whatever the method raises.
+        """
+        if self._in_flight >= self._max_calls:
+            raise ResourceExhausted(
+                f"{self._max_calls} calls are in flight, the limit; try later, or raise --max-calls"
+            )
+        if machine is not None and machine in self._machines:
+            raise Aborted
+        ended = self._enter(machine)
+        future = self._start(method, request, ended)
+        try:
+            done, _ = await asyncio.wait({future}, timeout=self._call_timeout)
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        if not done:
+            future.cancel()
+            raise DeadlineExceeded(
+                f"the call did not end within {self._call_timeout:g} s; it is safe to repeat"
+            )
+        if future.cancelled():
+            raise RuntimeError(f"{method.rpc.method} cancelled itself")
+        return future.result()
+
+    def close(self) -> None:
+        """Take no further call; don't wait for threads that still run."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _enter(self, machine: Hashable | None) -> Callable[[], None]:
+        self._in_flight += 1
+        if machine is not None:
+            self._machines.add(machine)
+
+        def leave() -> None:
+            self._in_flight -= 1
+            self._machines.discard(machine)
+
+        return leave
+
+    def _start(
+        self, method: Method, request: object, ended: Callable[[], None]
+    ) -> asyncio.Future[Any]:
+        if method.is_async:
+            task: asyncio.Future[Any] = asyncio.ensure_future(method.call(request))
+            task.add_done_callback(partial(_finish_task, ended))
+            return task
+        context = contextvars.copy_context()
+        thread = self._threads.submit(context.run, method.call, request)
+        loop = asyncio.get_running_loop()
+        # Added before asyncio's own callback: the machine is free before its caller hears of it.
+        thread.add_done_callback(partial(_finish_thread, loop, ended))
+        return asyncio.wrap_future(thread)
+
+
+def _finish_task(ended: Callable[[], None], task: asyncio.Future[Any]) -> None:
+    ended()
+    if not task.cancelled():
+        task.exception()  # marks it as seen, or asyncio complains when nobody waits any more
+
+
+def _finish_thread(
+    loop: asyncio.AbstractEventLoop, ended: Callable[[], None], _thread: Future[Any]
+) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(ended)

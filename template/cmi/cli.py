@@ -1,0 +1,228 @@
+"""`python -m cmi`: talk to a running driver, with the YAML that kubectl applies."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeAlias
+
+import grpc
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from cmi.client import Client, MachineClass
+from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
+from cmi.manifests import ManifestError, read_provider_spec, read_secret, read_volumes
+
+
+class Output(StrEnum):
+    """How an answer is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+EndpointOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Where the driver listens. [default: ${ENDPOINT_VARIABLE}, else {DEFAULT_ENDPOINT}]"
+    ),
+]
+TimeoutOption: TypeAlias = Annotated[float, typer.Option(min=0.001, help="Deadline in seconds.")]
+OutputOption: TypeAlias = Annotated[
+    Output, typer.Option("--output", "-o", help="Form of the answer.")
+]
+ClassOption: TypeAlias = Annotated[
+    Path, typer.Option("--class", metavar="FILE", help="YAML with the MachineClass.")
+]
+SecretOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--secret", metavar="FILE", help="YAML with its Secret.")
+]
+NameArgument: TypeAlias = Annotated[str, typer.Argument(help="The machine's name.")]
+IdOption: TypeAlias = Annotated[str, typer.Option(help="The provider ID, if known.")]
+StateOption: TypeAlias = Annotated[str, typer.Option(help="What the driver answered last.")]
+
+app = typer.Typer(
+    help="Talk to a running driver for machine-controller-manager.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def info(
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 10.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the driver's name, version and capabilities."""
+    with _client(endpoint, timeout) as client:
+        answer, capabilities = client.info(), client.capabilities()
+    rows = [("name", answer.name), ("version", answer.version), *sorted(answer.manifest.items())]
+    if output is Output.JSON:
+        _print_json(MessageToDict(answer) | {"capabilities": capabilities})
+    else:
+        _print_table(("FIELD", "VALUE"), [*rows, ("capabilities", ", ".join(capabilities))])
+
+
+@app.command()
+def probe(endpoint: EndpointOption = None, timeout: TimeoutOption = 10.0) -> None:
+    """Tell whether the driver is ready; exit 1 if it is not."""
+    with _client(endpoint, timeout) as client:
+        ready = client.probe()
+    typer.echo("ready" if ready else "not ready yet")
+    raise typer.Exit(0 if ready else 1)
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    class_file: ClassOption,
+    secret_file: SecretOption = None,
+    last_known_state: StateOption = "",
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create a machine."""
+    with _client(endpoint, timeout) as client:
+        answer = client.create(_machine_class(class_file, secret_file), name, last_known_state)
+    _print_machine(name, answer, output)
+
+
+@app.command()
+def status(
+    name: NameArgument,
+    class_file: ClassOption,
+    secret_file: SecretOption = None,
+    provider_id: IdOption = "",
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print a machine's provider ID and node name."""
+    with _client(endpoint, timeout) as client:
+        answer = client.status(_machine_class(class_file, secret_file), name, provider_id)
+    _print_machine(name, answer, output)
+
+
+@app.command("list")
+def list_machines(
+    class_file: ClassOption,
+    secret_file: SecretOption = None,
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the machines of the class's cluster and role."""
+    with _client(endpoint, timeout) as client:
+        machines = client.list_machines(_machine_class(class_file, secret_file))
+    if output is Output.JSON:
+        _print_json(machines)
+    else:
+        rows = sorted((name, provider_id) for provider_id, name in machines.items())
+        _print_table(("MACHINE", "PROVIDER ID"), rows)
+
+
+@app.command()
+def shutdown(
+    name: NameArgument,
+    class_file: ClassOption,
+    secret_file: SecretOption = None,
+    provider_id: IdOption = "",
+    last_known_state: StateOption = "",
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+) -> None:
+    """Stop a machine without deleting it."""
+    with _client(endpoint, timeout) as client:
+        machine_class = _machine_class(class_file, secret_file)
+        client.shut_down(machine_class, name, provider_id, last_known_state)
+    typer.echo(f"{name} is shut down")
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    class_file: ClassOption,
+    secret_file: SecretOption = None,
+    provider_id: IdOption = "",
+    last_known_state: StateOption = "",
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+) -> None:
+    """Delete a machine."""
+    with _client(endpoint, timeout) as client:
+        machine_class = _machine_class(class_file, secret_file)
+        client.delete(machine_class, name, provider_id, last_known_state)
+    typer.echo(f"{name} is deleted")
+
+
+@app.command()
+def volumes(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML with PersistentVolumes.")],
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the IDs of those volumes that are the driver's."""
+    with _client(endpoint, timeout) as client:
+        volume_ids = client.volume_ids(read_volumes(file))
+    if output is Output.JSON:
+        _print_json(volume_ids)
+    else:
+        _print_table(("VOLUME ID",), [(volume_id,) for volume_id in volume_ids])
+
+
+@contextmanager
+def _client(endpoint: str | None, timeout: float) -> Iterator[Client]:
+    """Open a client; turn every error within into one line and exit code 1."""
+    try:
+        address = Endpoint.resolve(endpoint)
+    except EndpointError as error:
+        _fail(str(error))
+    try:
+        with Client(address, timeout) as client:
+            yield client
+    except ManifestError as error:
+        _fail(str(error))
+    except grpc.RpcError as error:
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
+            details = f"no driver answers at {address}; start it, or give another --endpoint"
+        _fail(f"{code.name}: {details}")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(1)
+
+
+def _machine_class(class_file: Path, secret_file: Path | None) -> MachineClass:
+    secrets = read_secret(secret_file) if secret_file else {}
+    return MachineClass(provider_spec=read_provider_spec(class_file), secrets=secrets)
+
+
+def _print_machine(name: str, answer: Message, output: Output) -> None:
+    fields = MessageToDict(answer, preserving_proto_field_name=True)
+    if output is Output.JSON:
+        _print_json({"MachineName": name} | fields)
+    else:
+        row = (name, fields["ProviderID"], fields["NodeName"])
+        _print_table(("MACHINE", "PROVIDER ID", "NODE NAME"), [row])
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("   ".join(cells).rstrip())

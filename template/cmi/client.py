@@ -1,0 +1,146 @@
+"""A client for any CMI driver, in any language."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from cmi.endpoint import Endpoint
+from cmi.v1 import cmi_pb2, cmi_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineClass:
+    """What every call about a machine carries.
+
+    Attributes:
+        provider_spec: A JSON object.
+        secrets: The data of a Secret; not shown by `repr`.
+    """
+
+    provider_spec: bytes = b"{}"
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+class Client:
+    """Calls one driver. Use it as a context manager, or `close` it.
+
+    Every method raises `grpc.RpcError` if the driver answers with a status other than OK.
+
+    Args:
+        endpoint: Where the driver listens.
+        timeout: The deadline of a call, in seconds.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float = 300.0) -> None:
+        # A proxy of the environment is for the outside world, and the list of a large
+        # cluster is longer than the 4 MiB that gRPC accepts by default.
+        options = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
+        self._channel = grpc.insecure_channel(endpoint.target, options)
+        self._identity = cmi_pb2_grpc.IdentityStub(self._channel)
+        self._machine = cmi_pb2_grpc.MachineStub(self._channel)
+        self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls in flight are cancelled."""
+        self._channel.close()
+
+    def info(self) -> cmi_pb2.GetPluginInfoResponse:
+        """Ask for the driver's name and version."""
+        return self._identity.GetPluginInfo(cmi_pb2.GetPluginInfoRequest(), timeout=self._timeout)
+
+    def capabilities(self) -> list[str]:
+        """Ask for the driver's capabilities, such as CREATE_MACHINE."""
+        answer = self._identity.GetPluginCapabilities(
+            cmi_pb2.GetPluginCapabilitiesRequest(), timeout=self._timeout
+        )
+        name = cmi_pb2.PluginCapability.RPC.Type.Name
+        return [name(capability.rpc.type) for capability in answer.capabilities]
+
+    def probe(self) -> bool:
+        """Ask whether the driver is ready."""
+        answer = self._identity.Probe(cmi_pb2.ProbeRequest(), timeout=self._timeout)
+        return answer.ready.value
+
+    def create(
+        self, machine_class: MachineClass, name: str, last_known_state: str = ""
+    ) -> cmi_pb2.CreateMachineResponse:
+        """Create a machine."""
+        request = cmi_pb2.CreateMachineRequest(
+            MachineName=name,
+            ProviderSpec=machine_class.provider_spec,
+            Secrets=machine_class.secrets,
+            LastKnownState=last_known_state.encode(),
+        )
+        return self._machine.CreateMachine(request, timeout=self._timeout)
+
+    def status(
+        self, machine_class: MachineClass, name: str, provider_id: str = ""
+    ) -> cmi_pb2.GetMachineStatusResponse:
+        """Ask for a machine's provider ID and node name."""
+        request = cmi_pb2.GetMachineStatusRequest(
+            MachineName=name,
+            ProviderSpec=machine_class.provider_spec,
+            Secrets=machine_class.secrets,
+            ProviderID=provider_id,
+        )
+        return self._machine.GetMachineStatus(request, timeout=self._timeout)
+
+    def list_machines(self, machine_class: MachineClass) -> dict[str, str]:
+        """List the machines of the class's cluster and role: provider ID to name."""
+        request = cmi_pb2.ListMachinesRequest(
+            ProviderSpec=machine_class.provider_spec, Secrets=machine_class.secrets
+        )
+        return dict(self._machine.ListMachines(request, timeout=self._timeout).MachineList)
+
+    def shut_down(
+        self,
+        machine_class: MachineClass,
+        name: str,
+        provider_id: str = "",
+        last_known_state: str = "",
+    ) -> cmi_pb2.ShutDownMachineResponse:
+        """Stop a machine."""
+        request = cmi_pb2.ShutDownMachineRequest(
+            MachineName=name,
+            ProviderSpec=machine_class.provider_spec,
+            Secrets=machine_class.secrets,
+            ProviderID=provider_id,
+            LastKnownState=last_known_state.encode(),
+        )
+        return self._machine.ShutDownMachine(request, timeout=self._timeout)
+
+    def delete(
+        self,
+        machine_class: MachineClass,
+        name: str,
+        provider_id: str = "",
+        last_known_state: str = "",
+    ) -> cmi_pb2.DeleteMachineResponse:
+        """Delete a machine."""
+        request = cmi_pb2.DeleteMachineRequest(
+            MachineName=name,
+            ProviderSpec=machine_class.provider_spec,
+            Secrets=machine_class.secrets,
+            ProviderID=provider_id,
+            LastKnownState=last_known_state.encode(),
+        )
+        return self._machine.DeleteMachine(request, timeout=self._timeout)
+
+    def volume_ids(self, volume_specs: bytes) -> list[str]:
+        """Ask which of the PersistentVolumeSpecs (a JSON list) are the driver's, by ID."""
+        request = cmi_pb2.GetVolumeIDsRequest(PVSpecList=volume_specs)
+        return [*self._machine.GetVolumeIDs(request, timeout=self._timeout).VolumeIDs]

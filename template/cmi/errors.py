@@ -1,0 +1,151 @@
+"""The errors that a driver's methods raise, one class for each status code of the contract.
+
+A method raises one of these, or lets its SDK's own exception pass and names it in
+`Driver.errors`. Whatever else it raises reaches the caller as INTERNAL with a generic
+message (C45).
+
+The message of an error is public: MCM copies it into `Machine.status`. It says in one
+line what is wrong and what to do, and holds no secret.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, TypeAlias
+
+import grpc
+
+MAX_MESSAGE_BYTES = 1024
+"""A longer message is cut: past 8 KiB a client may see RESOURCE_EXHAUSTED instead of the code."""
+
+
+class StartupError(Exception):
+    """The driver can't start as configured. Ends the process with this one line, exit code 1."""
+
+
+class DriverError(Exception):
+    """A call failed in a way the contract has a code for. Raise a subclass.
+
+    Args:
+        message: One line for a person, free of secrets. Whitespace is collapsed; an empty
+            message is replaced by the class's `default_message` (C42).
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+    default_message: ClassVar[str] = "the driver failed and gave no reason; see its log"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = public_message(message) or self.default_message
+
+
+class InvalidArgument(DriverError):
+    """The request is wrong whatever the state of the cloud; only the user can mend it (C8)."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    default_message = "the request is invalid; check the machine class"
+
+
+class NotFound(DriverError):
+    """There is no such machine (C24, C35). Never raised by delete_machine (C17)."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    default_message = "the machine does not exist"
+
+
+class AlreadyExists(DriverError):
+    """The name is taken by a VM that differs from the one asked for (C11)."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    default_message = "a different machine of this name exists; choose another name"
+
+
+class PermissionDenied(DriverError):
+    """The credentials are valid but not allowed to do this (C44)."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    default_message = "the credentials do not permit this; ask for the missing permission"
+
+
+class Unauthenticated(DriverError):
+    """The credentials are missing, unknown or expired (C44)."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    default_message = "the credentials are missing or invalid; check the secret"
+
+
+class ResourceExhausted(DriverError):
+    """A quota is used up (C13). MCM tries again after ten minutes."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    default_message = "a quota is used up; raise it or delete machines"
+
+
+class OutOfRange(DriverError):
+    """A size that the provider does not offer (C13), or several VMs match one machine (C25)."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    default_message = "a value is outside of what the provider offers"
+
+
+class FailedPrecondition(DriverError):
+    """The state of the VM, or of something the driver depends on, forbids the call (C6, C13)."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    default_message = "the machine's state does not allow this now"
+
+
+class Aborted(DriverError):
+    """Another call for the same machine is in flight (C57). MCM tries again soon."""
+
+    code = grpc.StatusCode.ABORTED
+    default_message = "another call for this machine is in progress; try again"
+
+
+class Unavailable(DriverError):
+    """A passing trouble: throttling, a lost connection, a restart (C13). MCM tries again soon."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    default_message = "the provider is not available at the moment; try again"
+
+
+class DeadlineExceeded(DriverError):
+    """The call took longer than it may. It is safe to repeat (C15)."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    default_message = "the call took too long; try again"
+
+
+class Unimplemented(DriverError):
+    """This driver does not have this RPC (C5)."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    default_message = "this driver does not implement the call"
+
+
+class Internal(DriverError):
+    """An invariant is broken (C13, C45): a defect of the driver, not of the request."""
+
+    code = grpc.StatusCode.INTERNAL
+    default_message = "internal error of the driver; see its log"
+
+
+ErrorTable: TypeAlias = Mapping[type[Exception], type[DriverError]]
+"""From the SDK's exception classes to ours. The most derived class that matches wins."""
+
+
+def translate(error: Exception, table: ErrorTable) -> DriverError | None:
+    """Return `error` as one of ours, or None if neither it nor a base of it is in `table`."""
+    if isinstance(error, DriverError):
+        return error
+    for kind in type(error).__mro__:
+        if kind in table:
+            return table[kind](str(error))
+    return None
+
+
+def public_message(text: str) -> str:
+    """Return `text` on one line and within `MAX_MESSAGE_BYTES` of UTF-8."""
+    line = " ".join(text.split())
+    encoded = line.encode(errors="replace")
+    if len(encoded) <= MAX_MESSAGE_BYTES:
+        return encoded.decode()
+    return encoded[: MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "…"

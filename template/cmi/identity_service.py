@@ -1,0 +1,127 @@
+"""`cmi.v1.Identity`: who the driver is, what it can do, whether it is ready."""
+
+import asyncio
+import inspect
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Final, cast
+
+import grpc
+from google.protobuf.message import Message
+
+from cmi.driver import RPCS, Driver, methods_of
+from cmi.errors import FailedPrecondition, StartupError, translate
+from cmi.service import Call, generic_handler
+from cmi.v1 import cmi_pb2
+
+ENTRY_POINT_GROUP: Final = "cmi.plugin"
+_PROBE_TIMEOUT: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """What GetPluginInfo answers.
+
+    Attributes:
+        name: At most 63 letters, digits, '-' and '.', naming plugin and company (C2).
+        version: Non-empty (C3).
+        manifest: Further facts for people.
+    """
+
+    name: str
+    version: str
+    manifest: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_package(cls, package: str) -> "PluginInfo":
+        """Read name and version from the metadata of the distribution that holds `package`.
+
+        The name is that of its entry point in the group `cmi.plugin`.
+
+        Raises:
+            StartupError: The package is not installed, so it has no metadata.
+        """
+        for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+            if entry_point.value == package and entry_point.dist is not None:
+                manifest = {"python": platform.python_version()}
+                return cls(entry_point.name, entry_point.dist.version, manifest)
+        raise StartupError(
+            f"the package {package} is not installed, so its name and version are unknown; "
+            "run `make setup` or `pip install --editable .`"
+        )
+
+
+def identity_handler(driver: Driver, plugin: PluginInfo) -> grpc.GenericRpcHandler:
+    """Return the handler that serves `cmi.v1.Identity` for `driver`."""
+    info = cmi_pb2.GetPluginInfoResponse(
+        name=plugin.name, version=plugin.version, manifest=plugin.manifest
+    )
+    methods = methods_of(driver)
+    capabilities = cmi_pb2.GetPluginCapabilitiesResponse(
+        capabilities=[
+            cmi_pb2.PluginCapability(rpc=cmi_pb2.PluginCapability.RPC(type=rpc.capability))
+            for rpc in RPCS
+            if rpc.name in methods
+        ]
+    )
+    prober = _Prober(driver)
+
+    async def get_plugin_info(_call: Call, _message: Message) -> Message:
+        return info
+
+    async def get_plugin_capabilities(_call: Call, _message: Message) -> Message:
+        return capabilities
+
+    async def probe(_call: Call, _message: Message) -> Message:
+        answer = cmi_pb2.ProbeResponse()
+        answer.ready.value = await prober.probe()
+        return answer
+
+    behaviours = {
+        "GetPluginInfo": get_plugin_info,
+        "GetPluginCapabilities": get_plugin_capabilities,
+        "Probe": probe,
+    }
+    service = cmi_pb2.DESCRIPTOR.services_by_name["Identity"]
+    return generic_handler(service, behaviours, driver.errors, logging.DEBUG)
+
+
+class _Prober:
+    """Runs `Driver.probe` once at a time, however many ask, beside all machine calls."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._running: asyncio.Future[bool] | None = None
+
+    async def probe(self) -> bool:
+        """Return whether the driver is ready.
+
+        Raises:
+            FailedPrecondition: The probe failed in a way the driver has a code for, or
+                hangs (C6).
+        """
+        if self._running is None or self._running.done():
+            self._running = self._start()
+        done, _ = await asyncio.wait({self._running}, timeout=_PROBE_TIMEOUT)
+        if not done:
+            raise FailedPrecondition(
+                f"the driver's probe has not ended within {_PROBE_TIMEOUT:g} s"
+            )
+        try:
+            return self._running.result()
+        except Exception as error:
+            if known := translate(error, self._driver.errors):
+                raise FailedPrecondition(known.message) from None
+            raise
+
+    def _start(self) -> asyncio.Future[bool]:
+        probe = self._driver.probe
+        if inspect.iscoroutinefunction(probe):
+            return asyncio.ensure_future(probe())
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._thread, cast("Callable[[], bool]", probe))

@@ -1,0 +1,1 @@
+"""The wire contract: `cmi.proto` and what `make stubs` generates from it."""
