@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+include template/requirements/venv.mk
+
+# Rendered projects set themselves up with the same uv and Python, whatever make was told on its command line.
+python := MAKEFLAGS= UV="$(UV)" PYTHON="$(PYTHON)" .venv/bin/python
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: .venv/.stamp build/stubs/.stamp ## install the tools into .venv (the other targets do it too)
+
+.venv/.stamp: requirements/dev.txt $(uv)
+	@echo 'Installing the tools into .venv'
+	@$(call environment,.venv,requirements/dev.txt)
+	@touch $@
+
+.PHONY: demo
+demo: .venv/.stamp ## render a project, run its driver, create and delete machines
+	@$(python) scripts/demo.py
+
+.PHONY: test
+test: setup ## run the tests, which render projects and run theirs
+	$(python) -m pytest -n auto
+
+.PHONY: lint
+lint: .venv/.stamp ## check style and format
+	.venv/bin/python -m ruff check
+	.venv/bin/python -m ruff format --check
+
+.PHONY: format
+format: .venv/.stamp ## mend style and format
+	.venv/bin/python -m ruff check --fix
+	.venv/bin/python -m ruff format
+
+.PHONY: types
+types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts
+
+.PHONY: revendor
+revendor: .venv/.stamp ## lock the newest dependencies and regenerate the stubs, the rendered project's and ours
+	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
+	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
+	$(MAKE) -C "$$project" revendor UV="$(UV)"; \
+	cp "$$project"/requirements/*.txt template/requirements/; \
+	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/
+	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
+
+.PHONY: clean
+clean: ## remove what the targets made
+	rm -rf .venv build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

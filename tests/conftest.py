@@ -1,0 +1,39 @@
+"""What all tests share: surroundings that are nobody's, and the template as a release."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import commit, copy_repository
+
+
+@pytest.fixture(scope="session", autouse=True)
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the settings of whoever runs the tests away from copier and git."""
+    if "UV" in os.environ:  # its cache lies in the home that is hidden next
+        cache = subprocess.run(
+            [os.environ["UV"], "cache", "dir"], check=True, capture_output=True, text=True
+        )
+        os.environ["UV_CACHE_DIR"] = cache.stdout.strip()
+    home = tmp_path_factory.mktemp("home")
+    (home / "settings.yml").write_text("{}\n")
+    os.environ |= {
+        "HOME": str(home),
+        "COPIER_SETTINGS_PATH": str(home / "settings.yml"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", "Tester"), ("EMAIL", "tester@example.com"))
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Path:
+    """The whole working tree as a release."""
+    folder = copy_repository(tmp_path_factory.mktemp("template"), template=True)
+    commit(folder, tag="1.0.0")
+    return folder
