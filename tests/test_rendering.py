@@ -47,7 +47,7 @@ OTHER_PROVIDERS = re.compile(
 )
 
 
-@pytest.fixture(scope="session", params=PROJECTS.values(), ids=PROJECTS.keys())
+@pytest.fixture(scope="session", params=list(PROJECTS.values()), ids=list(PROJECTS))
 def answers(request: pytest.FixtureRequest) -> dict[str, str]:
     return dict(request.param)
 

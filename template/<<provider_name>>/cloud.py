@@ -191,6 +191,7 @@ class Cloud:
 
     def is_ready(self) -> bool:
         """Tell whether the cloud can be used."""
+        self.api_call("ping")
         with self.transaction() as db:
             return db.execute("SELECT count(*) FROM tokens").fetchone() is not None
 

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from cmi.server import (
     ServerOptions,
     serve,
 )
+from cmi.tls import TlsFiles
 
 
 def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
@@ -42,9 +44,30 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
                 f"[default: ${ENDPOINT_VARIABLE}, else {DEFAULT_ENDPOINT}]"
             ),
         ] = None,
+        tls_cert: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="PEM with the certificate; renewals are noticed."),
+        ] = None,
+        tls_key: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="PEM with its private key.")
+        ] = None,
+        tls_client_ca: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="PEM with the CA of all clients.")
+        ] = None,
         insecure: Annotated[
-            bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
+            bool,
+            typer.Option(
+                "--insecure", help="Allow an address that other machines can reach, without TLS."
+            ),
         ] = False,
+        health_address: Annotated[
+            str | None,
+            typer.Option(metavar="HOST:PORT", help="Serve health there too, always in plain text."),
+        ] = None,
+        metrics_address: Annotated[
+            str | None,
+            typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics there, over HTTP."),
+        ] = None,
         call_timeout: Annotated[
             float, typer.Option(min=0.001, help="Longest duration of a machine call, in seconds.")
         ] = DEFAULT_CALL_TIMEOUT,
@@ -69,6 +92,9 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
             options = ServerOptions(
                 endpoint=Endpoint.resolve(endpoint),
                 insecure=insecure,
+                tls=TlsFiles.resolve(tls_cert, tls_key, tls_client_ca, ca_option="--tls-client-ca"),
+                health_address=_address("--health-address", health_address),
+                metrics_address=_address("--metrics-address", metrics_address),
                 call_timeout=call_timeout,
                 max_calls=max_calls,
                 grace_period=grace_period,
@@ -84,3 +110,14 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
             os._exit(0)
 
     return app
+
+
+def _address(option: str, text: str | None) -> Endpoint | None:
+    if text is None:
+        return None
+    try:
+        return Endpoint.parse(f"tcp://{text}")
+    except EndpointError:
+        raise StartupError(
+            f"{option} {text!r} has not the form host:port; use for example 127.0.0.1:9090"
+        ) from None

@@ -6,12 +6,16 @@ import logging
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from cmi.driver import Method
 from cmi.errors import Aborted, DeadlineExceeded, ResourceExhausted
 
 log = logging.getLogger(__name__)
+
+_Outcome: TypeAlias = tuple[Any, BaseException | None]
+"""What a method returned, or raised. Not raised through a future: there a StopIteration gets
+lost, and a SystemExit ends the event loop."""
 
 
 class Calls:
@@ -73,7 +77,12 @@ class Calls:
             )
         if future.cancelled():
             raise RuntimeError(f"{method.rpc.method} cancelled itself")
-        return future.result()
+        result, error = future.result()
+        if error is None:
+            return result
+        if isinstance(error, Exception):
+            raise error
+        raise RuntimeError(f"{method.rpc.method} raised {type(error).__name__}") from error
 
     def close(self) -> None:
         """Take no further call; don't wait for threads that still run."""
@@ -92,23 +101,33 @@ class Calls:
 
     def _start(
         self, method: Method, request: object, ended: Callable[[], None]
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[_Outcome]:
         if method.is_async:
-            task: asyncio.Future[Any] = asyncio.ensure_future(method.call(request))
-            task.add_done_callback(partial(_finish_task, ended))
+            task = asyncio.ensure_future(_outcome_of_async(method.call, request))
+            task.add_done_callback(lambda _task: ended())
             return task
         context = contextvars.copy_context()
-        thread = self._threads.submit(context.run, method.call, request)
+        thread = self._threads.submit(context.run, _outcome, method.call, request)
         loop = asyncio.get_running_loop()
         # Added before asyncio's own callback: the machine is free before its caller hears of it.
         thread.add_done_callback(partial(_finish_thread, loop, ended))
         return asyncio.wrap_future(thread)
 
 
-def _finish_task(ended: Callable[[], None], task: asyncio.Future[Any]) -> None:
-    ended()
-    if not task.cancelled():
-        task.exception()  # marks it as seen, or asyncio complains when nobody waits any more
+def _outcome(call: Callable[[Any], Any], request: object) -> _Outcome:
+    try:
+        return call(request), None
+    except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
+        return None, error
+
+
+async def _outcome_of_async(call: Callable[[Any], Any], request: object) -> _Outcome:
+    try:
+        return await call(request), None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - see above
+        return None, error
 
 
 def _finish_thread(

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeAlias
@@ -16,6 +17,7 @@ from google.protobuf.message import Message
 from cmi.client import Client, MachineClass
 from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
 from cmi.manifests import ManifestError, read_provider_spec, read_secret, read_volumes
+from cmi.tls import TlsError, TlsFiles
 
 
 class Output(StrEnum):
@@ -46,12 +48,38 @@ IdOption: TypeAlias = Annotated[str, typer.Option(help="The provider ID, if know
 StateOption: TypeAlias = Annotated[str, typer.Option(help="What the driver answered last.")]
 
 app = typer.Typer(
-    help="Talk to a running driver for machine-controller-manager.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+_tls: ContextVar[TlsFiles | None] = ContextVar("tls", default=None)
+"""What the options say that stand before the command."""
+
+
+@app.callback()
+def options(
+    tls_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM with the CA of the driver.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM with your certificate.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM with its private key.")
+    ] = None,
+    tls_server_name: Annotated[
+        str, typer.Option(help="The name in the driver's certificate, if it is not the address.")
+    ] = "",
+) -> None:
+    """Talk to a running driver for machine-controller-manager."""
+    with _errors_in_one_line():
+        files = TlsFiles.resolve(
+            tls_cert, tls_key, tls_ca, ca_option="--tls-ca", server_name=tls_server_name
+        )
+    _tls.set(files)
 
 
 @app.command()
@@ -179,23 +207,81 @@ def volumes(
         _print_table(("VOLUME ID",), [(volume_id,) for volume_id in volume_ids])
 
 
+@app.command()
+def conformance(
+    class_file: ClassOption,
+    secret_file: SecretOption = None,
+    other_class_file: Annotated[
+        Path | None,
+        typer.Option("--other-class", metavar="FILE", help="MachineClass of another cluster."),
+    ] = None,
+    volumes_file: Annotated[
+        Path | None,
+        typer.Option("--volumes", metavar="FILE", help="PersistentVolumes, some the driver's."),
+    ] = None,
+    items: Annotated[str | None, typer.Option(help="Only these items, such as C10,C17.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit report.")
+    ] = None,
+    endpoint: EndpointOption = None,
+    timeout: TimeoutOption = 300.0,
+) -> None:
+    """Check a running driver, in any language, against the conformance list.
+
+    It makes machines of the class in its cluster and in others derived from it, and deletes
+    them again. Machines that it did not make are never touched.
+    """
+    try:
+        from cmi.conformance import Target, command
+    except ModuleNotFoundError as error:
+        _fail(f"the conformance kit needs {error.name}; install it with pip")
+    with _errors_in_one_line():
+        machine_class = _machine_class(class_file, secret_file)
+        target = Target(
+            endpoint=Endpoint.resolve(endpoint),
+            machine_class=machine_class,
+            other_class=_machine_class(other_class_file, secret_file) if other_class_file else None,
+            volumes=json.loads(read_volumes(volumes_file)) if volumes_file else (),
+            timeout=timeout,
+        )
+    with _client(endpoint, timeout) as client:
+        client.info()
+    raise typer.Exit(command.run(target, items, junit))
+
+
 @contextmanager
 def _client(endpoint: str | None, timeout: float) -> Iterator[Client]:
     """Open a client; turn every error within into one line and exit code 1."""
+    with _errors_in_one_line(), Client(Endpoint.resolve(endpoint), timeout, _tls.get()) as client:
+        yield client
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
     try:
-        address = Endpoint.resolve(endpoint)
-    except EndpointError as error:
-        _fail(str(error))
-    try:
-        with Client(address, timeout) as client:
-            yield client
-    except ManifestError as error:
+        yield
+    except (EndpointError, ManifestError, TlsError) as error:
         _fail(str(error))
     except grpc.RpcError as error:
         code, details = error.code(), error.details() or ""
         if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
-            details = f"no driver answers at {address}; start it, or give another --endpoint"
+            details = _no_connection(details)
         _fail(f"{code.name}: {details}")
+
+
+def _no_connection(details: str) -> str:
+    """Tell what to do about a connection that failed for the reason that gRPC gives."""
+    if "handshake failed" in details or "erification" in details:
+        return (
+            "the driver there does not prove to be the right one; check --tls-ca and "
+            "--tls-server-name, and whether it serves TLS"
+        )
+    if "Socket closed" in details:
+        return (
+            "the driver there turned the connection away; if it serves TLS, give --tls-ca, "
+            "--tls-cert and --tls-key, with a certificate of the CA that it expects"
+        )
+    return "no driver answers there; start it, or give another --endpoint"
 
 
 def _fail(message: str) -> NoReturn:

@@ -8,6 +8,7 @@ from typing import Self
 import grpc
 
 from cmi.endpoint import Endpoint
+from cmi.tls import TlsFiles, channel_credentials
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 
 
@@ -24,6 +25,25 @@ class MachineClass:
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
+def connect(endpoint: Endpoint, tls: TlsFiles | None = None) -> grpc.Channel:
+    """Return a channel to the driver at `endpoint`; it connects with its first call.
+
+    Raises:
+        TlsError: The files for TLS are not as they must be.
+    """
+    # A proxy of the environment is for the outside world, and the list of a large cluster
+    # is longer than the 4 MiB that gRPC accepts by default.
+    options: list[tuple[str, int | str]] = [
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.max_receive_message_length", -1),
+    ]
+    if tls is None:
+        return grpc.insecure_channel(endpoint.target, options)
+    if tls.server_name:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.secure_channel(endpoint.target, channel_credentials(tls), options)
+
+
 class Client:
     """Calls one driver. Use it as a context manager, or `close` it.
 
@@ -32,13 +52,16 @@ class Client:
     Args:
         endpoint: Where the driver listens.
         timeout: The deadline of a call, in seconds.
+        tls: The files for TLS; None means plain text.
+
+    Raises:
+        TlsError: The files for TLS are not as they must be.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float = 300.0) -> None:
-        # A proxy of the environment is for the outside world, and the list of a large
-        # cluster is longer than the 4 MiB that gRPC accepts by default.
-        options = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
-        self._channel = grpc.insecure_channel(endpoint.target, options)
+    def __init__(
+        self, endpoint: Endpoint, timeout: float = 300.0, tls: TlsFiles | None = None
+    ) -> None:
+        self._channel = connect(endpoint, tls)
         self._identity = cmi_pb2_grpc.IdentityStub(self._channel)
         self._machine = cmi_pb2_grpc.MachineStub(self._channel)
         self._timeout = timeout

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:8080"
 """Where the older MCM looks for a driver, whatever the machine class says."""
@@ -11,7 +12,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:8080"
 ENDPOINT_VARIABLE = "CMI_ENDPOINT"
 """The environment variable that the contract names for the listen address."""
 
-_TCP = re.compile(r"tcp://(?P<host>\[[^\[\]/]+\]|[^:/\[\]\s]+):(?P<port>\d{1,5})")
+_TCP = re.compile(r"tcp://(?P<host>\[[^\[\]/]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})")
 _MAX_UNIX_PATH_BYTES = 103
 """The smallest limit of the systems we run on (macOS: 104 with the closing zero)."""
 
@@ -63,7 +64,7 @@ class Endpoint:
     @property
     def target(self) -> str:
         """The address in the form that gRPC takes for ports and channels."""
-        return f"unix:{self.path}" if self.path else f"{self.host}:{self.port}"
+        return f"unix:{quote(self.path)}" if self.path else f"{self.host}:{self.port}"
 
     @property
     def is_local(self) -> bool:

@@ -25,8 +25,8 @@ class DriverError(Exception):
     """A call failed in a way the contract has a code for. Raise a subclass.
 
     Args:
-        message: One line for a person, free of secrets. Whitespace is collapsed; an empty
-            message is replaced by the class's `default_message` (C42).
+        message: One line for a person, free of secrets. Its caller gets it with whitespace
+            collapsed; an empty one is replaced by the class's `default_message` (C42).
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -34,7 +34,11 @@ class DriverError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
-        self.message = public_message(message) or self.default_message
+
+    @property
+    def message(self) -> str:
+        """What the error says, or else the default; not yet scrubbed, nor cut."""
+        return _text(self).strip() or self.default_message
 
 
 class InvalidArgument(DriverError):
@@ -138,8 +142,15 @@ def translate(error: Exception, table: ErrorTable) -> DriverError | None:
         return error
     for kind in type(error).__mro__:
         if kind in table:
-            return table[kind](str(error))
+            return table[kind](_text(error))
     return None
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the code still counts when an SDK's error can't be printed
+        return ""
 
 
 def public_message(text: str) -> str:

@@ -39,10 +39,15 @@ def configure(level: LogLevel, form: LogFormat | None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     if form is None:
         form = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
-    handler.setFormatter(_JsonFormatter() if form is LogFormat.JSON else _TextFormatter())
+    handler.setFormatter(formatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def formatter(form: LogFormat) -> logging.Formatter:
+    """Return the formatter that writes records in `form`, without the secrets of their call."""
+    return _JsonFormatter() if form is LogFormat.JSON else _TextFormatter()
 
 
 class _JsonFormatter(logging.Formatter):

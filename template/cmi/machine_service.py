@@ -13,7 +13,7 @@ from cmi.calls import Calls
 from cmi.driver import RPCS, Driver, Method, methods_of
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
 from cmi.machine import MAX_NAME_BYTES, PersistentVolumeSpec
-from cmi.service import Behaviour, Call, generic_handler
+from cmi.service import Behaviour, Call, Record, generic_handler
 from cmi.spec import problems_of, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
 
@@ -22,8 +22,12 @@ log = logging.getLogger(__name__)
 _VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
 
 
-def machine_handler(driver: Driver, calls: Calls) -> grpc.GenericRpcHandler:
+def machine_handler(
+    driver: Driver, calls: Calls, record: Record | None = None
+) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
+
+    `record` is told of every call.
 
     Raises:
         StartupError: A method is missing or wrongly declared.
@@ -36,7 +40,7 @@ def machine_handler(driver: Driver, calls: Calls) -> grpc.GenericRpcHandler:
         for rpc in RPCS
     }
     service = cmi_pb2.DESCRIPTOR.services_by_name["Machine"]
-    return generic_handler(service, behaviours, driver.errors, logging.INFO)
+    return generic_handler(service, behaviours, driver.errors, logging.INFO, record)
 
 
 def _unimplemented(name: str, capability: str) -> Behaviour:
@@ -150,6 +154,8 @@ def _encode(method: Method, response: Any) -> Any:
                 raise ValueError(f"{where} returned an empty provider ID or machine name (C30)")
             return cmi_pb2.ListMachinesResponse(MachineList=response.machines)
         case machine.GetVolumeIDsResponse():
+            if isinstance(response.volume_ids, str) or not all(response.volume_ids):
+                raise ValueError(f"{where} returned an empty volume ID, or no list of them")
             return cmi_pb2.GetVolumeIDsResponse(VolumeIDs=response.volume_ids)
     fields = {}
     for attribute, wire_field in (("provider_id", "ProviderID"), ("node_name", "NodeName")):

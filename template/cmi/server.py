@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,7 +21,11 @@ from cmi.endpoint import DEFAULT_ENDPOINT, Endpoint
 from cmi.errors import StartupError
 from cmi.identity_service import PluginInfo, identity_handler
 from cmi.machine_service import machine_handler
+from cmi.tls import TlsFiles, server_credentials
 from cmi.v1 import cmi_pb2
+
+if TYPE_CHECKING:
+    from cmi.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,10 @@ class ServerOptions:
     Attributes:
         endpoint: Where to listen.
         insecure: Listen without TLS also where other machines can connect.
+        tls: The files for TLS; clients need a certificate of their CA.
+        health_address: Where to serve health alone, in plain text: for those who ask without
+            a certificate, or from outside of a loopback address.
+        metrics_address: Where to serve metrics, over plain HTTP.
         call_timeout: How long one machine call may take, in seconds.
         max_calls: How many machine calls may be in flight; more are RESOURCE_EXHAUSTED.
         grace_period: How long calls in flight may go on after a stop, in seconds.
@@ -53,6 +61,9 @@ class ServerOptions:
 
     endpoint: Endpoint = field(default_factory=lambda: Endpoint.parse(DEFAULT_ENDPOINT))
     insecure: bool = False
+    tls: TlsFiles | None = None
+    health_address: Endpoint | None = None
+    metrics_address: Endpoint | None = None
     call_timeout: float = DEFAULT_CALL_TIMEOUT
     max_calls: int = DEFAULT_MAX_CALLS
     grace_period: float = DEFAULT_GRACE_PERIOD
@@ -61,19 +72,31 @@ class ServerOptions:
 class Server:
     """Serves one driver on one address (C1).
 
+    Attributes:
+        health_address: Where health is served on its own, once it is, if it was asked for.
+        metrics_address: The same for metrics.
+
     Raises:
-        StartupError: The driver lacks a method, or the endpoint needs `insecure`.
+        StartupError: The driver lacks a method, the endpoint needs TLS or `insecure`, or the
+            files for TLS are not as they must be.
     """
 
+    health_address: Endpoint | None = None
+    metrics_address: Endpoint | None = None
+
     def __init__(self, driver: Driver, plugin: PluginInfo, options: ServerOptions) -> None:
-        if not (options.endpoint.is_local or options.insecure):
+        if not (options.endpoint.is_local or options.insecure or options.tls):
             raise StartupError(
                 f"{options.endpoint} can be reached from other machines and would carry secrets in "
-                f"plain text; use a loopback address such as {DEFAULT_ENDPOINT}, or add --insecure"
+                f"plain text; use a loopback address such as {DEFAULT_ENDPOINT}, or add "
+                "--tls-cert, --tls-key and --tls-client-ca, or --insecure"
             )
         self._options = options
+        self._credentials = server_credentials(options.tls) if options.tls else None
         self._calls = Calls(max_calls=options.max_calls, call_timeout=options.call_timeout)
-        self._machine = machine_handler(driver, self._calls)
+        self._metrics = self._make_metrics(plugin) if options.metrics_address else None
+        record = self._metrics.record if self._metrics else None
+        self._machine = machine_handler(driver, self._calls, record)
         self._identity = identity_handler(driver, plugin)
         self._health = health.aio.HealthServicer()
 
@@ -88,7 +111,9 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, self._server)
-        endpoint = self._listen()
+        endpoint = _listen(self._server, "--endpoint", self._options.endpoint, self._credentials)
+        await self._start_health()
+        self._start_metrics()
         await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -103,17 +128,28 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._options.grace_period)
         self._calls.close()
+        if self.health_address:
+            await self._health_server.stop(None)
+        if self._metrics and self.metrics_address:
+            await asyncio.to_thread(self._metrics.close)
         return self._calls.in_flight == 0
 
-    def _listen(self) -> Endpoint:
-        endpoint = self._options.endpoint
-        _check_free(endpoint)
-        try:
-            with _private_umask():
-                port = self._server.add_insecure_port(endpoint.target)
-        except RuntimeError:
-            raise _cannot_listen(endpoint, "the address can't be bound") from None
-        return endpoint if endpoint.path else replace(endpoint, port=port)
+    async def _start_health(self) -> None:
+        if address := self._options.health_address:
+            self._health_server = grpc.aio.server(options=_GRPC_OPTIONS)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+            self.health_address = _listen(self._health_server, "--health-address", address)
+            await self._health_server.start()
+
+    def _make_metrics(self, plugin: PluginInfo) -> "Metrics":
+        from cmi.metrics import Metrics
+
+        return Metrics(plugin.name, lambda: self._calls.in_flight)
+
+    def _start_metrics(self) -> None:
+        if self._metrics and (address := self._options.metrics_address):
+            _check_free("--metrics-address", address)
+            self.metrics_address = self._metrics.listen(address)
 
 
 async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> bool:
@@ -142,23 +178,44 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> b
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
-    log.info(
-        "serving",
-        extra={"fields": {"endpoint": endpoint, "plugin": plugin.name, "version": plugin.version}},
-    )
+    fields = {"endpoint": endpoint, "plugin": plugin.name, "version": plugin.version}
+    if server.health_address:
+        fields["health"] = server.health_address.target
+    if server.metrics_address:
+        fields["metrics"] = f"http://{server.metrics_address.target}/metrics"
+    log.info("serving", extra={"fields": fields})
     await stop.wait()
     ended = await server.stop()
     log.info("stopped")
     return ended
 
 
-def _check_free(endpoint: Endpoint) -> None:
+def _listen(
+    server: grpc.aio.Server,
+    option: str,
+    endpoint: Endpoint,
+    credentials: grpc.ServerCredentials | None = None,
+) -> Endpoint:
+    """Listen, with TLS if there are credentials; return the endpoint with its actual port."""
+    _check_free(option, endpoint)
+    try:
+        with _private_umask():
+            if credentials:
+                port = server.add_secure_port(endpoint.target, credentials)
+            else:
+                port = server.add_insecure_port(endpoint.target)
+    except RuntimeError:
+        raise _cannot_listen(option, endpoint, "the address can't be bound") from None
+    return endpoint if endpoint.path else replace(endpoint, port=port)
+
+
+def _check_free(option: str, endpoint: Endpoint) -> None:
     """Refuse an address that can't be had.
 
     gRPC does not tell why, and takes over the Unix socket of a living process without a word.
     """
     if endpoint.path:
-        _check_socket_path(endpoint)
+        _check_socket_path(option, endpoint)
         return
     try:
         family, _, _, _, address = socket.getaddrinfo(
@@ -168,22 +225,26 @@ def _check_free(endpoint: Endpoint) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen()
+    except UnicodeError:  # of the codec for host names, for one with an empty or a long label
+        raise _cannot_listen(option, endpoint, "its host is no host name") from None
     except OSError as error:
-        raise _cannot_listen(endpoint, _reason(error)) from None
+        raise _cannot_listen(option, endpoint, _reason(error)) from None
 
 
-def _check_socket_path(endpoint: Endpoint) -> None:
+def _check_socket_path(option: str, endpoint: Endpoint) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(endpoint.path)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
-                raise _cannot_listen(endpoint, _reason(error)) from None
+                raise _cannot_listen(option, endpoint, _reason(error)) from None
         else:
-            raise _cannot_listen(endpoint, "another process listens there")
+            raise _cannot_listen(option, endpoint, "another process listens there")
     folder = os.path.dirname(endpoint.path)  # noqa: PTH120 - no other use of pathlib here
     if not os.access(folder, os.W_OK):
-        raise _cannot_listen(endpoint, f"the folder {folder} does not exist or is not writable")
+        raise _cannot_listen(
+            option, endpoint, f"the folder {folder} does not exist or is not writable"
+        )
 
 
 def _reason(error: OSError) -> str:
@@ -192,9 +253,9 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _cannot_listen(endpoint: Endpoint, reason: str) -> StartupError:
+def _cannot_listen(option: str, endpoint: Endpoint, reason: str) -> StartupError:
     return StartupError(
-        f"can't listen on {endpoint}: {reason}; mend that or choose another --endpoint"
+        f"can't listen on {endpoint}: {reason}; mend that or choose another {option}"
     )
 
 

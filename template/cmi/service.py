@@ -19,7 +19,14 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from cmi import redact
-from cmi.errors import DriverError, ErrorTable, Internal, InvalidArgument, translate
+from cmi.errors import (
+    DriverError,
+    ErrorTable,
+    Internal,
+    InvalidArgument,
+    public_message,
+    translate,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +51,16 @@ class Call:
 Behaviour = Callable[[Call, Any], Awaitable[Message]]
 """Answers a request message with a response message, or raises."""
 
+Record = Callable[[str, grpc.StatusCode, float], None]
+"""Is told of every call that ended: its RPC, its status, how many seconds it took."""
+
 
 def generic_handler(
     service: ServiceDescriptor,
     behaviours: Mapping[str, Behaviour],
     errors: ErrorTable,
     level: int,
+    record: Record | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of `service`.
 
@@ -58,10 +69,11 @@ def generic_handler(
         behaviours: For every method of the service, by name, what answers it.
         errors: What the exceptions of the driver's SDK mean.
         level: The log level of a call that succeeds.
+        record: Is told of every call.
     """
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _Unary(method, behaviours[method.name], errors, level).answer
+            _Unary(method, behaviours[method.name], errors, level, record).answer
         )
         for method in service.methods
     }
@@ -75,13 +87,19 @@ class _Unary:
     """
 
     def __init__(
-        self, method: MethodDescriptor, behaviour: Behaviour, errors: ErrorTable, level: int
+        self,
+        method: MethodDescriptor,
+        behaviour: Behaviour,
+        errors: ErrorTable,
+        level: int,
+        record: Record | None,
     ) -> None:
         self._name = method.name
         self._request = GetMessageClass(method.input_type)
         self._behaviour = behaviour
         self._errors = errors
         self._level = level
+        self._record = record
 
     async def answer(self, wire: bytes, context: Context) -> bytes:
         began = time.perf_counter()
@@ -93,12 +111,12 @@ class _Unary:
             response = await self._behaviour(call, message)
             reply = response.SerializeToString()
         except asyncio.CancelledError:
-            self._log(call, began, grpc.StatusCode.CANCELLED, logging.WARNING)
+            self._end(call, began, grpc.StatusCode.CANCELLED, logging.WARNING)
             raise
         except Exception as error:  # noqa: BLE001 - the one place where every error ends
             failure = translate(error, self._errors) or _unexpected(call, error)
             await self._fail(call, began, failure, context)
-        self._log(call, began, grpc.StatusCode.OK, self._level)
+        self._end(call, began, grpc.StatusCode.OK, self._level)
         return reply
 
     def _decode(self, wire: bytes) -> Message:
@@ -112,15 +130,19 @@ class _Unary:
     async def _fail(
         self, call: Call, began: float, failure: DriverError, context: Context
     ) -> NoReturn:
-        message = call.redactor.scrub(failure.message)
+        # First scrubbed, then cut: half a secret would not be found any more.
+        message = public_message(call.redactor.scrub(failure.message))
         call.fields["detail"] = message
-        self._log(call, began, failure.code, logging.WARNING)
+        self._end(call, began, failure.code, logging.WARNING)
         await context.abort(failure.code, message)
 
-    def _log(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:
+    def _end(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:
+        seconds = time.perf_counter() - began
+        if self._record is not None:
+            self._record(call.rpc, code, seconds)
         if log.isEnabledFor(level):
             redact.current.set(None)  # nothing below is secret, so nothing has to be searched
-            milliseconds = round((time.perf_counter() - began) * 1000, 3)
+            milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
             log.log(level, "call", extra={"fields": fields | call.fields})
 

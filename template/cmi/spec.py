@@ -28,9 +28,14 @@ ROLE_TAG: Final = "kubernetes.io/role/"
 _SECRET_KEY = re.compile(r"[A-Za-z0-9_.-]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PATH = 128
+_MAX_PROBLEMS_BYTES = MAX_MESSAGE_BYTES - len("; and 1000000 more")
 _WORDING = {
     "missing": "is missing",
     "extra_forbidden": "is not a field of it; check the spelling",
+}
+# A secret is bytes on the wire, so all that can be wrong with its type is the encoding.
+_SECRET_WORDING = _WORDING | {
+    "string_type": "is not UTF-8 text",
     "string_unicode": "is not UTF-8 text",
 }
 
@@ -154,27 +159,29 @@ def read_secrets(
     try:
         return kind.model_validate(raw, by_alias=True, by_name=False), problems, False
     except ValidationError as error:
-        offending = {item["loc"][0] for item in _items(error)}
-        problems += problems_of("secrets", error)
+        offending = {key for item in _items(error) for key in item["loc"][:1]}
+        problems += problems_of("secrets", error, _SECRET_WORDING)
         return None, problems, not offending.isdisjoint(_credential_keys(kind))
 
 
-def problems_of(root: str, error: ValidationError) -> list[str]:
+def problems_of(
+    root: str, error: ValidationError, wording: Mapping[str, str] = _WORDING
+) -> list[str]:
     """Return a line for every offending field, with its path and without its value."""
     return [
-        f"{root}{''.join(map(_step, item['loc']))}"[:_MAX_PATH] + f": {_wording(item)}"
+        f"{root}{''.join(map(_step, item['loc']))}"[:_MAX_PATH] + f": {_message(item, wording)}"
         for item in _items(error)
     ]
 
 
 def summary(problems: list[str]) -> str:
     """Join as many problems as a status message holds, and say how many are left out."""
-    text = "; ".join(problems)
-    kept = len(problems)
-    while kept > 1 and len(text.encode(errors="replace")) > MAX_MESSAGE_BYTES:
-        kept -= 1
-        text = "; ".join(problems[:kept]) + f"; and {len(problems) - kept} more"
-    return text
+    size = 0
+    for kept, problem in enumerate(problems):
+        size += len(f"{problem}; ".encode(errors="replace"))
+        if kept and size > _MAX_PROBLEMS_BYTES:
+            return "; ".join(problems[:kept]) + f"; and {len(problems) - kept} more"
+    return "; ".join(problems)
 
 
 def _items(error: ValidationError) -> list[ErrorDetails]:
@@ -182,8 +189,8 @@ def _items(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_context=False, include_input=False)
 
 
-def _wording(item: ErrorDetails) -> str:
-    message = _WORDING.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+def _message(item: ErrorDetails, wording: Mapping[str, str]) -> str:
+    message = wording.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 
 
@@ -197,9 +204,9 @@ def _step(part: int | str) -> str:
     return f".{part}" if _PLAIN_NAME.fullmatch(part) else f"[{part!r}]"
 
 
-def _credential_keys(kind: type[SecretsModel]) -> set[str]:
+def _credential_keys(kind: type[SecretsModel]) -> set[object]:
     return {
-        field.alias or name
+        field.validation_alias or name
         for name, field in kind.model_fields.items()
         if any(isinstance(mark, _CredentialMark) for mark in field.metadata)
     }

@@ -1,0 +1,13 @@
+"""The conformance kit: checks a driver, in any language, against the conformance list.
+
+It needs pytest. A driver of this framework is checked in process, with `Backstage`; any
+other one, or a deployed one, by `python -m cmi conformance`.
+"""
+
+import pytest
+
+from cmi.conformance.target import Backstage, Target
+
+pytest.register_assert_rewrite("cmi.conformance.suite")
+
+__all__ = ["Backstage", "Target"]

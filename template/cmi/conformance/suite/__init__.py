@@ -1,0 +1,17 @@
+"""The conformance list as tests: `from cmi.conformance.suite import *` in a test module.
+
+The module defines the fixture `target`, of whatever scope, which returns a
+`cmi.conformance.Target`. Every test bears the item it checks in its name.
+"""
+
+from cmi.conformance.suite.create import *  # noqa: F403
+from cmi.conformance.suite.delete import *  # noqa: F403
+from cmi.conformance.suite.errors import *  # noqa: F403
+from cmi.conformance.suite.fixtures import *  # noqa: F403
+from cmi.conformance.suite.identity import *  # noqa: F403
+from cmi.conformance.suite.list_machines import *  # noqa: F403
+from cmi.conformance.suite.operation import *  # noqa: F403
+from cmi.conformance.suite.secrets import *  # noqa: F403
+from cmi.conformance.suite.shut_down import *  # noqa: F403
+from cmi.conformance.suite.status import *  # noqa: F403
+from cmi.conformance.suite.volumes import *  # noqa: F403

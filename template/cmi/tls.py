@@ -1,0 +1,176 @@
+"""TLS with a certificate on both sides (mTLS), from PEM files that may be renewed in place."""
+
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from cmi.errors import StartupError
+
+log = logging.getLogger(__name__)
+
+
+class TlsError(StartupError):
+    """A TLS option or file is not as it must be; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """The PEM files of one side of a connection.
+
+    Attributes:
+        certificate: Its own certificate, followed by those between it and the CA.
+        key: The private key of the certificate, not encrypted.
+        ca: The CA, or several, that the certificate of the other side has to be of.
+        server_name: The name in the server's certificate, if it is not the address that a
+            client calls. A server has no use for it.
+    """
+
+    certificate: Path
+    key: Path
+    ca: Path
+    server_name: str = ""
+
+    @classmethod
+    def resolve(
+        cls,
+        certificate: Path | None,
+        key: Path | None,
+        ca: Path | None,
+        *,
+        ca_option: str,
+        server_name: str = "",
+    ) -> "TlsFiles | None":
+        """Return the files that the options name, or None if there are no options.
+
+        Raises:
+            TlsError: Some are given and others missing.
+        """
+        if certificate and key and ca:
+            return cls(certificate=certificate, key=key, ca=ca, server_name=server_name)
+        if certificate or key or ca or server_name:
+            raise TlsError(
+                f"TLS needs --tls-cert, --tls-key and {ca_option}; give all three or none"
+            )
+        return None
+
+    def read(self) -> tuple[bytes, bytes, bytes]:
+        """Return CA, key and certificate: PEM, and made for each other.
+
+        Raises:
+            TlsError: A file can't be read, is not PEM, or the key is of another certificate.
+        """
+        ca, key = _read("CA", self.ca), _read("key", self.key)
+        certificate = _read("certificate", self.certificate)
+        _check_certificates("CA", self.ca, ca)
+        _check_certificates("certificate", self.certificate, certificate)
+        try:
+            # With a password, though none is right, or OpenSSL asks for one on the terminal.
+            _context().load_cert_chain(self.certificate, self.key, password="")
+        except ssl.SSLError as error:
+            if not error.reason:
+                raise TlsError(
+                    f"the TLS key {self.key} is not a private key in PEM without a password"
+                ) from None
+            raise TlsError(
+                f"the TLS key {self.key} does not go with the certificate {self.certificate}: "
+                f"{error.reason.replace('_', ' ').lower()}"
+            ) from None
+        except OSError as error:
+            raise _unreadable("certificate or key", self.certificate, error) from None
+        return ca, key, certificate
+
+    def stamps(self) -> list[tuple[int, ...] | None]:
+        """Return what changes whenever one of the files does, also through a symlink to it."""
+        return [_stamp(path) for path in (self.certificate, self.key, self.ca)]
+
+
+def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
+    """Return the credentials of a client.
+
+    Raises:
+        TlsError: The files are not as they must be.
+    """
+    return grpc.ssl_channel_credentials(*files.read())
+
+
+def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Return the credentials of a server, which follow the files while it runs.
+
+    Raises:
+        TlsError: The files are not as they must be.
+    """
+    renewal = _Renewal(files)
+    return grpc.dynamic_ssl_server_credentials(
+        renewal.load(),
+        renewal,  # type: ignore[arg-type] # the stubs know nothing of None, which means unchanged
+        require_client_authentication=True,
+    )
+
+
+class _Renewal:
+    """Reads the files again when they changed. gRPC asks it before each handshake.
+
+    Certificate and key may be replaced one after the other. While they do not go together,
+    or can't be read, the last good ones stay in use.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        # Taken before the files are read: what changes in between is read at the next handshake.
+        self._stamps = files.stamps()
+
+    def load(self) -> grpc.ServerCertificateConfiguration:
+        ca, key, certificate = self._files.read()
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], ca)
+
+    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+        stamps = self._files.stamps()
+        if stamps == self._stamps:
+            return None
+        self._stamps = stamps
+        try:
+            renewed = self.load()
+        except TlsError as error:
+            log.warning(
+                "changed TLS files are not used, the last good ones stay in use",
+                extra={"fields": {"reason": error}},
+            )
+            return None
+        log.info("TLS files renewed")
+        return renewed
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # The last of them moves also when only owner or mode change, so that unreadable files heal.
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _read(what: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(what, path, error) from None
+
+
+def _check_certificates(what: str, path: Path, pem: bytes) -> None:
+    try:
+        # Beside the certificates a file may hold comments, in any encoding.
+        _context().load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        raise TlsError(f"the TLS {what} {path} is not a certificate in PEM") from None
+
+
+def _context() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+def _unreadable(what: str, path: Path, error: OSError) -> TlsError:
+    reason = (error.strerror or str(error)).lower()
+    return TlsError(f"the TLS {what} {path} can't be read: {reason}")

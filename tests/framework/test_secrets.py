@@ -1,0 +1,230 @@
+"""No secret's value in a status or in the log, whoever writes it and in whatever form (C50)."""
+
+import base64
+import io
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from cmi import CreateMachineResponse, NotFound
+from cmi.testing import serving
+from tests.framework.conftest import LogLines
+from tests.framework.support import (
+    BOTH,
+    SPEC,
+    Action,
+    AsyncStandIn,
+    Gate,
+    StandIn,
+    ask,
+    created,
+    raising,
+    request,
+)
+
+log = logging.getLogger("acme.sdk")
+
+CANARIES = {
+    "word": "correct-horse-battery",
+    "with specials": "p&ss/w+rd=%41 ?#:@",
+    "with quotes": """it's "quoted" \\ twice""",
+    "not ASCII": "pässwörd☃\"x'",
+    "with a tab and two spaces": "left\tmiddle  right",
+    "binary": "nul\x00bell\x07escape\x1b[0m",
+    "lines": "-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA7\nq+/9abcdefgh==\n-----END KEY-----\n",
+    "short lines": "ab c\ndef g\nhi",
+    "line ends": "  canary-with-space-around \r\n",
+    "four": "s3cr",
+}
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "stripped": str.strip,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "urlsafe base64": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "percent": quote,
+    "percent, all": lambda text: quote(text, safe=""),
+    "form": quote_plus,
+    "repr": repr,
+    "repr of bytes": lambda text: repr(text.encode()),
+    "repr of a container": lambda text: repr({"token": text}),
+    "JSON": json.dumps,
+    "JSON, not ASCII": lambda text: json.dumps(text, ensure_ascii=False),
+}
+
+
+def secrets_of(canary: str) -> dict[str, bytes]:
+    return {"apiToken": b"another-token", "userData": canary.encode()}
+
+
+def answer(create: Action, canary: str, kind: type[StandIn | AsyncStandIn] = StandIn) -> str:
+    with serving(kind(create)) as endpoint:
+        message = request("CreateMachine", Secrets=secrets_of(canary))
+        return ask(endpoint, "CreateMachine", message).message
+
+
+def shows(text: str, canary: str) -> bool:
+    """Tell whether `text` holds the canary or a part of it, in any form."""
+    parts = [canary, *canary.split(), *canary.splitlines()]
+    parts = [part for part in parts if len(part) >= 4]
+    return any(form(part).strip("\"'b{}") in text for part in parts for form in FORMS.values())
+
+
+def logging_and(act: Action, write: Callable[[], None]) -> Action:
+    def method(received: Any) -> CreateMachineResponse:
+        write()
+        result: CreateMachineResponse = act(received)
+        return result
+
+    return method
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_status_shows_no_secret(canary: str, form: Callable[[str], str]) -> None:
+    text = form(canary)
+    message = answer(raising(NotFound(f"before {text} after")), canary)
+    assert message == "before *** after" or not shows(message, canary), message
+    assert message.startswith("before ")
+    assert message.endswith(" after")
+    assert "***" in message
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+def test_a_secret_is_not_cut_into_what_can_not_be_found_any_more(canary: str) -> None:
+    for padding in range(1024 - len(canary.encode()), 1024, 3):
+        message = answer(raising(NotFound("x" * padding + " " + canary)), canary)
+        assert not shows(message, canary)
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+@pytest.mark.parametrize("kind", BOTH)
+def test_the_log_shows_no_secret(
+    canary: str, kind: type[StandIn | AsyncStandIn], log_stream: io.StringIO, log_lines: LogLines
+) -> None:
+    def write() -> None:
+        for form in FORMS.values():
+            log.debug("sent %s", form(canary))
+        log.warning("as a field", extra={"fields": {"token": canary, "more": [canary]}})
+        log.error("with a stack", exc_info=ValueError(canary), stack_info=True)
+
+    message = answer(logging_and(raising(KeyError(canary)), write), canary, kind)
+    assert not shows(message, canary)
+    assert not shows(log_stream.getvalue(), canary)
+    texts = [value for line in log_lines() for value in line.values() if isinstance(value, str)]
+    assert not any(shows(text, canary) for text in texts)
+    assert sum("***" in text for text in texts) >= len(FORMS) + 2
+
+
+@pytest.mark.parametrize("secret", ["x", "42", "key"])
+def test_a_short_secret_is_masked_as_a_word_and_leaves_the_rest_readable(secret: str) -> None:
+    text = f"login with {secret} failed: next 4242 keys ({secret})"
+    message = answer(raising(NotFound(text)), secret)
+    assert message == "login with *** failed: next 4242 keys (***)"
+
+
+@pytest.mark.parametrize("secret", ["", " ", "\n"])
+def test_an_empty_secret_masks_nothing(secret: str) -> None:
+    assert answer(raising(NotFound("as it is")), secret) == "as it is"
+
+
+def test_secrets_that_the_driver_does_not_declare_are_kept_too() -> None:
+    secrets = {"apiToken": b"t0ken", "undeclared": b"undeclared-canary"}
+    with serving(StandIn(raising(NotFound("saw undeclared-canary")))) as endpoint:
+        message = ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets)).message
+    assert message == "saw ***"
+
+
+def test_secrets_of_a_request_that_is_refused_are_kept() -> None:
+    secrets = {"apiToken": b"", "other": b"my-canary"}
+    spec = {**SPEC, "my-canary": 1}
+    with serving(StandIn()) as endpoint:
+        wire = request("CreateMachine", Secrets=secrets, ProviderSpec=json.dumps(spec).encode())
+        message = ask(endpoint, "CreateMachine", wire).message
+    assert "my-canary" not in message
+    assert "apiToken" in message
+
+
+def test_a_secret_field_of_the_provider_spec_is_kept() -> None:
+    spec = json.dumps({**SPEC, "login": "spec-canary"}).encode()
+    with serving(StandIn(raising(NotFound("login spec-canary refused")))) as endpoint:
+        message = ask(
+            endpoint, "CreateMachine", request("CreateMachine", ProviderSpec=spec)
+        ).message
+    assert message == "login *** refused"
+
+
+def test_a_value_of_the_wrong_type_is_not_quoted() -> None:
+    spec = json.dumps({**SPEC, "login": ["spec-canary"], "region": {"a": "spec-canary"}}).encode()
+    with serving(StandIn()) as endpoint:
+        message = ask(
+            endpoint, "CreateMachine", request("CreateMachine", ProviderSpec=spec)
+        ).message
+    assert "providerSpec.login" in message
+    assert "spec-canary" not in message
+
+
+def test_calls_do_not_mask_each_others_words() -> None:
+    with serving(StandIn(lambda received: raising(NotFound("alpha beta"))(received))) as endpoint:
+        messages = [
+            ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets_of(word)))
+            for word in ("alpha", "beta")
+        ]
+    assert [found.message for found in messages] == ["*** beta", "alpha ***"]
+
+
+def test_a_thread_that_outlives_its_call_still_logs_no_secret(
+    gate: Gate, log_stream: io.StringIO, log_lines: LogLines
+) -> None:
+    written = threading.Event()
+
+    def create(received: Any) -> CreateMachineResponse:
+        result = gate(received)
+        log.info("at last, with late-canary")
+        written.set()
+        return result
+
+    secrets = secrets_of("late-canary")
+    from cmi.client import Client
+    from cmi.server import ServerOptions
+    from cmi.endpoint import Endpoint
+
+    options = ServerOptions(
+        endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.05, grace_period=1
+    )
+    with serving(StandIn(create), options) as endpoint:
+        wire = request("CreateMachine", Secrets=secrets)
+        assert ask(endpoint, "CreateMachine", wire).code == "DEADLINE_EXCEEDED"
+        gate.opened.set()
+        assert written.wait(30)
+    assert "late-canary" not in log_stream.getvalue()
+    assert "at last, with ***" in [line["message"] for line in log_lines()]
+
+
+def test_a_thread_of_the_drivers_own_logs_no_secret(log_stream: io.StringIO) -> None:
+    def create(received: Any) -> CreateMachineResponse:
+        thread = threading.Thread(target=log.info, args=("helper with %s", "thread-canary"))
+        thread.start()
+        thread.join()
+        return created(received)
+
+    answer(create, "thread-canary")
+    assert "helper with" in log_stream.getvalue()
+    assert "thread-canary" not in log_stream.getvalue()
+
+
+def test_a_malformed_log_call_shows_no_secret(
+    log_stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> None:
+        log.info("two %s %s", "odd-canary")  # noqa: PLE1206 - on purpose
+        log.info("%d", "odd-canary")
+
+    answer(logging_and(created, write), "odd-canary")
+    assert "odd-canary" not in log_stream.getvalue() + capsys.readouterr().err
+    assert log_stream.getvalue().count("***") == 2
