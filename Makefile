@@ -6,7 +6,7 @@ python := MAKEFLAGS= UV="$(UV)" PYTHON="$(PYTHON)" .venv/bin/python
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: .venv/.stamp build/stubs/.stamp ## install the tools into .venv (the other targets do it too)
@@ -23,6 +23,11 @@ demo: .venv/.stamp ## render a project, run its driver, create and delete machin
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
 	$(python) -m pytest -n auto
+
+.PHONY: conformance
+conformance: .venv/.stamp ## check a running driver in any language: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
+	@PYTHONPATH=template .venv/bin/python -m cmi conformance --endpoint="$(ENDPOINT)" \
+		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
 .PHONY: lint
 lint: .venv/.stamp ## check style and format

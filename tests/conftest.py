@@ -5,8 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from copier import run_copy
 
-from tests.support import commit, copy_repository
+from tests.support import commit, copy_repository, make
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,4 +37,13 @@ def template(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Pa
     """The whole working tree as a release."""
     folder = copy_repository(tmp_path_factory.mktemp("template"), template=True)
     commit(folder, tag="1.0.0")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
+    """A rendered project with its environment, of the provider `acme`. Tests only read it."""
+    folder = tmp_path_factory.mktemp("installed")
+    run_copy(str(template), folder, {"provider_name": "acme"}, defaults=True, quiet=True)
+    make(folder, "setup")
     return folder

@@ -12,7 +12,7 @@ from jinja2 import Environment
 from jinja2.meta import find_undeclared_variables
 from pytest_copie.plugin import Copie
 
-from tests.support import ROOT, commit, git
+from tests.support import ROOT, commit, git, make
 
 TEMPLATE = ROOT / "template"
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text())
@@ -67,20 +67,6 @@ def files_of(folder: Path) -> list[Path]:
     """The files of a folder that git tracks or would."""
     names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     return [folder / name for name in names.split("\0") if name]
-
-
-def make(folder: Path, *targets: str) -> None:
-    """Run make as a user would; its output shows only if it fails."""
-    result = subprocess.run(
-        ["make", *targets],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
 
 
 def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -> None:

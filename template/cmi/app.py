@@ -1,9 +1,6 @@
 """The command line of a driver process. Every rendered driver has the same options."""
 
 import asyncio
-import logging
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -99,15 +96,10 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
                 max_calls=max_calls,
                 grace_period=grace_period,
             )
-            ended = asyncio.run(serve(make_driver(), plugin, options))
+            asyncio.run(serve(make_driver(), plugin, options))
         except (StartupError, EndpointError) as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
-        if not ended:
-            # A thread that hangs in an SDK can't be ended, and a normal exit would wait for it.
-            sys.stderr.flush()
-            logging.shutdown()
-            os._exit(0)
 
     return app
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextvars
+import inspect
 import logging
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias
 
-from cmi.driver import Method
 from cmi.errors import Aborted, DeadlineExceeded, ResourceExhausted
 
 log = logging.getLogger(__name__)
@@ -37,18 +37,19 @@ class Calls:
         self._threads = ThreadPoolExecutor(max_calls, thread_name_prefix="machine-call")
         self._machines: set[Hashable] = set()
         self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def in_flight(self) -> int:
         """How many methods are running, those of callers that are gone included."""
         return self._in_flight
 
-    async def run(self, method: Method, request: object, machine: Hashable | None) -> Any:
+    async def run(self, method: Callable[[], Any], machine: Hashable | None = None) -> Any:
         """Call `method` and return what it returns.
 
         Args:
-            method: The method, `def` or `async def`.
-            request: Its argument.
+            method: A `def` or an `async def`, with its arguments bound by `partial`.
             machine: What tells the call's machine from others; None if it concerns none.
 
         Raises:
@@ -64,7 +65,7 @@ class Calls:
         if machine is not None and machine in self._machines:
             raise Aborted
         ended = self._enter(machine)
-        future = self._start(method, request, ended)
+        future = self._start(method, ended)
         try:
             done, _ = await asyncio.wait({future}, timeout=self._call_timeout)
         except asyncio.CancelledError:
@@ -76,13 +77,21 @@ class Calls:
                 f"the call did not end within {self._call_timeout:g} s; it is safe to repeat"
             )
         if future.cancelled():
-            raise RuntimeError(f"{method.rpc.method} cancelled itself")
+            raise RuntimeError("the method cancelled itself")
         result, error = future.result()
         if error is None:
             return result
         if isinstance(error, Exception):
             raise error
-        raise RuntimeError(f"{method.rpc.method} raised {type(error).__name__}") from error
+        raise RuntimeError(f"the method raised {type(error).__name__}") from error
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait for the methods that run; return False if some still do after `seconds`."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     def close(self) -> None:
         """Take no further call; don't wait for threads that still run."""
@@ -90,40 +99,43 @@ class Calls:
 
     def _enter(self, machine: Hashable | None) -> Callable[[], None]:
         self._in_flight += 1
+        self._idle.clear()
         if machine is not None:
             self._machines.add(machine)
 
         def leave() -> None:
             self._in_flight -= 1
             self._machines.discard(machine)
+            if not self._in_flight:
+                self._idle.set()
 
         return leave
 
     def _start(
-        self, method: Method, request: object, ended: Callable[[], None]
+        self, method: Callable[[], Any], ended: Callable[[], None]
     ) -> asyncio.Future[_Outcome]:
-        if method.is_async:
-            task = asyncio.ensure_future(_outcome_of_async(method.call, request))
+        if inspect.iscoroutinefunction(method):
+            task = asyncio.ensure_future(_outcome_of_async(method))
             task.add_done_callback(lambda _task: ended())
             return task
         context = contextvars.copy_context()
-        thread = self._threads.submit(context.run, _outcome, method.call, request)
+        thread = self._threads.submit(context.run, _outcome, method)
         loop = asyncio.get_running_loop()
         # Added before asyncio's own callback: the machine is free before its caller hears of it.
         thread.add_done_callback(partial(_finish_thread, loop, ended))
         return asyncio.wrap_future(thread)
 
 
-def _outcome(call: Callable[[Any], Any], request: object) -> _Outcome:
+def _outcome(method: Callable[[], Any]) -> _Outcome:
     try:
-        return call(request), None
+        return method(), None
     except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
         return None, error
 
 
-async def _outcome_of_async(call: Callable[[Any], Any], request: object) -> _Outcome:
+async def _outcome_of_async(method: Callable[[], Any]) -> _Outcome:
     try:
-        return await call(request), None
+        return await method(), None
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - see above

@@ -71,7 +71,10 @@ def options(
         Path | None, typer.Option(metavar="FILE", help="PEM with its private key.")
     ] = None,
     tls_server_name: Annotated[
-        str, typer.Option(help="The name in the driver's certificate, if it is not the address.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The name in the driver's certificate, if it is not the address."
+        ),
     ] = "",
 ) -> None:
     """Talk to a running driver for machine-controller-manager."""
@@ -242,6 +245,7 @@ def conformance(
             machine_class=machine_class,
             other_class=_machine_class(other_class_file, secret_file) if other_class_file else None,
             volumes=json.loads(read_volumes(volumes_file)) if volumes_file else (),
+            tls=_tls.get(),
             timeout=timeout,
         )
     with _client(endpoint, timeout) as client:

@@ -4,8 +4,9 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from inspect import Parameter
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, get_args, get_origin
 
 from cmi import machine
 from cmi.errors import ErrorTable, StartupError
@@ -110,14 +111,12 @@ class Method:
     Attributes:
         rpc: The RPC it answers.
         call: The bound method, `def` or `async def`.
-        is_async: True if `call` returns an awaitable.
         spec: The model its provider spec is validated with, if it takes one.
         secrets: The model its secrets are validated with, if it takes any.
     """
 
     rpc: Rpc
     call: Callable[[Any], Any]
-    is_async: bool
     spec: type[ClusterScope] | None
     secrets: type[SecretsModel] | None
 
@@ -139,19 +138,27 @@ def methods_of(driver: Driver) -> Mapping[str, Method]:
 
 
 def _method(driver: Driver, rpc: Rpc, call: Callable[[Any], Any]) -> Method:
-    hints = get_type_hints(call)
-    returned = hints.pop("return", None)
-    request = next(iter(hints.values()), None)
-    kind = get_origin(request) or request
+    declared = (
+        f"{type(driver).__name__}.{rpc.method} must be declared as "
+        f"({_example(rpc)}) -> {rpc.response.__name__}"
+    )
+    try:
+        signature = inspect.signature(call, eval_str=True)
+    except Exception as error:  # noqa: BLE001 - it evaluates what the author wrote
+        raise StartupError(f"{declared}, but: {error}") from None
+    parameters = [*signature.parameters.values()]
+    request = parameters[0].annotation if len(parameters) == 1 else None
     arguments = get_args(request)
-    fits = kind is rpc.request and len(inspect.signature(call).parameters) == 1
-    if not (fits and returned is rpc.response and _are_models(rpc, arguments)):
-        raise StartupError(
-            f"{type(driver).__name__}.{rpc.method} must be declared as "
-            f"({_example(rpc)}) -> {rpc.response.__name__}"
-        )
+    fits = (
+        (get_origin(request) or request) is rpc.request
+        and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        and signature.return_annotation is rpc.response
+        and _are_models(rpc, arguments)
+    )
+    if not fits:
+        raise StartupError(declared)
     spec, secrets = arguments or (None, None)
-    return Method(rpc, call, inspect.iscoroutinefunction(call), spec, secrets)
+    return Method(rpc, call, spec, secrets)
 
 
 def _are_models(rpc: Rpc, arguments: tuple[Any, ...]) -> bool:

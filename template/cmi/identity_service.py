@@ -1,25 +1,23 @@
 """`cmi.v1.Identity`: who the driver is, what it can do, whether it is ready."""
 
 import asyncio
-import inspect
 import logging
 import platform
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Final, cast
+from typing import Final
 
 import grpc
 from google.protobuf.message import Message
 
+from cmi.calls import Calls
 from cmi.driver import RPCS, Driver, methods_of
 from cmi.errors import FailedPrecondition, StartupError, translate
 from cmi.service import Call, generic_handler
 from cmi.v1 import cmi_pb2
 
 ENTRY_POINT_GROUP: Final = "cmi.plugin"
-_PROBE_TIMEOUT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,14 @@ class PluginInfo:
         )
 
 
-def identity_handler(driver: Driver, plugin: PluginInfo) -> grpc.GenericRpcHandler:
-    """Return the handler that serves `cmi.v1.Identity` for `driver`."""
+def identity_handler(driver: Driver, plugin: PluginInfo, probes: Calls) -> grpc.GenericRpcHandler:
+    """Return the handler that serves `cmi.v1.Identity` for `driver`.
+
+    Args:
+        driver: The driver.
+        plugin: Who it says it is.
+        probes: What runs its probe, beside the machine calls.
+    """
     info = cmi_pb2.GetPluginInfoResponse(
         name=plugin.name, version=plugin.version, manifest=plugin.manifest
     )
@@ -68,7 +72,7 @@ def identity_handler(driver: Driver, plugin: PluginInfo) -> grpc.GenericRpcHandl
             if rpc.name in methods
         ]
     )
-    prober = _Prober(driver)
+    prober = _Prober(driver, probes)
 
     async def get_plugin_info(_call: Call, _message: Message) -> Message:
         return info
@@ -93,9 +97,9 @@ def identity_handler(driver: Driver, plugin: PluginInfo) -> grpc.GenericRpcHandl
 class _Prober:
     """Runs `Driver.probe` once at a time, however many ask, beside all machine calls."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, calls: Calls) -> None:
         self._driver = driver
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._calls = calls
         self._running: asyncio.Future[bool] | None = None
 
     async def probe(self) -> bool:
@@ -106,22 +110,12 @@ class _Prober:
                 hangs (C6).
         """
         if self._running is None or self._running.done():
-            self._running = self._start()
-        done, _ = await asyncio.wait({self._running}, timeout=_PROBE_TIMEOUT)
-        if not done:
-            raise FailedPrecondition(
-                f"the driver's probe has not ended within {_PROBE_TIMEOUT:g} s"
-            )
+            if self._calls.in_flight:
+                raise FailedPrecondition("an earlier probe of the driver still hangs")
+            self._running = asyncio.ensure_future(self._calls.run(self._driver.probe))
         try:
-            return self._running.result()
+            return await asyncio.shield(self._running)
         except Exception as error:
             if known := translate(error, self._driver.errors):
                 raise FailedPrecondition(known.message) from None
             raise
-
-    def _start(self) -> asyncio.Future[bool]:
-        probe = self._driver.probe
-        if inspect.iscoroutinefunction(probe):
-            return asyncio.ensure_future(probe())
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._thread, cast("Callable[[], bool]", probe))

@@ -7,10 +7,13 @@ it: the driver, its SDK, or the framework.
 import json
 import logging
 import sys
+import threading
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from cmi import redact
+
+log = logging.getLogger(__name__)
 
 
 class LogFormat(StrEnum):
@@ -43,6 +46,13 @@ def configure(level: LogLevel, form: LogFormat | None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    threading.excepthook = _log_thread_failure
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread of the driver's own; Python would print it unscrubbed."""
+    name = failure.thread.name if failure.thread else "unknown"
+    log.error("a thread failed", exc_info=failure.exc_value, extra={"fields": {"thread": name}})
 
 
 def formatter(form: LogFormat) -> logging.Formatter:
@@ -59,7 +69,10 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         event = _event(record)
         traceback = event.pop("traceback", None)
-        head = f"{event.pop('time')} {event.pop('level'):7} {event.pop('message')}"
+        message = str(event.pop("message"))
+        if not message.isprintable():
+            message = json.dumps(message)
+        head = f"{event.pop('time')} {event.pop('level'):7} {message}"
         line = " ".join([head, *(f"{key}={_plain(value)}" for key, value in event.items())])
         return f"{line}\n{traceback}" if traceback else line
 
@@ -69,18 +82,20 @@ def _event(record: logging.LogRecord) -> dict[str, object]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": _scrub(record.getMessage()),
+        "message": redact.scrub(_message(record)),
     }
     for key, value in getattr(record, "fields", {}).items():
-        event[key] = value if isinstance(value, int | float) else _scrub(str(value))
+        event[key] = value if isinstance(value, int | float) else redact.scrub(str(value))
     if record.exc_info:
-        event["traceback"] = _scrub(logging.Formatter().formatException(record.exc_info))
+        event["traceback"] = redact.scrub(logging.Formatter().formatException(record.exc_info))
     return event
 
 
-def _scrub(text: str) -> str:
-    redactor = redact.current.get()
-    return text if redactor is None else redactor.scrub(text)
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - logging itself would print it with all arguments, unscrubbed
+        return f"{record.msg} {record.args!r}"
 
 
 def _plain(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -58,7 +59,9 @@ def _answer(driver: Driver, method: Method, calls: Calls) -> Behaviour:
         for part in ("provider_spec", "secrets"):
             if hasattr(request, part):
                 call.redactor.watch(getattr(request, part))
-        reply: Message = _encode(method, await calls.run(method, request, _machine(request)))
+        reply: Message = _encode(
+            method, await calls.run(partial(method.call, request), _machine(request))
+        )
         if provider_id := getattr(reply, "ProviderID", ""):
             call.fields["provider_id"] = provider_id
         return reply

@@ -1,7 +1,7 @@
 """Reading the YAML that kubectl applies: machine classes, secrets, persistent volumes."""
 
 import base64
-import binascii
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def read_provider_spec(path: Path) -> bytes:
     (machine_class,) = _documents(path, "MachineClass")[:1]
     if "providerSpec" not in machine_class:
         raise ManifestError(f"{path}: the MachineClass has no providerSpec")
-    return _json(machine_class["providerSpec"])
+    return _json(path, machine_class["providerSpec"])
 
 
 def read_secret(path: Path) -> dict[str, bytes]:
@@ -35,8 +35,9 @@ def read_secret(path: Path) -> dict[str, bytes]:
     values = {}
     for key, value in _mapping(path, secret, "data").items():
         try:
-            values[key] = base64.b64decode(value, validate=True)
-        except (binascii.Error, TypeError, ValueError):
+            # Line ends are allowed within, as kubectl allows them.
+            values[key] = base64.b64decode("".join(value.splitlines()), validate=True)
+        except (AttributeError, ValueError):
             raise ManifestError(
                 f"{path}: data.{key} is not base64; put plain text under stringData"
             ) from None
@@ -53,7 +54,8 @@ def read_volumes(path: Path) -> bytes:
     Raises:
         ManifestError: The file holds none.
     """
-    return _json([volume.get("spec", {}) for volume in _documents(path, "PersistentVolume")])
+    volumes = _documents(path, "PersistentVolume")
+    return _json(path, [volume.get("spec", {}) for volume in volumes])
 
 
 def _documents(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -62,7 +64,7 @@ def _documents(path: Path, kind: str) -> list[dict[str, Any]]:
         documents = list(yaml.safe_load_all(path.read_bytes()))
     except OSError as error:
         raise ManifestError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise ManifestError(f"{path}: is not YAML{where}") from None
@@ -79,5 +81,15 @@ def _mapping(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
     return {str(name): item for name, item in value.items()}
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, default=str).encode()  # YAML knows dates, JSON has them as text
+def _json(path: Path, value: object) -> bytes:
+    try:
+        return json.dumps(value, default=_date, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: holds what JSON can't say: {error}") from None
+
+
+def _date(value: object) -> str:
+    """Return a date, which YAML knows and JSON has as text."""
+    if not isinstance(value, datetime.date):
+        raise TypeError(f"a {type(value).__name__}")
+    return str(value)

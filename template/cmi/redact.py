@@ -2,7 +2,8 @@
 
 Every call has a `Redactor` that knows the call's secret values. The log formatter and
 the error path replace them by `***`, also where an SDK quotes them: in base64, percent-
-encoded, escaped, or line by line.
+encoded, escaped, or line by line. What a thread of the driver's own logs belongs to no call
+and is searched for the secrets of all.
 """
 
 import base64
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from urllib.parse import quote, quote_plus
+from weakref import WeakValueDictionary
 
 from google.protobuf.message import Message
 from pydantic import BaseModel, SecretBytes, SecretStr
@@ -35,6 +37,8 @@ class Redactor:
         self._message = message
         self._models: list[BaseModel] = []
         self._needles: list[str] | None = None
+        if message is not None:
+            _alive[id(self)] = self
 
     def watch(self, model: BaseModel) -> None:
         """Keep the secret-typed fields of `model` out of texts too."""
@@ -62,8 +66,22 @@ class Redactor:
         return sorted(needles, key=len, reverse=True)
 
 
+_alive: WeakValueDictionary[int, Redactor] = WeakValueDictionary()
+"""The redactors of all calls in flight."""
+
 current: ContextVar[Redactor | None] = ContextVar("current", default=None)
 """The redactor of the call that is being served; threads of the pool inherit it."""
+
+
+def scrub(text: str) -> str:
+    """Return `text` without the secrets of the current call; outside of calls, of all calls."""
+    redactor = current.get()
+    if redactor is not None:
+        return redactor.scrub(text)
+    for reference in _alive.valuerefs():  # a copy, whatever other threads do meanwhile
+        if (other := reference()) is not None:
+            text = other.scrub(text)
+    return text
 
 
 def secret_fields(message: Message) -> Iterator[bytes]:
@@ -100,4 +118,5 @@ def _forms(value: bytes) -> Iterator[str]:
     lines = (line.strip() for line in text.splitlines())
     for plain in {text, text.strip(), *(line for line in lines if len(line) >= _MIN_LINE)}:
         yield from (plain, repr(plain)[1:-1], json.dumps(plain)[1:-1])
+        yield json.dumps(plain, ensure_ascii=False)[1:-1]
         yield from (quote(plain), quote(plain, safe=""), quote_plus(plain))

@@ -6,10 +6,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -32,10 +32,15 @@ log = logging.getLogger(__name__)
 DEFAULT_CALL_TIMEOUT: Final = 300.0
 DEFAULT_MAX_CALLS: Final = 1000
 DEFAULT_GRACE_PERIOD: Final = 30.0
+PROBE_TIMEOUT: Final = 5.0
+_LAST_REPLIES: Final = 1.0
+"""What the replies of methods that have ended get to be sent, in seconds."""
 
 SERVICES: Final = tuple(
     service.full_name for service in cmi_pb2.DESCRIPTOR.services_by_name.values()
 )
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _GRPC_OPTIONS: Final = (
     # Otherwise two drivers share a port in silence, and each gets half of the calls.
@@ -94,11 +99,13 @@ class Server:
         self._options = options
         self._credentials = server_credentials(options.tls) if options.tls else None
         self._calls = Calls(max_calls=options.max_calls, call_timeout=options.call_timeout)
+        self._probes = Calls(max_calls=1, call_timeout=PROBE_TIMEOUT)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
         record = self._metrics.record if self._metrics else None
         self._machine = machine_handler(driver, self._calls, record)
-        self._identity = identity_handler(driver, plugin)
+        self._identity = identity_handler(driver, plugin, self._probes)
         self._health = health.aio.HealthServicer()
+        self._door = _Door()
 
     async def start(self) -> Endpoint:
         """Listen and serve; return the endpoint, with the port that a port 0 became.
@@ -106,7 +113,7 @@ class Server:
         Raises:
             StartupError: The address can't be listened on; the message says why.
         """
-        self._server = grpc.aio.server(options=_GRPC_OPTIONS)
+        self._server = grpc.aio.server(interceptors=[self._door], options=_GRPC_OPTIONS)
         self._server.add_generic_rpc_handlers((self._identity, self._machine))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -123,16 +130,19 @@ class Server:
         """Stop: health NOT_SERVING, new calls UNAVAILABLE, those in flight get their grace.
 
         Returns:
-            True if every method has ended, False if some thread is still in one.
+            True if every method has ended, False if some still run.
         """
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._options.grace_period)
+        self._door.closed = True
+        ended = await self._calls.drain(self._options.grace_period)
+        await self._server.stop(_LAST_REPLIES if ended else None)
         self._calls.close()
+        self._probes.close()
         if self.health_address:
             await self._health_server.stop(None)
         if self._metrics and self.metrics_address:
             await asyncio.to_thread(self._metrics.close)
-        return self._calls.in_flight == 0
+        return ended and not self._probes.in_flight
 
     async def _start_health(self) -> None:
         if address := self._options.health_address:
@@ -152,13 +162,32 @@ class Server:
             self.metrics_address = self._metrics.listen(address)
 
 
-async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> bool:
+class _Door(grpc.aio.ServerInterceptor):
+    """Turns new calls away while the server stops; health goes on to say so.
+
+    gRPC's own stop would cancel some of them, as if it were their callers' doing.
+    """
+
+    closed = False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        if self.closed and details.method.startswith("/cmi.v1."):
+            return grpc.unary_unary_rpc_method_handler(_turn_away)
+        return await continuation(details)
+
+
+async def _turn_away(_wire: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "the driver is stopping; try again")
+
+
+async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> None:
     """Serve `driver` until SIGTERM or SIGINT, then stop gracefully.
 
-    A second signal ends the process at once.
-
-    Returns:
-        What `Server.stop` returns.
+    A second signal ends the process at once, and so does a method that has not ended by then.
 
     Raises:
         StartupError: The driver can't be served.
@@ -175,7 +204,7 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> b
         log.info("stopping", extra={"fields": {"signal": number.name}})
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
     fields = {"endpoint": endpoint, "plugin": plugin.name, "version": plugin.version}
@@ -186,8 +215,14 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> b
     log.info("serving", extra={"fields": fields})
     await stop.wait()
     ended = await server.stop()
+    for number in _STOP_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)  # what was to be stopped has stopped
     log.info("stopped")
-    return ended
+    if not ended:
+        # A method that hangs in an SDK can't be ended, and a normal exit would wait for it.
+        logging.shutdown()
+        os._exit(0)
 
 
 def _listen(

@@ -30,6 +30,8 @@ from cmi.errors import (
 
 log = logging.getLogger(__name__)
 
+_NO_SECRETS = redact.Redactor()
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -141,7 +143,7 @@ class _Unary:
         if self._record is not None:
             self._record(call.rpc, code, seconds)
         if log.isEnabledFor(level):
-            redact.current.set(None)  # nothing below is secret, so nothing has to be searched
+            redact.current.set(_NO_SECRETS)  # below is none, so nothing has to be searched
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
             log.log(level, "call", extra={"fields": fields | call.fields})

@@ -23,7 +23,7 @@ def serving(driver: Driver, options: ServerOptions | None = None) -> Iterator[En
     """
     defaults = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), grace_period=5)
     server = Server(driver, TEST_PLUGIN, options or defaults)
-    loop = _background_loop()
+    loop = background_loop()
     endpoint = asyncio.run_coroutine_threadsafe(server.start(), loop).result()
     try:
         yield endpoint
@@ -32,7 +32,7 @@ def serving(driver: Driver, options: ServerOptions | None = None) -> Iterator[En
 
 
 @cache
-def _background_loop() -> asyncio.AbstractEventLoop:
+def background_loop() -> asyncio.AbstractEventLoop:
     """Return the one loop of this process: gRPC does not like to have several."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="test-servers", daemon=True).start()

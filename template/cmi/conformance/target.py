@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
+from cmi.tls import TlsFiles
 
 Switch: TypeAlias = Callable[[], AbstractContextManager[object]]
 """Makes something go wrong for as long as its context is open."""
@@ -63,6 +64,7 @@ class Target:
             `machine_class` if None.
         volumes: PersistentVolumeSpecs; of the driver's at least one by CSI and one in-tree (C38).
         backstage: What can be done beside the driver; None for a remote one.
+        tls: The files for TLS; None means plain text.
         timeout: The deadline of a call, in seconds.
     """
 
@@ -71,4 +73,5 @@ class Target:
     other_class: MachineClass | None = None
     volumes: Sequence[Mapping[str, Any]] = ()
     backstage: Backstage | None = None
+    tls: TlsFiles | None = None
     timeout: float = 300.0

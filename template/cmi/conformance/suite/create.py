@@ -63,12 +63,11 @@ def test_C11_incompatible_spec(kit: Kit) -> None:
     other = specs.incompatible(kit.mine, kit.target.other_class)
     if other is None:
         pytest.skip("the spec holds no integer to raise, and no other class was given")
-    name, created = kit.make()
+    name, _ = kit.make()
     outcome = kit.create(name, other)
     if outcome.code.name in ("INVALID_ARGUMENT", "OUT_OF_RANGE"):
         pytest.skip(f"the derived spec is not valid: {outcome.message}")
     outcome.refused("ALREADY_EXISTS")
-    assert kit.create(name).ok().ProviderID == created.ProviderID
 
 
 def test_C12_one_vm(kit: Kit) -> None:

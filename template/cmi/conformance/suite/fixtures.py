@@ -15,7 +15,7 @@ __all__ = ["kit"]
 @pytest.fixture
 def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
     """The kit, which deletes what the test made."""
-    with connect(target.endpoint) as channel:
+    with connect(target.endpoint, target.tls) as channel:
         kit = Kit(target, channel)
         yield kit
         kit.clean_up()

@@ -67,7 +67,7 @@ def test_C56_survives_garbage(kit: Kit) -> None:
     )
     with pytest.raises(grpc.RpcError):
         method(b"\xff" * 1000, timeout=kit.target.timeout)
-    assert kit.identity("Probe").ok().ready.value
+    kit.identity("Probe").ok()
 
 
 def test_C57_one_call_for_each_machine(kit: Kit) -> None:

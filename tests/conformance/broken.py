@@ -1,0 +1,440 @@
+"""Deliberately wrong drivers; what is wrong with each is in its docstring."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import grpc
+
+from cmi.v1 import cmi_pb2
+from tests.conformance.saboteur import Context, Forward, Saboteur, status_of
+
+Status = grpc.StatusCode
+Capability = cmi_pb2.PluginCapability.RPC
+
+
+def capability(kind: Capability.Type.ValueType) -> cmi_pb2.PluginCapability:
+    return cmi_pb2.PluginCapability(rpc=Capability(type=kind))
+
+
+# Identity
+
+
+class MalformedName(Saboteur):
+    """Its name has a space."""
+
+    breaks = ("C2",)
+
+    def GetPluginInfo(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        answer.name = "my driver"
+        return answer
+
+
+class NoVersion(Saboteur):
+    """Its version is empty."""
+
+    breaks = ("C3",)
+
+    def GetPluginInfo(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        answer.version = ""
+        return answer
+
+
+class ChangingCapabilities(Saboteur):
+    """Every second time it announces something more."""
+
+    breaks = ("C4",)
+    _calls = 0
+
+    def GetPluginCapabilities(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        self._calls += 1
+        if self._calls % 2:
+            answer.capabilities.append(capability(Capability.UNKNOWN))
+        return answer
+
+
+class ListsOnlyOnPaper(Saboteur):
+    """It announces ListMachines and does not implement it."""
+
+    breaks = ("C5",)
+
+    def ListMachines(self, _request: Any, _forward: Forward, context: Context) -> Any:
+        context.abort(Status.UNIMPLEMENTED, "ListMachines is not implemented")
+
+
+class ListsInSecret(Saboteur):
+    """It implements ListMachines and does not announce it."""
+
+    breaks = ("C5",)
+
+    def GetPluginCapabilities(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        answer.capabilities.remove(capability(Capability.LIST_MACHINES))
+        return answer
+
+
+class NeverReady(Saboteur):
+    """Its Probe says that it still initialises."""
+
+    breaks = ("C6",)
+
+    def Probe(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        answer.ready.value = False
+        return answer
+
+
+# CreateMachine
+
+
+class NamelessMachines(Saboteur):
+    """It takes a missing machine name for an unknown error."""
+
+    breaks = ("C7", "C41")
+
+    def CreateMachine(self, request: Any, forward: Forward, context: Context) -> Any:
+        if not request.MachineName:
+            context.abort(Status.UNKNOWN, "something went wrong")
+        return forward(request)
+
+
+class OneErrorAtATime(Saboteur):
+    """It names only the first offending field."""
+
+    breaks = ("C8",)
+
+    def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
+        context.abort(code, message.partition(";")[0])
+
+
+class NewIdEveryTime(Saboteur):
+    """It answers a repeated call with another provider ID."""
+
+    breaks = ("C10",)
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._calls: Counter[str] = Counter()
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        self._calls[request.MachineName] += 1
+        if (calls := self._calls[request.MachineName]) > 1:
+            answer.ProviderID += f"-{calls}"
+        return answer
+
+
+class SecondVm(Saboteur):
+    """It makes another VM at every call, and says so in its list only."""
+
+    breaks = ("C12", "C14")
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._calls: Counter[str] = Counter()
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        self._calls[request.MachineName] += 1
+        return answer
+
+    def ListMachines(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        for provider_id, name in list(answer.MachineList.items()):
+            for call in range(1, self._calls[name]):
+                answer.MachineList[f"{provider_id}-{call}"] = name
+        return answer
+
+
+class BlindToChanges(Saboteur):
+    """It does not notice that another spec is asked for."""
+
+    breaks = ("C11",)
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        try:
+            return forward(request)
+        except grpc.RpcError as error:
+            if status_of(error)[0] is not Status.ALREADY_EXISTS:
+                raise
+            return cmi_pb2.CreateMachineResponse(ProviderID="some:///id", NodeName="some")
+
+
+class AnyLength(Saboteur):
+    """It takes names of any length."""
+
+    breaks = ("C47",)
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        request.MachineName = request.MachineName[:100]
+        return forward(request)
+
+
+class Unavailable(Saboteur):
+    """It calls a machine that is being worked on unavailable."""
+
+    breaks = ("C12", "C57")
+
+    def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
+        context.abort(Status.UNAVAILABLE if code is Status.ABORTED else code, message)
+
+
+# DeleteMachine
+
+
+class NothingToDelete(Saboteur):
+    """It takes the deletion of what is not there for an error."""
+
+    breaks = ("C17", "C18")
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._there: set[str] = set()
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        self._there.add(request.MachineName)
+        return forward(request)
+
+    def DeleteMachine(self, request: Any, forward: Forward, context: Context) -> Any:
+        answer = forward(request)
+        if request.MachineName not in self._there:
+            context.abort(Status.NOT_FOUND, f"there is no machine {request.MachineName}")
+        self._there.remove(request.MachineName)
+        return answer
+
+
+class RememberingSpecs(Saboteur):
+    """Knows under which spec each machine was made. Nothing is wrong with it yet."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._specs: dict[str, bytes] = {}
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        self._specs[request.MachineName] = self._specs[answer.ProviderID] = request.ProviderSpec
+        return answer
+
+    def of_any_cluster(self, request: Any) -> Any:
+        """Return the request for the cluster in which the machine is."""
+        for key in (request.ProviderID, request.MachineName):
+            request.ProviderSpec = self._specs.get(key, request.ProviderSpec)
+        return request
+
+
+class DeletesAnywhere(RememberingSpecs):
+    """It deletes the VM of another cluster."""
+
+    breaks = ("C19",)
+
+    def DeleteMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        return forward(self.of_any_cluster(request))
+
+
+class Undead(Saboteur):
+    """It goes on reporting a deleted machine."""
+
+    breaks = ("C22",)
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._made: dict[tuple[str, bytes], Any] = {}
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = self._made[request.MachineName, request.ProviderSpec] = forward(request)
+        return answer
+
+    def GetMachineStatus(self, request: Any, forward: Forward, _context: Context) -> Any:
+        try:
+            return forward(request)
+        except grpc.RpcError as error:
+            made = self._made.get((request.MachineName, request.ProviderSpec))
+            if made is None or status_of(error)[0] is not Status.NOT_FOUND:
+                raise
+            return cmi_pb2.GetMachineStatusResponse(
+                ProviderID=made.ProviderID, NodeName=made.NodeName
+            )
+
+
+# GetMachineStatus
+
+
+class AnotherNode(Saboteur):
+    """Its status has another node name than CreateMachine answered."""
+
+    breaks = ("C23",)
+
+    def GetMachineStatus(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        answer.NodeName += ".local"
+        return answer
+
+
+class SeesEverywhere(RememberingSpecs):
+    """Its status reports the VM of another cluster."""
+
+    breaks = ("C26",)
+
+    def GetMachineStatus(self, request: Any, forward: Forward, _context: Context) -> Any:
+        return forward(self.of_any_cluster(request))
+
+
+# ListMachines
+
+
+class ListsEverything(Saboteur):
+    """It lists the machines of all clusters."""
+
+    breaks = ("C29", "C32")
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self._there: dict[str, str] = {}
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        self._there[request.MachineName] = answer.ProviderID
+        return answer
+
+    def DeleteMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        if "conformance" not in scope_of(request) or not request.ProviderID:
+            self._there.pop(request.MachineName, None)
+        return answer
+
+    def ListMachines(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        answer.MachineList.update({key: name for name, key in self._there.items()})
+        return answer
+
+
+class ListsWithoutTags(Saboteur):
+    """Without the tags of a cluster it lists something instead of refusing."""
+
+    breaks = ("C33",)
+
+    def ListMachines(self, request: Any, forward: Forward, _context: Context) -> Any:
+        try:
+            return forward(request)
+        except grpc.RpcError:
+            return cmi_pb2.ListMachinesResponse(MachineList={"some:///id": "somebody's"})
+
+
+class ListsThree(Saboteur):
+    """It reads the first page only."""
+
+    breaks = ("C31",)
+
+    def ListMachines(self, request: Any, forward: Forward, _context: Context) -> Any:
+        page = list(forward(request).MachineList.items())[:3]
+        return cmi_pb2.ListMachinesResponse(MachineList=dict(page))
+
+
+class NamelessEntries(Saboteur):
+    """Its list has no names."""
+
+    breaks = ("C12", "C14", "C29", "C30")
+
+    def ListMachines(self, request: Any, forward: Forward, _context: Context) -> Any:
+        ids = forward(request).MachineList
+        return cmi_pb2.ListMachinesResponse(MachineList=dict.fromkeys(ids, ""))
+
+
+# ShutDownMachine and GetVolumeIDs
+
+
+class ShutsDownNothing(Saboteur):
+    """It says that it has shut down what is not there."""
+
+    breaks = ("C34", "C35")
+
+    def ShutDownMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        try:
+            return forward(request)
+        except grpc.RpcError as error:
+            if status_of(error)[0] is not Status.NOT_FOUND:
+                raise
+            return cmi_pb2.ShutDownMachineResponse()
+
+
+class EveryVolume(Saboteur):
+    """It takes the volumes of others for its own."""
+
+    breaks = ("C37",)
+
+    def GetVolumeIDs(self, request: Any, forward: Forward, _context: Context) -> Any:
+        answer = forward(request)
+        volumes = json.loads(request.PVSpecList)
+        handles = [volume["csi"]["volumeHandle"] for volume in volumes if "csi" in volume]
+        return cmi_pb2.GetVolumeIDsResponse(VolumeIDs={*answer.VolumeIDs, *handles})
+
+
+class CsiOnly(Saboteur):
+    """It knows no in-tree volumes."""
+
+    breaks = ("C38",)
+
+    def GetVolumeIDs(self, request: Any, forward: Forward, _context: Context) -> Any:
+        forward(request)
+        volumes = [volume for volume in json.loads(request.PVSpecList) if "csi" in volume]
+        return forward(cmi_pb2.GetVolumeIDsRequest(PVSpecList=json.dumps(volumes).encode()))
+
+
+# Statuses
+
+
+class EmptyMessages(Saboteur):
+    """Its errors say nothing."""
+
+    breaks = ("C8", "C42", "C49")
+
+    def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
+        context.abort(code, "")
+
+
+class StatusDetails(Saboteur):
+    """Its errors have details."""
+
+    breaks = ("C43",)
+
+    def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
+        context.set_trailing_metadata((("grpc-status-details-bin", b"\x08\x03"),))
+        context.abort(code, message)
+
+
+class WrongCredentialsAreInvalid(Saboteur):
+    """It calls bad credentials an invalid argument."""
+
+    breaks = ("C44",)
+
+    def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
+        context.abort(Status.INVALID_ARGUMENT if code is Status.UNAUTHENTICATED else code, message)
+
+
+class SecretInErrors(Saboteur):
+    """Its errors quote the request, secrets included."""
+
+    breaks = ("C50",)
+
+    def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
+        quoted = {key: value.decode() for key, value in getattr(request, "Secrets", {}).items()}
+        context.abort(code, f"{message}; the request had {quoted}")
+
+
+class AnyKey(Saboteur):
+    """It takes secret keys that no Kubernetes Secret can have."""
+
+    breaks = ("C48",)
+
+    def CreateMachine(self, request: Any, forward: Forward, _context: Context) -> Any:
+        for key in [key for key in request.Secrets if not key.isalnum() or not key.isascii()]:
+            del request.Secrets[key]
+        return forward(request)
+
+
+def scope_of(request: Any) -> str:
+    tags: dict[str, str] = json.loads(request.ProviderSpec).get("tags", {})
+    return " ".join(tags)

@@ -1,0 +1,117 @@
+"""The kit can fail: every deliberately wrong driver is caught by the items that it breaks."""
+
+import re
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from cmi.conformance.items import ITEMS
+from tests.conformance import broken
+from tests.conformance.saboteur import Saboteur, sabotaged
+from tests.support import driver_process
+
+BROKEN = [
+    kind
+    for kind in vars(broken).values()
+    if isinstance(kind, type) and issubclass(kind, Saboteur) and kind.breaks
+]
+BACKSTAGE = {"C13", "C15", "C25", "C27", "C45", "C52", "C54"}
+"""Items that can't be seen from outside at all."""
+
+
+@pytest.fixture(scope="module")
+def endpoint(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A rendered driver, with which nothing is wrong."""
+    cloud = tmp_path_factory.mktemp("cloud") / "cloud.sqlite"
+    with driver_process(installed, cloud) as driver:
+        yield driver.endpoint
+
+
+def command(installed: Path, endpoint: str, *arguments: str) -> list[str]:
+    """A command of the client, with the samples of the rendered project."""
+    kubernetes = installed / "kubernetes"
+    return [
+        str(installed / ".venv/bin/python"),
+        *("-m", "cmi", *arguments),
+        f"--endpoint={endpoint}",
+        f"--class={kubernetes / 'machine-class.yaml'}",
+        f"--secret={kubernetes / 'secret.yaml'}",
+    ]
+
+
+def machines(cloud: Path) -> list[str]:
+    """The names of all VMs in an embedded cloud's file."""
+    with closing(sqlite3.connect(cloud)) as db:
+        return [name for (name,) in db.execute("SELECT name FROM vms ORDER BY name")]
+
+
+def check(installed: Path, endpoint: str, junit: Path) -> tuple[dict[str, set[str]], str]:
+    """Run the kit; return the items by their verdicts, from the JUnit report, and the output."""
+    ended = subprocess.run(
+        command(
+            installed,
+            endpoint,
+            "conformance",
+            f"--volumes={installed / 'kubernetes/persistent-volumes.yaml'}",
+            f"--junit={junit}",
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found: dict[str, set[str]] = {"failure": set(), "error": set(), "skipped": set(), "": set()}
+    for case in ET.parse(junit).iter("testcase"):
+        item = case.get("name", "").split("_")[1]
+        verdict = next((child.tag for child in case if child.tag in found), "")
+        found[verdict].add(item)
+    assert ended.returncode == (1 if found["failure"] | found["error"] else 0), ended.stdout
+    return found, ended.stdout + ended.stderr
+
+
+def test_a_good_driver_passes(installed: Path, tmp_path: Path) -> None:
+    """And the kit leaves behind what it found, and nothing else."""
+    with driver_process(installed, tmp_path / "cloud.sqlite") as driver:
+        subprocess.run(command(installed, driver.endpoint, "create", "precious"), check=True)
+        found, output = check(installed, driver.endpoint, tmp_path / "junit.xml")
+    assert machines(tmp_path / "cloud.sqlite") == ["precious"]
+    assert found["failure"] | found["error"] == set(), output
+    assert found["skipped"] - found[""] == BACKSTAGE
+    assert found[""] | BACKSTAGE == ITEMS.keys()
+    for item in ITEMS:
+        verdict = "skipped" if item in BACKSTAGE else "passed"
+        assert re.search(rf"^{verdict} +{item} ", output, re.MULTILINE), item
+
+
+def test_an_interrupted_kit_cleans_up(installed: Path, tmp_path: Path) -> None:
+    cloud = tmp_path / "cloud.sqlite"
+    with driver_process(installed, cloud, EMBEDDED_CLOUD_LATENCY="0.05") as driver:
+        kit = subprocess.Popen(
+            command(installed, driver.endpoint, "conformance"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while kit.poll() is None and not machines(cloud):
+            pass
+        kit.send_signal(signal.SIGINT)
+        output, _ = kit.communicate(timeout=60)
+    assert kit.returncode == 2, output
+    assert "Traceback" not in output
+    assert machines(cloud) == []
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=[kind.__name__ for kind in BROKEN])
+def test_a_wrong_driver_is_caught(
+    installed: Path, endpoint: str, tmp_path: Path, kind: type[Saboteur]
+) -> None:
+    with sabotaged(kind, endpoint) as wrong:
+        found, output = check(installed, wrong, tmp_path / "junit.xml")
+    assert found["failure"] | found["error"] == set(kind.breaks), output
+    for item in kind.breaks:
+        assert re.search(rf"^FAILED +{item} ", output, re.MULTILINE)
