@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,6 +58,22 @@ def make(folder: Path, *targets: str) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout
+
+
+def bytes_rpc(channel: grpc.Channel, path: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
+    """Return an RPC that takes and returns bytes."""
+    return channel.unary_unary(path)
+
+
+def health_stub(channel: grpc.Channel) -> Any:
+    """Return the stub of grpc.health.v1, whose type stubs leave its methods out."""
+    return health_pb2_grpc.HealthStub(channel)
+
+
+def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    """Return the code and the message of a call that failed."""
+    call = cast("grpc.Call", error)
+    return call.code(), call.details() or ""
 
 
 @dataclass(frozen=True)

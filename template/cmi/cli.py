@@ -12,12 +12,12 @@ from typing import Annotated, NoReturn, TypeAlias
 import grpc
 import typer
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from cmi.client import Client, MachineClass
 from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
 from cmi.manifests import ManifestError, read_provider_spec, read_secret, read_volumes
 from cmi.tls import TlsError, TlsFiles
+from cmi.v1 import cmi_pb2
 
 
 class Output(StrEnum):
@@ -266,11 +266,13 @@ def _errors_in_one_line() -> Iterator[None]:
         yield
     except (EndpointError, ManifestError, TlsError) as error:
         _fail(str(error))
+    except UnicodeEncodeError:
+        _fail("an argument is not UTF-8")
     except grpc.RpcError as error:
         code, details = error.code(), error.details() or ""
         if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
             details = _no_connection(details)
-        _fail(f"{code.name}: {details}")
+        _fail(f"{code.name}: {' '.join(details.split())}")
 
 
 def _no_connection(details: str) -> str:
@@ -298,13 +300,18 @@ def _machine_class(class_file: Path, secret_file: Path | None) -> MachineClass:
     return MachineClass(provider_spec=read_provider_spec(class_file), secrets=secrets)
 
 
-def _print_machine(name: str, answer: Message, output: Output) -> None:
-    fields = MessageToDict(answer, preserving_proto_field_name=True)
-    if output is Output.JSON:
-        _print_json({"MachineName": name} | fields)
-    else:
-        row = (name, fields["ProviderID"], fields["NodeName"])
-        _print_table(("MACHINE", "PROVIDER ID", "NODE NAME"), [row])
+def _print_machine(
+    name: str,
+    answer: cmi_pb2.CreateMachineResponse | cmi_pb2.GetMachineStatusResponse,
+    output: Output,
+) -> None:
+    row = {"MachineName": name, "ProviderID": answer.ProviderID, "NodeName": answer.NodeName}
+    if output is Output.TABLE:
+        _print_table(("MACHINE", "PROVIDER ID", "NODE NAME"), [[*row.values()]])
+        return
+    if isinstance(answer, cmi_pb2.CreateMachineResponse) and answer.LastKnownState:
+        row["LastKnownState"] = answer.LastKnownState.decode(errors="replace")
+    _print_json(row)
 
 
 def _print_json(value: object) -> None:

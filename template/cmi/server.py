@@ -1,14 +1,11 @@
 """The gRPC server of a driver: listening, health, reflection, and a graceful stop."""
 
 import asyncio
-import errno
 import logging
 import os
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -20,6 +17,7 @@ from cmi.driver import Driver
 from cmi.endpoint import DEFAULT_ENDPOINT, Endpoint
 from cmi.errors import StartupError
 from cmi.identity_service import PluginInfo, identity_handler
+from cmi.listening import check_free, listen
 from cmi.machine_service import machine_handler
 from cmi.tls import TlsFiles, server_credentials
 from cmi.v1 import cmi_pb2
@@ -42,9 +40,13 @@ SERVICES: Final = tuple(
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
+_MANY: Final = 2**31 - 1
 _GRPC_OPTIONS: Final = (
     # Otherwise two drivers share a port in silence, and each gets half of the calls.
     ("grpc.so_reuseport", 0),
+    # Otherwise gRPC cancels some of a thousand calls that come at once; ours is the limit.
+    ("grpc.server.max_pending_requests", _MANY),
+    ("grpc.server.max_pending_requests_hard_limit", _MANY),
 )
 
 
@@ -118,7 +120,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, self._server)
-        endpoint = _listen(self._server, "--endpoint", self._options.endpoint, self._credentials)
+        endpoint = listen(self._server, "--endpoint", self._options.endpoint, self._credentials)
         await self._start_health()
         self._start_metrics()
         await self._server.start()
@@ -148,7 +150,7 @@ class Server:
         if address := self._options.health_address:
             self._health_server = grpc.aio.server(options=_GRPC_OPTIONS)
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_address = _listen(self._health_server, "--health-address", address)
+            self.health_address = listen(self._health_server, "--health-address", address)
             await self._health_server.start()
 
     def _make_metrics(self, plugin: PluginInfo) -> "Metrics":
@@ -158,7 +160,7 @@ class Server:
 
     def _start_metrics(self) -> None:
         if self._metrics and (address := self._options.metrics_address):
-            _check_free("--metrics-address", address)
+            check_free("--metrics-address", address)
             self.metrics_address = self._metrics.listen(address)
 
 
@@ -223,82 +225,3 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
         # A method that hangs in an SDK can't be ended, and a normal exit would wait for it.
         logging.shutdown()
         os._exit(0)
-
-
-def _listen(
-    server: grpc.aio.Server,
-    option: str,
-    endpoint: Endpoint,
-    credentials: grpc.ServerCredentials | None = None,
-) -> Endpoint:
-    """Listen, with TLS if there are credentials; return the endpoint with its actual port."""
-    _check_free(option, endpoint)
-    try:
-        with _private_umask():
-            if credentials:
-                port = server.add_secure_port(endpoint.target, credentials)
-            else:
-                port = server.add_insecure_port(endpoint.target)
-    except RuntimeError:
-        raise _cannot_listen(option, endpoint, "the address can't be bound") from None
-    return endpoint if endpoint.path else replace(endpoint, port=port)
-
-
-def _check_free(option: str, endpoint: Endpoint) -> None:
-    """Refuse an address that can't be had.
-
-    gRPC does not tell why, and takes over the Unix socket of a living process without a word.
-    """
-    if endpoint.path:
-        _check_socket_path(option, endpoint)
-        return
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            endpoint.host.strip("[]"), endpoint.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
-    except UnicodeError:  # of the codec for host names, for one with an empty or a long label
-        raise _cannot_listen(option, endpoint, "its host is no host name") from None
-    except OSError as error:
-        raise _cannot_listen(option, endpoint, _reason(error)) from None
-
-
-def _check_socket_path(option: str, endpoint: Endpoint) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(endpoint.path)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
-                raise _cannot_listen(option, endpoint, _reason(error)) from None
-        else:
-            raise _cannot_listen(option, endpoint, "another process listens there")
-    folder = os.path.dirname(endpoint.path)  # noqa: PTH120 - no other use of pathlib here
-    if not os.access(folder, os.W_OK):
-        raise _cannot_listen(
-            option, endpoint, f"the folder {folder} does not exist or is not writable"
-        )
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another process listens there"
-    return (error.strerror or str(error)).lower()
-
-
-def _cannot_listen(option: str, endpoint: Endpoint, reason: str) -> StartupError:
-    return StartupError(
-        f"can't listen on {endpoint}: {reason}; mend that or choose another {option}"
-    )
-
-
-@contextmanager
-def _private_umask() -> Iterator[None]:
-    """Make a Unix socket for this user alone."""
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)

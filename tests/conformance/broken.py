@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 
 from cmi.v1 import cmi_pb2
-from tests.conformance.saboteur import Context, Forward, Saboteur, status_of
+from tests.conformance.saboteur import Context, Forward, Saboteur
+from tests.support import status_of
 
 Status = grpc.StatusCode
 Capability = cmi_pb2.PluginCapability.RPC

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import grpc
 
 from cmi.v1 import cmi_pb2
+from tests.support import status_of
 
 Forward = Callable[[Any], Any]
 Context = grpc.ServicerContext
@@ -65,12 +66,6 @@ class Saboteur:
         return grpc.unary_unary_rpc_method_handler(
             behave, request_class.FromString, response_class.SerializeToString
         )
-
-
-def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
-    """Return the code and the message of a call that failed."""
-    call = cast("grpc.Call", error)
-    return call.code(), call.details() or ""
 
 
 @contextmanager

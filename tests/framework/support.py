@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -32,6 +32,7 @@ from cmi import (
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
 from cmi.v1 import cmi_pb2
+from tests.support import bytes_rpc
 
 PATIENCE = 30.0
 """Seconds after which a test gives up on what should happen at once."""
@@ -206,12 +207,11 @@ def ask(endpoint: Endpoint, rpc: str, message: Message | bytes = b"") -> Answer:
     service = "Identity" if rpc in IDENTITY_RPCS else "Machine"
     wire = message if isinstance(message, bytes) else message.SerializeToString()
     with grpc.insecure_channel(endpoint.target) as channel:
-        method = channel.unary_unary(f"/cmi.v1.{service}/{rpc}")
+        method = bytes_rpc(channel, f"/cmi.v1.{service}/{rpc}")
         try:
             reply, call = method.with_call(wire, timeout=PATIENCE)
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            reply, call = b"", error
+            reply, call = b"", cast("grpc.Call", error)
     return Answer(
         code=call.code().name,
         message=call.details() or "",

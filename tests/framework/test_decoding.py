@@ -32,6 +32,7 @@ from tests.framework.support import (
     machine_class,
     request,
 )
+from tests.support import bytes_rpc
 
 NAMED = [rpc for rpc in MACHINE_RPCS if rpc != "ListMachines"]
 WITH_STATE = ["CreateMachine", "DeleteMachine", "ShutDownMachine"]
@@ -269,7 +270,7 @@ def test_an_unknown_rpc_and_an_unknown_service_are_unimplemented(endpoint: Endpo
     assert ask(endpoint, "ResizeMachine").code == "UNIMPLEMENTED"
     with grpc.insecure_channel(endpoint.target) as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary("/cmi.v2.Machine/CreateMachine")(b"", timeout=5)
+            bytes_rpc(channel, "/cmi.v2.Machine/CreateMachine")(b"", timeout=5)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

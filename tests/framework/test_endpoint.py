@@ -1,4 +1,4 @@
-"""Where a driver listens: which endpoints are taken, which refused, and what a socket looks like."""
+"""Where a driver listens: which endpoints are taken, and which are refused."""
 
 import os
 import socket

@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -63,7 +63,7 @@ class Gone(Throttled): ...
 
 
 class Mapped(StandIn):
-    errors: ErrorTable = {Gone: NotFound, SdkError: cmi.Internal, Throttled: Unavailable}
+    errors: ClassVar[ErrorTable] = {Gone: NotFound, SdkError: cmi.Internal, Throttled: Unavailable}
 
 
 class OwnQuota(cmi.ResourceExhausted):
@@ -116,7 +116,7 @@ def test_a_subclass_of_a_class_in_the_table_is_mapped_too() -> None:
 
 def test_the_table_does_not_touch_the_drivers_own_errors() -> None:
     class Greedy(StandIn):
-        errors: ErrorTable = {Exception: Unavailable}
+        errors: ClassVar[ErrorTable] = {Exception: Unavailable}
 
     assert answer_of(raising(NotFound("x")), Greedy).code == "NOT_FOUND"
     assert answer_of(raising(KeyError("x")), Greedy).code == "UNAVAILABLE"
@@ -312,6 +312,6 @@ def test_the_log_has_one_line_for_each_call(log_lines: LogLines) -> None:
 
 def test_a_method_that_worked_before_an_error_works_after_it() -> None:
     answers = iter([raising(SystemExit()), raising(StopIteration()), created])
-    with serving(StandIn(lambda received: next(answers)(received))) as endpoint:
+    with serving(StandIn(lambda received: next(answers)(received))) as endpoint:  # noqa: PLW0108
         codes = [ask(endpoint, "CreateMachine", request("CreateMachine")).code for _ in range(3)]
     assert codes == ["INTERNAL", "INTERNAL", "OK"]

@@ -12,6 +12,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from cmi import CreateMachineResponse, NotFound
+from cmi.endpoint import Endpoint
+from cmi.server import ServerOptions
 from cmi.testing import serving
 from tests.framework.conftest import LogLines
 from tests.framework.support import (
@@ -170,7 +172,7 @@ def test_a_value_of_the_wrong_type_is_not_quoted() -> None:
 
 
 def test_calls_do_not_mask_each_others_words() -> None:
-    with serving(StandIn(lambda received: raising(NotFound("alpha beta"))(received))) as endpoint:
+    with serving(StandIn(raising(NotFound("alpha beta")))) as endpoint:
         messages = [
             ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets_of(word)))
             for word in ("alpha", "beta")
@@ -190,10 +192,6 @@ def test_a_thread_that_outlives_its_call_still_logs_no_secret(
         return result
 
     secrets = secrets_of("late-canary")
-    from cmi.client import Client
-    from cmi.server import ServerOptions
-    from cmi.endpoint import Endpoint
-
     options = ServerOptions(
         endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.05, grace_period=1
     )
@@ -207,14 +205,19 @@ def test_a_thread_that_outlives_its_call_still_logs_no_secret(
 
 
 def test_a_thread_of_the_drivers_own_logs_no_secret(log_stream: io.StringIO) -> None:
+    def helper() -> None:
+        log.info("helper with %s", "thread-canary")
+        raise RuntimeError("failed with thread-canary")
+
     def create(received: Any) -> CreateMachineResponse:
-        thread = threading.Thread(target=log.info, args=("helper with %s", "thread-canary"))
+        thread = threading.Thread(target=helper)
         thread.start()
         thread.join()
         return created(received)
 
     answer(create, "thread-canary")
-    assert "helper with" in log_stream.getvalue()
+    assert "helper with ***" in log_stream.getvalue()
+    assert "failed with ***" in log_stream.getvalue()
     assert "thread-canary" not in log_stream.getvalue()
 
 

@@ -1,0 +1,249 @@
+"""The rendered driver as a process, and what its cloud holds."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import grpc
+import pytest
+
+from cmi.client import Client, MachineClass, connect
+from cmi.endpoint import Endpoint
+from cmi.v1 import cmi_pb2, cmi_pb2_grpc
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up on what it waits for."""
+
+Event: TypeAlias = dict[str, Any]
+"""One line of a driver's log."""
+
+
+class RunningDriver:
+    """A driver process. Leaving the context kills it, if it still runs.
+
+    Args:
+        command: Starts a driver that logs JSON, on a free port.
+        environment: What is added to this process's environment.
+
+    Attributes:
+        endpoint: Where it serves.
+        log: The lines that it has written so far.
+    """
+
+    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+        self.log: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self._clients: list[Client] = []
+        self._process = subprocess.Popen(
+            command, env=os.environ | environment, stderr=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        try:
+            self.serving = self.await_event(message="serving")
+        except BaseException:
+            self.close()
+            raise
+        self.endpoint = Endpoint.parse(self.serving["endpoint"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Make sure that nothing is left of it."""
+        for client in self._clients:
+            client.close()
+        self._process.kill()
+        self.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def client(self, timeout: float = PATIENCE) -> Client:
+        """Return a client with a connection of its own."""
+        client = Client(self.endpoint, timeout)
+        self._clients.append(client)
+        return client
+
+    @contextmanager
+    def stub(self) -> Iterator[cmi_pb2_grpc.MachineStub]:
+        """Yield a stub, for calls that are not waited for."""
+        with connect(self.endpoint) as channel:
+            yield cmi_pb2_grpc.MachineStub(channel)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Return the exit code, negative for a signal, once all of the log is read."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        return code
+
+    def events(self) -> list[Event]:
+        """Return its log so far. A line that is not JSON fails the test."""
+        return [json.loads(line) for line in [*self.log]]
+
+    def await_event(self, **fields: object) -> Event:
+        """Return the first event with these fields, as soon as there is one."""
+        seen = 0
+        with self._news:
+            while True:
+                for line in self.log[seen:]:
+                    event: Event = json.loads(line)
+                    if fields.items() <= event.items():
+                        return event
+                seen = len(self.log)
+                assert not self._ended, f"no {fields} in {self.log}"
+                assert self._news.wait(PATIENCE), f"no {fields} in {self.log}"
+
+    def metrics(self) -> str:
+        """Return what it answers on its metrics address."""
+        with urllib.request.urlopen(self.serving["metrics"], timeout=PATIENCE) as answer:
+            return str(answer.read().decode())
+
+    def calls_in_flight(self) -> int:
+        """Return how many machine calls it is busy with, those of gone callers included."""
+        (line,) = [
+            line for line in self.metrics().splitlines() if line.startswith("driver_requests_in_f")
+        ]
+        return int(float(line.split()[-1]))
+
+    def resident_kib(self) -> int:
+        """Return how much memory it holds."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._news:
+                self.log.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+
+@dataclass(frozen=True)
+class CloudFile:
+    """What the embedded cloud holds, read behind the driver's back."""
+
+    path: Path
+
+    def inventory(self) -> list[tuple[str, str, str]]:
+        """Return a line for each VM, and for each that left disks behind.
+
+        The columns: machine; state of the VM, or `gone`; names of its disks.
+        """
+        return self._select(
+            "SELECT name, state, (SELECT group_concat(name) FROM "
+            "  (SELECT name FROM disks WHERE vm_id = vms.id ORDER BY name)) FROM vms "
+            "UNION ALL SELECT machine, 'gone', group_concat(name) FROM disks "
+            "  WHERE vm_id NOT IN (SELECT id FROM vms) GROUP BY vm_id ORDER BY 1, 2"
+        )
+
+    def names(self, state: str) -> set[str]:
+        """Return the machines that have a VM in this state."""
+        return {name for name, its_state, _ in self.inventory() if its_state == state}
+
+    def allow(self, token: str) -> None:
+        """Let a token write."""
+        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db, db:
+            db.execute(
+                "INSERT INTO tokens VALUES (?, 'write')", [sha256(token.encode()).hexdigest()]
+            )
+
+    @contextmanager
+    def stuck(self) -> Iterator[None]:
+        """Let every API call take as long as the context is open."""
+        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield
+
+    def _select(self, query: str) -> list[tuple[str, str, str]]:
+        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db:
+            return db.execute(query).fetchall()
+
+
+def whole(*names: str) -> list[tuple[str, str, str]]:
+    """Return the inventory of a cloud with one VM of the samples for each name, and no more."""
+    return [(name, "running", "containers,root") for name in sorted(names)]
+
+
+@contextmanager
+def refused(code: str, *mentioned: str) -> Iterator[None]:
+    """Expect a call to fail with this status, and these texts in its message."""
+    with pytest.raises(grpc.RpcError) as caught:
+        yield
+    message = caught.value.details()
+    assert caught.value.code().name == code, message
+    assert message
+    assert all(text in message for text in mentioned), message
+
+
+def begin(
+    stub: cmi_pb2_grpc.MachineStub,
+    rpc: str,
+    machine_class: MachineClass,
+    name: str,
+    timeout: float = PATIENCE,
+) -> "grpc.Future[Any]":
+    """Call an RPC without waiting for its end."""
+    request = getattr(cmi_pb2, f"{rpc}Request")(
+        MachineName=name,
+        ProviderSpec=machine_class.provider_spec,
+        Secrets=machine_class.secrets,
+    )
+    call: grpc.Future[Any] = getattr(stub, rpc).future(request, timeout=timeout)
+    return call
+
+
+def code_of(call: "grpc.Future[Any]") -> str:
+    """Wait for the end of a call, and return its status."""
+    assert isinstance(call, grpc.Call)
+    if call.cancelled():
+        return "CANCELLED"
+    error = call.exception(timeout=PATIENCE)
+    return "OK" if error is None else call.code().name
+
+
+def await_condition(holds: Callable[[], bool]) -> None:
+    """Return as soon as `holds` returns True: for what nobody gives notice of."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def figure(text: str) -> None:
+    """Tell a measured figure. `pytest -rP` shows it."""
+    print(f"figure: {text}")

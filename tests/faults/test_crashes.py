@@ -1,0 +1,150 @@
+"""kill -9 of the driver within CreateMachine and DeleteMachine: a retry finishes the work."""
+
+import shutil
+import signal
+from pathlib import Path
+from random import Random
+from threading import Semaphore
+from typing import Any
+
+import grpc
+import pytest
+
+from cmi.client import MachineClass
+from tests.faults.conftest import Start
+from tests.faults.support import (
+    PATIENCE,
+    CloudFile,
+    RunningDriver,
+    begin,
+    code_of,
+    figure,
+    refused,
+    whole,
+)
+
+CREATE = ("list_vms", "create_vm", "create_disk", "start_vm")
+DELETE = ("list_vms", "delete_vm", "list_disks", "delete_disk")
+
+
+@pytest.fixture(scope="module")
+def furnished(
+    tmp_path_factory: pytest.TempPathFactory, start_for_all: Start, machine_class: MachineClass
+) -> CloudFile:
+    """A cloud with the machines m1 and m2. Tests copy it."""
+    cloud = CloudFile(tmp_path_factory.mktemp("furnished") / "cloud.sqlite")
+    with start_for_all(cloud) as driver:
+        for name in ("m1", "m2"):
+            driver.client().create(machine_class, name)
+    assert cloud.inventory() == whole("m1", "m2")
+    return cloud
+
+
+@pytest.fixture
+def cloud(furnished: CloudFile, tmp_path: Path) -> CloudFile:
+    return CloudFile(Path(shutil.copy(furnished.path, tmp_path)))
+
+
+@pytest.mark.parametrize("step", CREATE)
+def test_killed_in_create(
+    start: Start, cloud: CloudFile, machine_class: MachineClass, step: str
+) -> None:
+    driver = start(cloud, faults=f"{step}=crash")
+    with refused("UNAVAILABLE"):
+        driver.client().create(machine_class, "m3")
+    assert driver.wait() == -signal.SIGKILL
+
+    client = start(cloud).client()
+    with refused("NOT_FOUND"):
+        client.status(machine_class, "m3")
+    made = cloud.names("creating") | cloud.names("running")
+    assert set(client.list_machines(machine_class).values()) == made
+    created = client.create(machine_class, "m3")
+    assert client.create(machine_class, "m3") == created
+    status = client.status(machine_class, "m3", created.ProviderID)
+    assert (status.ProviderID, status.NodeName) == (created.ProviderID, created.NodeName)
+    assert cloud.inventory() == whole("m1", "m2", "m3")
+
+
+@pytest.mark.parametrize("step", DELETE)
+def test_killed_in_delete(
+    start: Start, cloud: CloudFile, machine_class: MachineClass, step: str
+) -> None:
+    driver = start(cloud, faults=f"{step}=crash")
+    with refused("UNAVAILABLE"):
+        driver.client().delete(machine_class, "m1")
+    assert driver.wait() == -signal.SIGKILL
+
+    client = start(cloud).client()
+    client.delete(machine_class, "m1")
+    with refused("NOT_FOUND"):
+        client.status(machine_class, "m1")
+    client.delete(machine_class, "m1")
+    assert cloud.inventory() == whole("m2")
+
+
+def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: MachineClass) -> None:
+    """Many machines at once, so that every kill hits some of them at every step."""
+    names = [f"machine-{number}" for number in range(40)]
+    random = Random(1)
+    half_made = half_deleted = 0
+    promised: dict[str, str] = {}
+
+    for _ in range(3):
+        calls = _kill_amid(
+            start(cloud, latency=0.01), "CreateMachine", machine_class, names, random
+        )
+        for name, call in calls.items():
+            if code_of(call) == "OK":
+                answer = call.result().ProviderID
+                assert promised.setdefault(name, answer) == answer
+        half_made += len(cloud.names("creating"))
+        client = start(cloud).client()
+        listed = client.list_machines(machine_class)
+        assert sorted(listed.values()) == sorted(cloud.names("creating") | cloud.names("running"))
+        assert promised.items() <= {name: found for found, name in listed.items()}.items()
+        for name in sorted(cloud.names("creating")):
+            with refused("NOT_FOUND"):
+                client.status(machine_class, name)
+    client = start(cloud).client()
+    for name in names:
+        created = client.create(machine_class, name)
+        assert promised.setdefault(name, created.ProviderID) == created.ProviderID
+    assert cloud.inventory() == whole("m1", "m2", *names)
+
+    for _ in range(3):
+        calls = _kill_amid(
+            start(cloud, latency=0.01), "DeleteMachine", machine_class, names, random
+        )
+        deleted = {name for name, call in calls.items() if code_of(call) == "OK"}
+        assert deleted.isdisjoint(name for name, *_ in cloud.inventory())
+        half_deleted += len(cloud.names("gone"))
+    client = start(cloud).client()
+    for name in names:
+        client.delete(machine_class, name)
+    assert cloud.inventory() == whole("m1", "m2")
+    figure(f"6 kills left {half_made} VMs half made and {half_deleted} half deleted")
+    assert half_made
+    assert half_deleted
+
+
+def _kill_amid(
+    driver: RunningDriver,
+    rpc: str,
+    machine_class: MachineClass,
+    names: list[str],
+    random: Random,
+) -> dict[str, "grpc.Future[Any]"]:
+    """Call for all machines at once, and kill the driver when it has answered some."""
+    answered = Semaphore(0)
+    with driver.stub() as stub:
+        calls = {name: begin(stub, rpc, machine_class, name) for name in names}
+        for call in calls.values():
+            call.add_done_callback(lambda _call: answered.release())
+        for _ in range(random.randrange(1, len(names) // 2)):
+            assert answered.acquire(timeout=PATIENCE)
+        driver.signal(signal.SIGKILL)
+        assert driver.wait() == -signal.SIGKILL
+        for call in calls.values():
+            assert code_of(call) in ("OK", "UNAVAILABLE")
+    return calls

@@ -1,0 +1,376 @@
+"""Many calls at once: limits, one call for a machine, deadlines, callers that go away."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from cmi import CreateMachineResponse, FailedPrecondition, NotFound
+from cmi.client import Client
+from cmi.endpoint import Endpoint
+from cmi.server import ServerOptions
+from cmi.testing import serving
+from tests.framework.conftest import LogLines
+from tests.framework.support import (
+    BOTH,
+    PATIENCE,
+    AsyncStandIn,
+    Gate,
+    StandIn,
+    ask,
+    created,
+    machine_class,
+    raising,
+    request,
+)
+from tests.support import bytes_rpc, health_stub
+
+
+def options(**limits: Any) -> ServerOptions:
+    return ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), grace_period=5, **limits)
+
+
+@contextmanager
+def calling(endpoint: Endpoint, *requests: Any) -> "Iterator[Sequence[grpc.Future[bytes]]]":
+    """CreateMachine calls on their way; cancelled at the end if they still are."""
+    with grpc.insecure_channel(endpoint.target) as channel:
+        create = bytes_rpc(channel, "/cmi.v1.Machine/CreateMachine")
+        calls = [
+            create.future(item.SerializeToString(), timeout=PATIENCE, wait_for_ready=True)
+            for item in requests
+        ]
+        yield calls
+        for call in calls:
+            call.cancel()
+
+
+def named(name: str, **fields: Any) -> Any:
+    return request("CreateMachine", MachineName=name, **fields)
+
+
+def eventually_ok(endpoint: Endpoint, name: str) -> None:
+    """Repeat CreateMachine until it is OK; only ABORTED may come before."""
+    end = time.monotonic() + PATIENCE
+    while (code := ask(endpoint, "CreateMachine", named(name)).code) == "ABORTED":
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    assert code == "OK"
+
+
+def until_open(gate: Gate) -> Any:
+    """Return the `async def` that waits as the gate does."""
+
+    async def method(received: Any) -> CreateMachineResponse:
+        return await asyncio.to_thread(gate, received)
+
+    return method
+
+
+@pytest.fixture(params=BOTH, ids=["def", "async def"])
+def waiting(request: pytest.FixtureRequest, gate: Gate) -> StandIn | AsyncStandIn:
+    """A driver whose CreateMachine waits for the gate."""
+    if request.param is AsyncStandIn:
+        return AsyncStandIn(until_open(gate))
+    return StandIn(gate)
+
+
+def test_calls_for_different_machines_run_side_by_side(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    requests = [named(f"m{number}") for number in range(4)]
+    with serving(waiting) as endpoint, calling(endpoint, *requests) as calls:
+        gate.await_entered(4)
+        gate.opened.set()
+        assert all(call.result(PATIENCE) for call in calls)
+
+
+def test_a_second_call_for_a_machine_is_aborted_at_once(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    with serving(waiting) as endpoint, calling(endpoint, named("m1")) as (first,):
+        gate.await_entered()
+        for rpc in ("CreateMachine", "DeleteMachine"):
+            answer = ask(endpoint, rpc, request(rpc))
+            assert answer.code == "ABORTED"
+            assert "in progress" in answer.message
+        gate.opened.set()
+        assert first.result(PATIENCE)
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
+
+
+def test_machines_of_different_clusters_may_have_the_same_name(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    specs = [machine_class(cluster=cluster).provider_spec for cluster in ("one", "two")]
+    requests = [named("m1", ProviderSpec=spec) for spec in specs]
+    with serving(waiting) as endpoint, calling(endpoint, *requests) as calls:
+        gate.await_entered(2)
+        gate.opened.set()
+        assert all(call.result(PATIENCE) for call in calls)
+
+
+def test_list_and_volumes_do_not_wait_for_a_machine(gate: Gate) -> None:
+    with serving(StandIn(gate)) as endpoint, calling(endpoint, named("m1")):
+        gate.await_entered()
+        for rpc in ("ListMachines", "GetVolumeIDs"):
+            assert ask(endpoint, rpc, request(rpc, PVSpecList=b"[]")).code == "OK"
+        gate.opened.set()
+
+
+def test_a_refused_call_does_not_hold_its_machine() -> None:
+    with serving(StandIn()) as endpoint:
+        for bad in (named("m1", ProviderSpec=b""), named("m1", Secrets={})):
+            assert ask(endpoint, "CreateMachine", bad).code != "OK"
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
+
+
+def test_one_call_more_than_max_calls_is_refused_at_once(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    requests = [named(f"m{number}") for number in range(3)]
+    with (
+        serving(waiting, options(max_calls=3)) as endpoint,
+        calling(endpoint, *requests) as calls,
+    ):
+        gate.await_entered(3)
+        answer = ask(endpoint, "CreateMachine", named("m4"))
+        assert answer.code == "RESOURCE_EXHAUSTED"
+        assert "3 calls are in flight" in answer.message
+        gate.opened.set()
+        assert all(call.result(PATIENCE) for call in calls)
+        assert ask(endpoint, "CreateMachine", named("m4")).code == "OK"
+
+
+def test_probe_and_health_answer_while_200_calls_block(gate: Gate) -> None:
+    requests = [named(f"m{number}") for number in range(200)]
+    with (
+        serving(StandIn(gate), options(max_calls=200)) as endpoint,
+        calling(endpoint, *requests) as calls,
+        Client(endpoint, timeout=PATIENCE) as client,
+        grpc.insecure_channel(endpoint.target) as channel,
+    ):
+        gate.await_entered(200)
+        assert client.probe()
+        assert "CREATE_MACHINE" in client.capabilities()
+        check = health_stub(channel).Check
+        status = check(health_pb2.HealthCheckRequest(), timeout=PATIENCE).status
+        assert status == health_pb2.HealthCheckResponse.SERVING
+        gate.opened.set()
+        assert all(call.result(PATIENCE) for call in calls)
+
+
+def test_a_call_that_takes_too_long_is_given_up(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    with serving(waiting, options(call_timeout=0.05)) as endpoint:
+        answer = ask(endpoint, "CreateMachine", named("m1"))
+        assert answer.code == "DEADLINE_EXCEEDED"
+        assert "within 0.05 s" in answer.message
+        gate.opened.set()
+        eventually_ok(endpoint, "m1")
+
+
+def test_a_thread_that_goes_on_after_its_deadline_keeps_its_machine_and_its_place(
+    gate: Gate,
+) -> None:
+    with serving(StandIn(gate), options(call_timeout=0.05, max_calls=2)) as endpoint:
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "DEADLINE_EXCEEDED"
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "ABORTED"
+        assert ask(endpoint, "CreateMachine", named("m2")).code == "DEADLINE_EXCEEDED"
+        assert ask(endpoint, "CreateMachine", named("m3")).code == "RESOURCE_EXHAUSTED"
+        gate.opened.set()
+        for name in ("m1", "m2", "m3"):
+            end = time.monotonic() + PATIENCE
+            while ask(endpoint, "CreateMachine", named(name)).code != "OK":
+                assert time.monotonic() < end
+                time.sleep(0.005)
+
+
+def test_a_thread_that_goes_on_after_its_caller_went_keeps_its_machine(
+    gate: Gate, log_lines: LogLines
+) -> None:
+    with serving(StandIn(gate)) as endpoint:
+        with calling(endpoint, named("m1")) as (first,):
+            gate.await_entered()
+            first.cancel()
+        end = time.monotonic() + PATIENCE
+        while not any(line.get("code") == "CANCELLED" for line in log_lines()):
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "ABORTED"
+        gate.opened.set()
+        eventually_ok(endpoint, "m1")
+
+
+@pytest.mark.parametrize("by", ["caller", "deadline"])
+def test_an_async_method_is_cancelled_and_may_clean_up(by: str, gate: Gate) -> None:
+    cancelled, cleaned = threading.Event(), threading.Event()
+
+    async def create(received: Any) -> CreateMachineResponse:
+        if received.machine_name == "other" or cleaned.is_set():
+            return created(received)
+        try:
+            await until_open(gate)(received)
+        except asyncio.CancelledError:
+            cancelled.set()
+            while not gate.opened.is_set():  # noqa: ASYNC110 - the gate is a thread's
+                await asyncio.sleep(0.001)
+            cleaned.set()
+            raise
+        raise AssertionError("not cancelled")
+
+    limits = {"call_timeout": 0.05} if by == "deadline" else {}
+    with serving(AsyncStandIn(create), options(**limits)) as endpoint:
+        with calling(endpoint, named("m1")) as (call,):
+            gate.await_entered()
+            if by == "caller":
+                call.cancel()
+            assert cancelled.wait(PATIENCE)
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "ABORTED"
+        assert ask(endpoint, "CreateMachine", named("other")).code == "OK"
+        gate.opened.set()
+        assert cleaned.wait(PATIENCE)
+        eventually_ok(endpoint, "m1")
+
+
+def test_the_callers_own_deadline_frees_the_machine_of_an_async_method() -> None:
+    async def create(received: Any) -> CreateMachineResponse:
+        if received.last_known_state != "again":
+            await asyncio.sleep(PATIENCE)
+        return created(received)
+
+    with serving(AsyncStandIn(create)) as endpoint, Client(endpoint, timeout=0.05) as client:
+        with pytest.raises(grpc.RpcError) as caught:
+            client.create(machine_class(), "m1")
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        end = time.monotonic() + PATIENCE
+        while ask(endpoint, "CreateMachine", named("m1", LastKnownState=b"again")).code != "OK":
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+
+def test_a_failed_call_frees_its_machine() -> None:
+    with serving(StandIn(raising(NotFound("x")))) as endpoint:
+        codes = {ask(endpoint, "CreateMachine", named("m1")).code for _ in range(20)}
+    assert codes == {"NOT_FOUND"}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_calls_in_a_row_for_one_machine_are_never_aborted(
+    kind: type[StandIn | AsyncStandIn],
+) -> None:
+    with serving(kind()) as endpoint, Client(endpoint) as client:
+        for _ in range(200):
+            client.create(machine_class(), "m1")
+
+
+def test_of_many_calls_for_one_machine_one_runs_at_a_time() -> None:
+    inside = threading.Semaphore(1)
+
+    def create(received: Any) -> CreateMachineResponse:
+        assert inside.acquire(blocking=False)
+        time.sleep(0.001)
+        inside.release()
+        return created(received)
+
+    with serving(StandIn(create)) as endpoint, ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: ask(endpoint, "CreateMachine", named("m1")).code, range(80))
+        assert set(answers) <= {"OK", "ABORTED"}
+
+
+class Probed(StandIn):
+    def __init__(self, probe: Any) -> None:
+        super().__init__()
+        self._probe = probe
+
+    def probe(self) -> bool:
+        result: bool = self._probe()
+        return result
+
+
+class AsyncProbed(Probed):
+    async def probe(self) -> bool:  # type: ignore[override]
+        result: bool = self._probe()
+        return result
+
+
+def failing(error: BaseException) -> Any:
+    return lambda: raising(error)(None)
+
+
+@pytest.mark.parametrize("kind", [Probed, AsyncProbed])
+@pytest.mark.parametrize(
+    ("probe", "code", "mentioned"),
+    [
+        (failing(FailedPrecondition("no route to the cloud")), "FAILED_PRECONDITION", "no route"),
+        (failing(NotFound("no region")), "FAILED_PRECONDITION", "no region"),
+        (failing(FailedPrecondition()), "FAILED_PRECONDITION", "state"),
+        (failing(ValueError("hunter2")), "INTERNAL", "incident"),
+        (failing(StopIteration()), "INTERNAL", "incident"),
+        (failing(SystemExit()), "INTERNAL", "incident"),
+        (lambda: None, "INTERNAL", "incident"),
+        (lambda: "yes", "INTERNAL", "incident"),
+    ],
+)
+def test_a_probe_that_fails_says_why(
+    probe: Any, code: str, mentioned: str, kind: type[Probed]
+) -> None:
+    with serving(kind(probe)) as endpoint:
+        answer = ask(endpoint, "Probe")
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "OK", "the server has survived"
+    assert answer.code == code
+    assert mentioned in answer.message
+    assert "hunter2" not in answer.message
+
+
+@pytest.mark.parametrize("kind", [Probed, AsyncProbed])
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_probe_tells_whether_the_driver_is_ready(ready: bool, kind: type[Probed]) -> None:
+    with serving(kind(lambda: ready)) as endpoint, Client(endpoint) as client:
+        assert client.probe() is ready
+        assert client.probe() is ready
+
+
+def test_probes_at_the_same_time_share_one_call(gate: Gate) -> None:
+    entered = []
+
+    def probe() -> bool:
+        entered.append(1)
+        return gate.opened.wait(PATIENCE)
+
+    with (
+        serving(Probed(probe)) as endpoint,
+        Client(endpoint) as client,
+        ThreadPoolExecutor(5) as pool,
+    ):
+        answers = [pool.submit(client.probe) for _ in range(5)]
+        while not entered:
+            time.sleep(0.001)
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
+        gate.opened.set()
+        assert all(answer.result(PATIENCE) for answer in answers)
+    assert len(entered) <= 5
+
+
+def test_a_probe_that_hangs_is_reported_and_holds_up_nothing(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmi.server.PROBE_TIMEOUT", 0.05)
+    with serving(Probed(lambda: gate.opened.wait(PATIENCE))) as endpoint:
+        for mentioned in ("within 0.05 s", "still hangs"):
+            answer = ask(endpoint, "Probe")
+            assert answer.code == "FAILED_PRECONDITION"
+            assert mentioned in answer.message
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
+        gate.opened.set()
+        end = time.monotonic() + PATIENCE
+        while ask(endpoint, "Probe").code != "OK":
+            assert time.monotonic() < end
+            time.sleep(0.005)

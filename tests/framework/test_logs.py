@@ -1,0 +1,139 @@
+"""Log records as a driver process writes them: one line each, in JSON or as text."""
+
+import io
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cmi.logs import LogFormat, LogLevel, configure
+
+log = logging.getLogger("acme")
+
+
+Start = Callable[[LogLevel, LogFormat | None], io.StringIO]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """A function that configures logging and returns what stands for standard error."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+
+    def start(least: LogLevel, form: LogFormat | None) -> io.StringIO:
+        root.handlers.clear()  # or `configure` closes pytest's own
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        configure(least, form)
+        return stream
+
+    yield start
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_a_record_is_one_json_object(start: Start) -> None:
+    stream = start(LogLevel.INFO, LogFormat.JSON)
+    log.info("größe\n%s", "zwei", extra={"fields": {"machine": "m\n1", "size": 7, "ok": True}})
+    (line,) = stream.getvalue().splitlines()
+    event = json.loads(line)
+    assert event.pop("time").endswith("+00:00")
+    assert event == {
+        "level": "info",
+        "logger": "acme",
+        "message": "größe\nzwei",
+        "machine": "m\n1",
+        "size": 7,
+        "ok": True,
+    }
+
+
+def test_a_record_is_one_line_of_text(start: Start) -> None:
+    stream = start(LogLevel.INFO, LogFormat.TEXT)
+    log.warning("careful", extra={"fields": {"machine": "m1", "detail": "a b", "empty": ""}})
+    time, _, rest = stream.getvalue().partition(" ")
+    assert time.endswith("+00:00")
+    assert rest == 'warning careful logger=acme machine=m1 detail="a b" empty=""\n'
+
+
+@pytest.mark.parametrize("text", ["a\nERROR forged", "a\rb", "a\x1b[2Jb", "a\u2028b", "a\x00b"])
+def test_no_text_can_forge_a_line(start: Start, text: str) -> None:
+    stream = start(LogLevel.INFO, LogFormat.TEXT)
+    log.info("saw %s", text, extra={"fields": {"machine": text}})
+    assert len(stream.getvalue().splitlines()) == 1
+    assert stream.getvalue().rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_an_error_is_logged_with_its_traceback(start: Start, form: LogFormat) -> None:
+    stream = start(LogLevel.INFO, form)
+    try:
+        raise ValueError("odd")
+    except ValueError:
+        log.exception("failed")
+    assert "Traceback" in stream.getvalue()
+    assert "ValueError: odd" in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == 1 or form is LogFormat.TEXT
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_malformed_log_call_is_logged_as_it_is(start: Start, form: LogFormat) -> None:
+    stream = start(LogLevel.INFO, form)
+    log.info("two %s %s", "one")  # noqa: PLE1206 - on purpose
+    assert "two %s %s ('one',)" in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_thread_that_fails_is_logged(start: Start, form: LogFormat) -> None:
+    stream = start(LogLevel.INFO, form)
+
+    def fail() -> None:
+        raise ValueError("odd")
+
+    thread = threading.Thread(target=fail, name="refresher")
+    thread.start()
+    thread.join()
+    assert "a thread failed" in stream.getvalue()
+    assert "refresher" in stream.getvalue()
+    assert "ValueError: odd" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (LogLevel.DEBUG, ["debug", "info", "warning", "error"]),
+        (LogLevel.INFO, ["info", "warning", "error"]),
+        (LogLevel.WARNING, ["warning", "error"]),
+        (LogLevel.ERROR, ["error"]),
+    ],
+)
+def test_records_below_the_level_are_left_out(
+    start: Start, level: LogLevel, expected: list[str]
+) -> None:
+    stream = start(level, None)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(log, name)("x")
+    assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == expected
+
+
+def test_without_a_terminal_the_form_is_json(start: Start) -> None:
+    stream = start(LogLevel.INFO, None)
+    log.info("x")
+    assert json.loads(stream.getvalue())["message"] == "x"
+
+
+def test_on_a_terminal_the_form_is_text(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "StringIO", Terminal)
+    stream = start(LogLevel.INFO, None)
+    log.info("x")
+    assert " info    x logger=acme" in stream.getvalue()
