@@ -1,12 +1,16 @@
-"""What all tests share: surroundings that are nobody's, and the template as a release."""
+"""What all tests share: surroundings that are nobody's, the template, and running drivers."""
 
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from copier import run_copy
 
+from tests.driver import CloudFile, Start, starting
 from tests.support import commit, copy_repository, make
 
 
@@ -18,6 +22,8 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
             [os.environ["UV"], "cache", "dir"], check=True, capture_output=True, text=True
         )
         os.environ["UV_CACHE_DIR"] = cache.stdout.strip()
+    # A shell's background job ignores it, and so would every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tmp_path_factory.mktemp("home")
     (home / "settings.yml").write_text("{}\n")
     os.environ |= {
@@ -47,3 +53,22 @@ def installed(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
     run_copy(str(template), folder, {"provider_name": "acme"}, defaults=True, quiet=True)
     make(folder, "setup")
     return folder
+
+
+@pytest.fixture
+def start(installed: Path) -> Iterator[Start]:
+    with ExitStack() as processes:
+        yield starting(installed, processes)
+
+
+@pytest.fixture(scope="module")
+def start_for_all(installed: Path) -> Iterator[Start]:
+    """The same for drivers that several tests of a module call."""
+    with ExitStack() as processes:
+        yield starting(installed, processes)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> CloudFile:
+    """Where the cloud of this test keeps its state; there is nothing yet."""
+    return CloudFile(tmp_path / "cloud.sqlite")

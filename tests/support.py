@@ -1,13 +1,7 @@
-"""What several test files need: copies of this repository, git, make, and running drivers."""
+"""What several test files need: copies of this repository, git, make, and pieces of gRPC."""
 
-import json
-import os
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,52 +68,3 @@ def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     """Return the code and the message of a call that failed."""
     call = cast("grpc.Call", error)
     return call.code(), call.details() or ""
-
-
-@dataclass(frozen=True)
-class DriverProcess:
-    """A driver that serves.
-
-    Attributes:
-        process: Its process.
-        endpoint: Where it listens.
-        log: The file that holds its log, one JSON object a line.
-    """
-
-    process: subprocess.Popen[bytes]
-    endpoint: str
-    log: Path
-
-
-@contextmanager
-def driver_process(
-    project: Path, cloud: Path, *arguments: str, **environment: str
-) -> Iterator[DriverProcess]:
-    """Run the driver of an installed project on a free port; at the end it is killed.
-
-    Args:
-        project: A project with its environment, as the fixture `installed`.
-        cloud: The embedded cloud's file; the log is written beside it.
-        arguments: More options of the driver.
-        environment: More variables, such as EMBEDDED_CLOUD_FAULTS.
-    """
-    package = next(project.glob("*/machineserver.py")).parent.name
-    command = [str(project / ".venv/bin/python"), "-m", package, "--endpoint=tcp://127.0.0.1:0"]
-    process = subprocess.Popen(
-        [*command, "--log-format=json", *arguments],
-        env=os.environ | {"EMBEDDED_CLOUD_FILE": str(cloud)} | environment,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    log = cloud.with_suffix(".log")
-    with process, log.open("ab", buffering=0) as out:
-        assert process.stderr is not None
-        first = process.stderr.readline()
-        out.write(first)
-        rest = threading.Thread(target=shutil.copyfileobj, args=(process.stderr, out))
-        rest.start()
-        try:
-            yield DriverProcess(process, json.loads(first)["endpoint"], log)
-        finally:
-            process.kill()
-            rest.join()

@@ -45,12 +45,17 @@ class Redactor:
         self._models.append(model)
         self._needles = None
 
-    def scrub(self, text: str) -> str:
-        """Return `text` with every secret value of the call replaced by `***`."""
+    def scrub(self, text: str, shortest: int = 1) -> str:
+        """Return `text` with the call's secret values replaced by `***`.
+
+        Args:
+            text: Any text.
+            shortest: How many characters a value has at least to be looked for.
+        """
         if self._needles is None:
             self._needles = self._collect()
         for needle in self._needles:
-            if needle not in text:
+            if needle not in text or len(needle) < shortest:
                 continue
             if len(needle) < _SHORT:
                 text = re.sub(rf"(?<!\w){re.escape(needle)}(?!\w)", MASK, text)
@@ -74,13 +79,16 @@ current: ContextVar[Redactor | None] = ContextVar("current", default=None)
 
 
 def scrub(text: str) -> str:
-    """Return `text` without the secrets of the current call; outside of calls, of all calls."""
+    """Return `text` without the secrets of the current call.
+
+    Outside of calls, those of all calls in flight are looked for.
+    """
     redactor = current.get()
     if redactor is not None:
         return redactor.scrub(text)
     for reference in _alive.valuerefs():  # a copy, whatever other threads do meanwhile
         if (other := reference()) is not None:
-            text = other.scrub(text)
+            text = other.scrub(text, _SHORT)  # a shorter one is likely no secret there
     return text
 
 

@@ -2,10 +2,7 @@
 
 import re
 import signal
-import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,7 +11,7 @@ import pytest
 from cmi.conformance.items import ITEMS
 from tests.conformance import broken
 from tests.conformance.saboteur import Saboteur, sabotaged
-from tests.support import driver_process
+from tests.driver import PATIENCE, CloudFile, Start, await_condition
 
 BROKEN = [
     kind
@@ -26,11 +23,10 @@ BACKSTAGE = {"C13", "C15", "C25", "C27", "C45", "C52", "C54"}
 
 
 @pytest.fixture(scope="module")
-def endpoint(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def endpoint(start_for_all: Start, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A rendered driver, with which nothing is wrong."""
-    cloud = tmp_path_factory.mktemp("cloud") / "cloud.sqlite"
-    with driver_process(installed, cloud) as driver:
-        yield driver.endpoint
+    cloud = CloudFile(tmp_path_factory.mktemp("cloud") / "cloud.sqlite")
+    return str(start_for_all(cloud).endpoint)
 
 
 def command(installed: Path, endpoint: str, *arguments: str) -> list[str]:
@@ -43,12 +39,6 @@ def command(installed: Path, endpoint: str, *arguments: str) -> list[str]:
         f"--class={kubernetes / 'machine-class.yaml'}",
         f"--secret={kubernetes / 'secret.yaml'}",
     ]
-
-
-def machines(cloud: Path) -> list[str]:
-    """The names of all VMs in an embedded cloud's file."""
-    with closing(sqlite3.connect(cloud)) as db:
-        return [name for (name,) in db.execute("SELECT name FROM vms ORDER BY name")]
 
 
 def check(installed: Path, endpoint: str, junit: Path) -> tuple[dict[str, set[str]], str]:
@@ -74,12 +64,15 @@ def check(installed: Path, endpoint: str, junit: Path) -> tuple[dict[str, set[st
     return found, ended.stdout + ended.stderr
 
 
-def test_a_good_driver_passes(installed: Path, tmp_path: Path) -> None:
+def test_a_good_driver_passes(
+    start: Start, cloud: CloudFile, installed: Path, tmp_path: Path
+) -> None:
     """And the kit leaves behind what it found, and nothing else."""
-    with driver_process(installed, tmp_path / "cloud.sqlite") as driver:
-        subprocess.run(command(installed, driver.endpoint, "create", "precious"), check=True)
-        found, output = check(installed, driver.endpoint, tmp_path / "junit.xml")
-    assert machines(tmp_path / "cloud.sqlite") == ["precious"]
+    endpoint = str(start(cloud).endpoint)
+    subprocess.run(command(installed, endpoint, "create", "precious"), check=True)
+    before = cloud.inventory()
+    found, output = check(installed, endpoint, tmp_path / "junit.xml")
+    assert cloud.inventory() == before != []
     assert found["failure"] | found["error"] == set(), output
     assert found["skipped"] - found[""] == BACKSTAGE
     assert found[""] | BACKSTAGE == ITEMS.keys()
@@ -88,22 +81,20 @@ def test_a_good_driver_passes(installed: Path, tmp_path: Path) -> None:
         assert re.search(rf"^{verdict} +{item} ", output, re.MULTILINE), item
 
 
-def test_an_interrupted_kit_cleans_up(installed: Path, tmp_path: Path) -> None:
-    cloud = tmp_path / "cloud.sqlite"
-    with driver_process(installed, cloud, EMBEDDED_CLOUD_LATENCY="0.05") as driver:
-        kit = subprocess.Popen(
-            command(installed, driver.endpoint, "conformance"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        while kit.poll() is None and not machines(cloud):
-            pass
+def test_an_interrupted_kit_cleans_up(start: Start, cloud: CloudFile, installed: Path) -> None:
+    driver = start(cloud, latency=0.05)
+    with subprocess.Popen(
+        command(installed, str(driver.endpoint), "conformance"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as kit:
+        await_condition(lambda: cloud.inventory() != [])
         kit.send_signal(signal.SIGINT)
-        output, _ = kit.communicate(timeout=60)
+        output, _ = kit.communicate(timeout=PATIENCE)
     assert kit.returncode == 2, output
     assert "Traceback" not in output
-    assert machines(cloud) == []
+    assert cloud.inventory() == []
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=[kind.__name__ for kind in BROKEN])

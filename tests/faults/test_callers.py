@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cmi.client import MachineClass
-from tests.faults.conftest import Start
-from tests.faults.support import (
+from tests.driver import (
     CloudFile,
     RunningDriver,
+    Start,
     await_condition,
     begin,
     code_of,

@@ -11,11 +11,11 @@ import grpc
 import pytest
 
 from cmi.client import MachineClass
-from tests.faults.conftest import Start
-from tests.faults.support import (
+from tests.driver import (
     PATIENCE,
     CloudFile,
     RunningDriver,
+    Start,
     begin,
     code_of,
     figure,

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from cmi.client import connect
 from cmi.v1 import cmi_pb2
-from tests.faults.conftest import Start
-from tests.faults.support import PATIENCE, CloudFile, RunningDriver
+from tests.driver import PATIENCE, CloudFile, RunningDriver, Start
 from tests.support import bytes_rpc, status_of
 
 SERVICES = cmi_pb2.DESCRIPTOR.services_by_name

@@ -9,8 +9,8 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from cmi.client import MachineClass
-from tests.faults.conftest import Change, Start
-from tests.faults.support import PATIENCE, CloudFile, begin, code_of, figure
+from tests.driver import PATIENCE, CloudFile, Start, begin, code_of, figure
+from tests.faults.conftest import Change
 from tests.support import health_stub
 
 LIMIT = 1000

@@ -8,8 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from cmi.client import Client, MachineClass
-from tests.faults.conftest import Start
-from tests.faults.support import CloudFile, await_condition, begin, code_of, refused, whole
+from tests.driver import CloudFile, Start, await_condition, begin, code_of, refused, whole
 from tests.support import health_stub, status_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

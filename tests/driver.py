@@ -9,12 +9,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import grpc
 import pytest
@@ -192,6 +192,32 @@ class CloudFile:
     def _select(self, query: str) -> list[tuple[str, str, str]]:
         with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db:
             return db.execute(query).fetchall()
+
+
+class Start(Protocol):
+    """Starts the rendered driver; what still runs at the end is killed."""
+
+    def __call__(self, cloud: CloudFile, *options: str, **settings: object) -> RunningDriver:
+        """Return it as soon as it serves.
+
+        Args:
+            cloud: The file of its cloud.
+            options: Of its command line.
+            settings: Variables of the embedded cloud: faults, latency, quota.
+        """
+
+
+def starting(project: Path, processes: ExitStack) -> Start:
+    """Return what starts the driver of an installed project, until `processes` is closed."""
+
+    def start(cloud: CloudFile, *options: str, **settings: object) -> RunningDriver:
+        environment = {f"EMBEDDED_CLOUD_{key.upper()}": str(settings[key]) for key in settings}
+        environment["EMBEDDED_CLOUD_FILE"] = str(cloud.path)
+        addresses = ["--endpoint=tcp://127.0.0.1:0", "--metrics-address=127.0.0.1:0"]
+        driver = [str(project / ".venv/bin/python"), "-m", "acme", *addresses, "--log-format=json"]
+        return processes.enter_context(RunningDriver([*driver, *options], environment))
+
+    return start
 
 
 def whole(*names: str) -> list[tuple[str, str, str]]:

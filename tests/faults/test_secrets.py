@@ -1,0 +1,55 @@
+"""A canary in every secret: it must not sing."""
+
+import base64
+import signal
+from pathlib import Path
+
+import grpc
+import pytest
+
+from cmi.client import Client, MachineClass
+from tests.driver import CloudFile, Start
+from tests.faults.conftest import Change
+from tests.support import status_of
+
+TOKEN = "canary-token-5e1f"
+USER_DATA = "#cloud-config\nwrite_files: [{content: canary-password-77ab}]\n"
+CANARIES = (
+    TOKEN,
+    "canary-password-77ab",
+    base64.b64encode(TOKEN.encode()).decode(),
+    base64.b64encode(USER_DATA.encode()).decode(),
+)
+
+
+def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> None:
+    """Not at debug level, through success, refusals, an error of the cloud, and a crash."""
+    secrets = {"apiToken": TOKEN.encode(), "userData": USER_DATA.encode()}
+    mine = changed(secrets)
+    seen = []
+    driver = start(cloud, "--log-level=debug", faults="create_disk=throttled*1")
+    client = driver.client()
+    seen.append(_refusal(client, mine))  # an unknown token
+    cloud.allow(TOKEN)
+    seen.append(_refusal(client, mine))  # an error of the cloud
+    created = client.create(mine, "m1")
+    client.status(mine, "m1", created.ProviderID)
+    client.list_machines(mine)
+    seen.append(_refusal(client, changed(secrets, machineType=None, disks=TOKEN)))
+    client.shut_down(mine, "m1")
+    client.delete(mine, "m1")
+    seen += [driver.metrics(), Path(f"/proc/{driver.pid}/cmdline").read_text()]
+    driver.signal(signal.SIGTERM)
+    assert driver.wait() == 0
+    crashing = start(cloud, "--log-level=debug", faults="start_vm=crash")
+    _refusal(crashing.client(), mine)
+    crashing.wait()
+    seen += [*driver.log, *crashing.log]
+    for canary in CANARIES:
+        assert not [text for text in seen if canary in text]
+
+
+def _refusal(client: Client, machine_class: MachineClass) -> str:
+    with pytest.raises(grpc.RpcError) as caught:
+        client.create(machine_class, "m1")
+    return status_of(caught.value)[1]
