@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -65,13 +66,16 @@ class Calls:
         if machine is not None and machine in self._machines:
             raise Aborted
         ended = self._enter(machine)
-        future = self._start(method, ended)
+        given_up = threading.Event()
+        future = self._start(method, ended, given_up)
         try:
             done, _ = await asyncio.wait({future}, timeout=self._call_timeout)
         except asyncio.CancelledError:
+            given_up.set()
             future.cancel()
             raise
         if not done:
+            given_up.set()
             future.cancel()
             raise DeadlineExceeded(
                 f"the call did not end within {self._call_timeout:g} s; it is safe to repeat"
@@ -112,34 +116,41 @@ class Calls:
         return leave
 
     def _start(
-        self, method: Callable[[], Any], ended: Callable[[], None]
+        self, method: Callable[[], Any], ended: Callable[[], None], given_up: threading.Event
     ) -> asyncio.Future[_Outcome]:
         if inspect.iscoroutinefunction(method):
-            task = asyncio.ensure_future(_outcome_of_async(method))
+            task = asyncio.ensure_future(_outcome_of_async(method, given_up))
             task.add_done_callback(lambda _task: ended())
             return task
         context = contextvars.copy_context()
-        thread = self._threads.submit(context.run, _outcome, method)
+        thread = self._threads.submit(context.run, _outcome, method, given_up)
         loop = asyncio.get_running_loop()
         # Added before asyncio's own callback: the machine is free before its caller hears of it.
         thread.add_done_callback(partial(_finish_thread, loop, ended))
         return asyncio.wrap_future(thread)
 
 
-def _outcome(method: Callable[[], Any]) -> _Outcome:
+def _outcome(method: Callable[[], Any], given_up: threading.Event) -> _Outcome:
     try:
         return method(), None
     except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
-        return None, error
+        return None, _noted(error, given_up)
 
 
-async def _outcome_of_async(method: Callable[[], Any]) -> _Outcome:
+async def _outcome_of_async(method: Callable[[], Any], given_up: threading.Event) -> _Outcome:
     try:
         return await method(), None
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - see above
-        return None, error
+        return None, _noted(error, given_up)
+
+
+def _noted(error: BaseException, given_up: threading.Event) -> BaseException:
+    """Log an error that nobody waits for any more; return it."""
+    if given_up.is_set():
+        log.warning("a call failed after it was given up", exc_info=error)
+    return error
 
 
 def _finish_thread(

@@ -193,6 +193,31 @@ def test_a_thread_that_goes_on_after_its_deadline_keeps_its_machine_and_its_plac
                 time.sleep(0.005)
 
 
+@pytest.mark.parametrize("stand_in", [StandIn, AsyncStandIn])
+def test_an_error_after_the_call_was_given_up_is_logged(
+    stand_in: type[StandIn | AsyncStandIn], gate: Gate, log_lines: LogLines
+) -> None:
+    def fail(received: Any) -> CreateMachineResponse:
+        gate(received)
+        raise ValueError("too late")
+
+    async def fail_async(received: Any) -> CreateMachineResponse:
+        try:
+            await until_open(gate)(received)
+        except asyncio.CancelledError:
+            raise ValueError("too late") from None
+        return created(received)
+
+    action: Any = fail if stand_in is StandIn else fail_async
+    with serving(stand_in(action), options(call_timeout=0.05)) as endpoint:
+        assert ask(endpoint, "CreateMachine", named("m1")).code == "DEADLINE_EXCEEDED"
+        gate.opened.set()
+        end = time.monotonic() + PATIENCE
+        while not any("too late" in line.get("traceback", "") for line in log_lines()):
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+
 def test_a_thread_that_goes_on_after_its_caller_went_keeps_its_machine(
     gate: Gate, log_lines: LogLines
 ) -> None:
