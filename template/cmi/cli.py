@@ -228,6 +228,9 @@ def conformance(
     ] = None,
     endpoint: EndpointOption = None,
     timeout: TimeoutOption = 300.0,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to repeat a call that is ABORTED or UNAVAILABLE.")
+    ] = 60.0,
 ) -> None:
     """Check a running driver, in any language, against the conformance list.
 
@@ -247,6 +250,7 @@ def conformance(
             volumes=json.loads(read_volumes(volumes_file)) if volumes_file else (),
             tls=_tls.get(),
             timeout=timeout,
+            patience=patience,
         )
     with _client(endpoint, timeout) as client:
         client.info()

@@ -97,6 +97,22 @@ def test_an_interrupted_kit_cleans_up(start: Start, cloud: CloudFile, installed:
     assert cloud.inventory() == []
 
 
+def test_a_kit_whose_driver_dies_gives_up(start: Start, cloud: CloudFile, installed: Path) -> None:
+    driver = start(cloud, latency=0.05)
+    with subprocess.Popen(
+        [*command(installed, str(driver.endpoint), "conformance"), "--timeout=1", "--patience=1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as kit:
+        await_condition(lambda: cloud.inventory() != [])
+        driver.close()
+        output, _ = kit.communicate(timeout=PATIENCE)
+    assert kit.returncode == 2, output
+    assert "the driver does not answer any more" in output
+    assert "left behind, delete it by hand: conformance-" in output
+
+
 @pytest.mark.parametrize("kind", BROKEN, ids=[kind.__name__ for kind in BROKEN])
 def test_a_wrong_driver_is_caught(
     installed: Path, endpoint: str, tmp_path: Path, kind: type[Saboteur]

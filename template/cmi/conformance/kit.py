@@ -23,7 +23,6 @@ OK: Final = grpc.StatusCode.OK
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 PREFIX: Final = "conformance-"
 _PASSING: Final = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
-_CLEANUP_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,7 @@ class Kit:
     target: Target
     channel: grpc.Channel
     left_behind: list[str] = field(default_factory=list)
+    is_gone: bool = False
     _made: list[tuple[MachineClass, str]] = field(default_factory=list)
 
     @property
@@ -221,9 +221,15 @@ class Kit:
         name = self.name(machine_class)
         return name, self.create(name, machine_class).ok()
 
-    def patiently(self, call: Callable[[], Outcome]) -> Outcome:
-        """Repeat a call while it answers that it is to be repeated."""
-        deadline = time.monotonic() + _CLEANUP_SECONDS
+    def patiently(self, call: Callable[[], Outcome], deadline: float | None = None) -> Outcome:
+        """Repeat a call while it answers that it is to be repeated.
+
+        Args:
+            call: The call.
+            deadline: When to stop, by the monotonic clock; None is after the target's patience.
+        """
+        if deadline is None:
+            deadline = time.monotonic() + self.target.patience
         pause = 0.01
         while True:
             outcome = call()
@@ -234,13 +240,16 @@ class Kit:
 
     def clean_up(self) -> None:
         """Delete what was made, the latest first; note down what can't be deleted."""
+        deadline = time.monotonic() + self.target.patience
         while self._made:
             machine_class, name = self._made[-1]
             request = self.request("DeleteMachine", name, machine_class)
-            outcome = self.patiently(partial(self.send, "DeleteMachine", request))
+            again = partial(self.send, "DeleteMachine", request)
+            outcome = self.patiently(again, deadline)
             self._made.pop()
             if outcome.code not in (OK, grpc.StatusCode.NOT_FOUND):
                 self.left_behind.append(f"{name}: {outcome.code.name}: {outcome.message}")
+                self.is_gone = outcome.code is grpc.StatusCode.UNAVAILABLE
 
     def request(
         self, rpc: str, name: str, machine_class: MachineClass | None = None, provider_id: str = ""

@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the report, if a test of the suite was run."""
     reports = [
         report
-        for outcome in ("passed", "failed", "error", "skipped")
+        for outcome in ("passed", "failed", "error", "skipped", "")  # the last: setup, teardown
         for report in terminalreporter.getreports(outcome)
         if isinstance(report, pytest.TestReport)
     ]

@@ -66,6 +66,7 @@ class Target:
         backstage: What can be done beside the driver; None for a remote one.
         tls: The files for TLS; None means plain text.
         timeout: The deadline of a call, in seconds.
+        patience: How long a call is repeated that is ABORTED or UNAVAILABLE, in seconds.
     """
 
     endpoint: Endpoint
@@ -75,3 +76,4 @@ class Target:
     backstage: Backstage | None = None
     tls: TlsFiles | None = None
     timeout: float = 300.0
+    patience: float = 60.0

@@ -19,5 +19,7 @@ def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
         kit = Kit(target, channel)
         yield kit
         kit.clean_up()
+    if kit.is_gone:
+        request.session.shouldstop = "the driver does not answer any more"
     properties = request.node.user_properties
     properties.extend((LEFT_BEHIND, machine) for machine in kit.left_behind)
