@@ -74,6 +74,7 @@ def test_a_good_driver_passes(
     found, output = check(installed, endpoint, tmp_path / "junit.xml")
     assert cloud.inventory() == before != []
     assert found["failure"] | found["error"] == set(), output
+    assert "left behind" not in output
     assert found["skipped"] - found[""] == BACKSTAGE
     assert found[""] | BACKSTAGE == ITEMS.keys()
     for item in ITEMS:

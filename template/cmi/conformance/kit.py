@@ -74,6 +74,7 @@ class Kit:
     left_behind: list[str] = field(default_factory=list)
     is_gone: bool = False
     _made: list[tuple[MachineClass, str]] = field(default_factory=list)
+    _perhaps_there: set[str] = field(default_factory=set)
 
     @property
     def mine(self) -> MachineClass:
@@ -114,7 +115,10 @@ class Kit:
         """Call CreateMachine."""
         request = self.request("CreateMachine", name, machine_class)
         request.LastKnownState = last_known_state
-        return self.send("CreateMachine", request, timeout=timeout)
+        outcome = self.send("CreateMachine", request, timeout=timeout)
+        if outcome.code is not grpc.StatusCode.INVALID_ARGUMENT:
+            self._perhaps_there.add(name)
+        return outcome
 
     def delete(
         self, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
@@ -247,7 +251,8 @@ class Kit:
             again = partial(self.send, "DeleteMachine", request)
             outcome = self.patiently(again, deadline)
             self._made.pop()
-            if outcome.code not in (OK, grpc.StatusCode.NOT_FOUND):
+            gone = outcome.code in (OK, grpc.StatusCode.NOT_FOUND)
+            if not gone and name in self._perhaps_there:
                 self.left_behind.append(f"{name}: {outcome.code.name}: {outcome.message}")
                 self.is_gone = outcome.code is grpc.StatusCode.UNAVAILABLE
 
