@@ -147,18 +147,20 @@ def test_no_trace_of_another_provider(project: Path, answers: dict[str, str]) ->
 
 def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     """Checked by the tools of those who read them."""
+    tools = Path(sys.executable).parent
 
-    def check(*command: str | Path) -> None:
+    def check(tool: str, *arguments: str | Path) -> None:
         result = subprocess.run(
-            [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+            [tools / tool, *arguments], cwd=project, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stdout + result.stderr
 
-    for path, schema in (
-        (".github/workflows/ci.yml", "vendor.github-workflows"),
-        (".gitlab-ci.yml", "vendor.gitlab-ci"),
-    ):
-        if (project / path).exists():
-            check("check_jsonschema", "--builtin-schema", schema, project / path)
+    check("hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
-        check("kubernetes_validate", "--strict", project / "kubernetes" / name)
+        check("kubernetes-validate", "--strict", f"kubernetes/{name}")
+    if (project / ".github").exists():
+        workflow = ".github/workflows/ci.yml"
+        check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+        check("zizmor", "--offline", "--quiet", ".github")
+    if (project / ".gitlab-ci.yml").exists():
+        check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml")
