@@ -32,6 +32,8 @@ from .cloud import ERRORS, VM, Cloud, Session, VMState, volume_id
 PROVIDER = __name__.partition(".")[0]
 """The provider's name, and the scheme of its provider IDs."""
 
+PROVIDER_ID = re.compile(rf"{PROVIDER}:///(?P<region>[^/]+)/[^/]+")
+
 
 def provider_id(vm: VM) -> str:
     """Return what `node.spec.providerID` says on the VM's node."""
@@ -42,7 +44,7 @@ class MachineServer(Driver):
     """The driver."""
 
     errors = ERRORS
-    provider_id_pattern = re.compile(rf"{PROVIDER}:///[^/]+/[^/]+")
+    provider_id_pattern = PROVIDER_ID
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -75,7 +77,7 @@ class MachineServer(Driver):
         session = self._cloud.login(request.secrets.api_token)
         for vm in _matching(request, session):
             session.delete_vm(vm)
-        session.delete_leftovers(request.provider_spec, request.machine_name)
+        session.delete_leftovers(_scope(request), request.machine_name)
         return DeleteMachineResponse()
 
     def get_machine_status(
@@ -121,8 +123,19 @@ def _matching(request: AnyRequest, session: Session) -> list[VM]:
     MCM deletes the surplus one of two VMs by its provider ID. Falling back to the name would
     delete the other one.
     """
-    vms = session.find_vms(request.provider_spec, request.machine_name)
+    vms = session.find_vms(_scope(request), request.machine_name)
     return [vm for vm in vms if request.provider_id in ("", provider_id(vm))]
+
+
+def _scope(request: AnyRequest) -> MachineScope:
+    """Return where to look for the VM: in the region where it was made, if that is known.
+
+    A machine class that has moved to another region since must not hide it.
+    """
+    made = PROVIDER_ID.fullmatch(request.provider_id)
+    if made is None:
+        return request.provider_spec
+    return request.provider_spec.model_copy(update={"region": made["region"]})
 
 
 def _existing(request: AnyRequest, session: Session) -> VM:

@@ -46,13 +46,21 @@ def configure(level: LogLevel, form: LogFormat | None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # Python would print these itself, unscrubbed.
+    logging.captureWarnings(True)
     threading.excepthook = _log_thread_failure
+    sys.unraisablehook = _log_unraisable
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread of the driver's own; Python would print it unscrubbed."""
+    """Log what ended a thread of the driver's own."""
     name = failure.thread.name if failure.thread else "unknown"
     log.error("a thread failed", exc_info=failure.exc_value, extra={"fields": {"thread": name}})
+
+
+def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
+    """Log what nobody can catch, such as the exception of a `__del__`."""
+    log.error("an exception was ignored", exc_info=failure.exc_value)
 
 
 def formatter(form: LogFormat) -> logging.Formatter:

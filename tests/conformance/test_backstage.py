@@ -32,7 +32,7 @@ SPOILED = {
     ),
     "disks-are-left-over": (
         "acme/machineserver.py",
-        "        session.delete_leftovers(request.provider_spec, request.machine_name)\n",
+        "        session.delete_leftovers(_scope(request), request.machine_name)\n",
         "",
         {"C15", "C22"},
     ),

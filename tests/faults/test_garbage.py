@@ -3,11 +3,13 @@
 import random
 import socket
 from contextlib import ExitStack
+from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, prlimit
 
 import pytest
 
 from cmi.client import MachineClass
-from tests.driver import PATIENCE, CloudFile, Start
+from tests.driver import PATIENCE, CloudFile, RunningDriver, Start, await_condition, figure
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -26,7 +28,11 @@ GARBAGE = {
     "noise": BYTES.randbytes(100_000),
     "preface-and-noise": PREFACE + SETTINGS + BYTES.randbytes(100_000),
 }
-CONNECTIONS = 500
+CONNECTIONS = min(3000, getrlimit(RLIMIT_NOFILE)[0] // 2)
+"""As many as this process, and the driver, can open."""
+
+LIMIT = 64
+"""Files that a driver may open that is to run out of them."""
 
 
 def test_garbage_on_the_port(start: Start, cloud: CloudFile, machine_class: MachineClass) -> None:
@@ -43,14 +49,35 @@ def test_garbage_on_the_port(start: Start, cloud: CloudFile, machine_class: Mach
 def test_connections_that_say_nothing(
     start: Start, cloud: CloudFile, machine_class: MachineClass, garbage: str
 ) -> None:
-    """They stay open while others are served."""
+    """They stay open while others are served, and leave nothing behind."""
     driver = start(cloud)
     address = (driver.endpoint.host, driver.endpoint.port)
+    before = _open_files(driver)
     with ExitStack() as connections:
         for _ in range(CONNECTIONS):
             caller = connections.enter_context(socket.create_connection(address, PATIENCE))
             _send(caller, GARBAGE[garbage])
         assert driver.client().create(machine_class, "m1").NodeName == "m1"
+        figure(f"{CONNECTIONS} connections with {garbage}: {driver.resident_kib()} KiB resident")
+    await_condition(lambda: _open_files(driver) < before + 10)
+
+
+def test_more_connections_than_it_can_open_files(
+    start: Start, cloud: CloudFile, machine_class: MachineClass
+) -> None:
+    """It serves again as soon as they are gone."""
+    driver = start(cloud)
+    address = (driver.endpoint.host, driver.endpoint.port)
+    prlimit(driver.pid, RLIMIT_NOFILE, (LIMIT, LIMIT))
+    with ExitStack() as connections:
+        for _ in range(2 * LIMIT):
+            connections.enter_context(socket.create_connection(address, PATIENCE))
+        await_condition(lambda: _open_files(driver) == LIMIT)
+    assert driver.client().create(machine_class, "m1").NodeName == "m1"
+
+
+def _open_files(driver: RunningDriver) -> int:
+    return len([*Path(f"/proc/{driver.pid}/fd").iterdir()])
 
 
 def _send(caller: socket.socket, garbage: bytes) -> None:

@@ -1,21 +1,27 @@
 """A canary in every secret: it must not sing."""
 
 import base64
+import os
 import signal
+import sys
 from pathlib import Path
 
 import grpc
 import pytest
 
 from cmi.client import Client, MachineClass
-from tests.driver import CloudFile, Start
+from tests.driver import CloudFile, RunningDriver, Start
+from tests.faults import leaky
 from tests.faults.conftest import Change
-from tests.support import status_of
+from tests.framework.support import machine_class
+from tests.support import ROOT, status_of
 
 TOKEN = "canary-token-5e1f"
+LOGIN = "canary-login-93d0"
 USER_DATA = "#cloud-config\nwrite_files: [{content: canary-password-77ab}]\n"
 CANARIES = (
     TOKEN,
+    LOGIN,
     "canary-password-77ab",
     base64.b64encode(TOKEN.encode()).decode(),
     base64.b64encode(USER_DATA.encode()).decode(),
@@ -49,7 +55,26 @@ def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> 
         assert not [text for text in seen if canary in text]
 
 
-def _refusal(client: Client, machine_class: MachineClass) -> str:
+def test_no_secret_shows_up_whatever_an_sdk_tells() -> None:
+    """Those of the Secret and of the provider spec, on every way out of a process."""
+    secrets = {"apiToken": TOKEN.encode(), "userData": USER_DATA.encode()}
+    mine = machine_class(secrets, login=LOGIN)
+    command = [sys.executable, "-m", "tests.faults.leaky"]
+    path = os.pathsep.join([str(ROOT / "template"), str(ROOT)])
+    with RunningDriver(command, {"PYTHONPATH": path}) as driver:
+        client = driver.client()
+        seen = [_refusal(client, mine, way) for way in leaky.WAYS if way != "crash"]
+        seen += [driver.metrics(), Path(f"/proc/{driver.pid}/cmdline").read_text()]
+        seen.append(_refusal(client, mine, "crash"))
+        assert driver.wait() == -signal.SIGKILL
+        seen += driver.log
+    for canary in CANARIES:
+        assert not [text for text in seen if canary in text]
+    for way in leaky.WAYS:
+        assert f"told by {way}: ***" in "".join(seen)
+
+
+def _refusal(client: Client, machine_class: MachineClass, name: str = "m1") -> str:
     with pytest.raises(grpc.RpcError) as caught:
-        client.create(machine_class, "m1")
+        client.create(machine_class, name)
     return status_of(caught.value)[1]

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,11 +31,13 @@ def log_stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     root.handlers.clear()  # or `configure` closes pytest's own
     with monkeypatch.context() as patch:
         patch.setattr("sys.stderr", stream)
         logs.configure(logs.LogLevel.DEBUG, logs.LogFormat.JSON)
     yield stream
+    logging.captureWarnings(False)
     root.handlers[:] = before
     root.setLevel(level)
 

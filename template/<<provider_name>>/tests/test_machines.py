@@ -116,6 +116,16 @@ def test_several_vms_of_one_machine(
     assert client.list_machines(machine_class) == {created.ProviderID: "m1"}
 
 
+def test_a_class_that_moved_to_another_region_does_not_hide_its_machines(
+    client: Client, machine_class: MachineClass, changed: Change
+) -> None:
+    created = client.create(machine_class, "m1")
+    moved = changed(region="south-1")
+    assert client.status(moved, "m1", created.ProviderID).ProviderID == created.ProviderID
+    client.delete(moved, "m1", created.ProviderID)
+    assert client.list_machines(machine_class) == {}
+
+
 def test_an_id_that_is_not_ours_is_ignored(client: Client, machine_class: MachineClass) -> None:
     """Clients of an older contract send their last known state in the provider ID's field."""
     client.create(machine_class, "m1")
