@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit, prlimit
 
+import grpc
 import pytest
 
-from cmi.client import MachineClass
+from cmi.client import Client, MachineClass
 from tests.driver import PATIENCE, CloudFile, RunningDriver, Start, await_condition, figure
+from tests.support import status_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -73,7 +75,17 @@ def test_more_connections_than_it_can_open_files(
         for _ in range(2 * LIMIT):
             connections.enter_context(socket.create_connection(address, PATIENCE))
         await_condition(lambda: _open_files(driver) == LIMIT)
-    assert driver.client().create(machine_class, "m1").NodeName == "m1"
+    client = driver.client()
+    await_condition(lambda: _creates(client, machine_class))
+
+
+def _creates(client: Client, machine_class: MachineClass) -> bool:
+    try:
+        return client.create(machine_class, "m1").NodeName == "m1"
+    except grpc.RpcError as error:
+        if status_of(error)[0] is not grpc.StatusCode.UNAVAILABLE:
+            raise
+    return False
 
 
 def _open_files(driver: RunningDriver) -> int:
