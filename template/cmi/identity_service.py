@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 
 from cmi.calls import Calls
-from cmi.driver import RPCS, Driver, methods_of
+from cmi.driver import RPCS, Driver, Method
 from cmi.errors import FailedPrecondition, StartupError, translate
 from cmi.service import Call, generic_handler
 from cmi.v1 import cmi_pb2
@@ -53,18 +53,20 @@ class PluginInfo:
         )
 
 
-def identity_handler(driver: Driver, plugin: PluginInfo, probes: Calls) -> grpc.GenericRpcHandler:
+def identity_handler(
+    driver: Driver, methods: Mapping[str, Method], plugin: PluginInfo, probes: Calls
+) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Identity` for `driver`.
 
     Args:
         driver: The driver.
+        methods: Those it has; its capabilities follow from them (C4, C5).
         plugin: Who it says it is.
         probes: What runs its probe, beside the machine calls.
     """
     info = cmi_pb2.GetPluginInfoResponse(
         name=plugin.name, version=plugin.version, manifest=plugin.manifest
     )
-    methods = methods_of(driver)
     capabilities = cmi_pb2.GetPluginCapabilitiesResponse(
         capabilities=[
             cmi_pb2.PluginCapability(rpc=cmi_pb2.PluginCapability.RPC(type=rpc.capability))

@@ -1,7 +1,7 @@
 """`cmi.v1.Machine`: from the wire to a driver's methods and back."""
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cmi import machine
 from cmi.calls import Calls
-from cmi.driver import RPCS, Driver, Method, methods_of
+from cmi.driver import RPCS, Driver, Method
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
 from cmi.machine import MAX_NAME_BYTES, PersistentVolumeSpec
 from cmi.service import Behaviour, Call, Record, generic_handler
@@ -24,16 +24,12 @@ _VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
 
 
 def machine_handler(
-    driver: Driver, calls: Calls, record: Record | None = None
+    driver: Driver, methods: Mapping[str, Method], calls: Calls, record: Record | None = None
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
     `record` is told of every call.
-
-    Raises:
-        StartupError: A method is missing or wrongly declared.
     """
-    methods = methods_of(driver)
     behaviours: dict[str, Behaviour] = {
         rpc.name: _answer(driver, methods[rpc.name], calls)
         if rpc.name in methods

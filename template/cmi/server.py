@@ -13,7 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cmi.calls import Calls
-from cmi.driver import Driver
+from cmi.driver import Driver, methods_of
 from cmi.endpoint import DEFAULT_ENDPOINT, Endpoint
 from cmi.errors import StartupError
 from cmi.identity_service import PluginInfo, identity_handler
@@ -104,8 +104,9 @@ class Server:
         self._probes = Calls(max_calls=1, call_timeout=PROBE_TIMEOUT)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
         record = self._metrics.record if self._metrics else None
-        self._machine = machine_handler(driver, self._calls, record)
-        self._identity = identity_handler(driver, plugin, self._probes)
+        methods = methods_of(driver)
+        self._machine = machine_handler(driver, methods, self._calls, record)
+        self._identity = identity_handler(driver, methods, plugin, self._probes)
         self._health = health.aio.HealthServicer()
         self._door = _Door()
 
