@@ -1,10 +1,12 @@
 """Processes on loopback that log to files and end with the test."""
 
+import os
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -38,16 +40,26 @@ def await_condition(read: Callable[[], T], holds: Callable[[T], bool], what: str
 
 
 class Process:
-    """A process that can be killed and started again.
+    """A process that can be killed, together with those it has started, and started again.
 
     Args:
         command: What to run.
         log: Where its output goes; that of the next start is appended.
+        folder: Where to run it, if not beside its log.
+        environment: What is added to this process's environment.
     """
 
-    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = [*map(str, command)]
         self._log = log
+        self._folder = folder or log.parent
+        self._environment = os.environ | (environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -59,24 +71,22 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=self._log.parent,
+                cwd=self._folder,
+                env=self._environment,
+                start_new_session=True,
             )
 
     def kill(self) -> None:
         """End it as kill -9 does."""
         assert self._process is not None
-        self._process.kill()
+        with suppress(ProcessLookupError):  # it has ended, and left nobody behind
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
 
     def check(self) -> None:
         """Fail if it has ended."""
         assert self._process is not None
         assert self._process.poll() is None, f"{self._log.stem} has ended; see {self._log}"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     def __enter__(self) -> Self:
         return self

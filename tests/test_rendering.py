@@ -158,6 +158,8 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     check("hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
         check("kubernetes-validate", "--strict", f"kubernetes/{name}")
+    for path in sorted((project / "kubernetes" / "deploy").iterdir()):
+        check("kubernetes-validate", "--strict", path)
     if (project / ".github").exists():
         workflow = ".github/workflows/ci.yml"
         check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
