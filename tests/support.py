@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
+COPIER = [sys.executable, "-m", "copier"]
 
 
 def git(folder: Path, *args: str) -> str:
