@@ -51,7 +51,7 @@ def project(project: Path, tmp_path: Path) -> Path:
 def test_check_update_tells_of_a_newer_release(project: Path) -> None:
     assert "Current version is 1.0.0, latest version is 2.0.0." in run(project, "make check-update")
     assert status(project) == []
-    run(project, "make update OPTIONS=--defaults")
+    assert '"make lock" pins' in run(project, "make update OPTIONS=--defaults")
     assert recorded(project)["_commit"] == "2.0.0"
     assert "up-to-date" in run(project, "make check-update")
 
