@@ -9,11 +9,18 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(uv)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,requirements/dev.txt)
+	@touch $@
+
+# Tests lock dependencies too, without a network: from what this leaves in uv's cache.
+build/locks/.stamp: $(wildcard template/requirements/*.txt) $(uv)
+	@echo 'Looking up what the locks pin'
+	@mkdir -p $(@D)
+	@set -e; for file in template/requirements/*.txt; do $(call lock,$$file,$(@D)/$$(basename $$file)); done
 	@touch $@
 
 .PHONY: demo
@@ -56,14 +63,21 @@ format: .venv/.stamp ## mend style and format
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
 	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e
 
-.PHONY: revendor
-revendor: .venv/.stamp ## lock the newest dependencies and regenerate the stubs, the rendered project's and ours
+.PHONY: lock revendor
+lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
+revendor: upgrade = --upgrade
+revendor: ## pin the newest dependencies that both allow, and regenerate the stubs
+lock revendor: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
 	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
-	$(MAKE) -C "$$project" revendor UV="$(UV)"; \
+	$(MAKE) -C "$$project" $@ UV="$(UV)"; \
 	cp "$$project"/requirements/*.txt template/requirements/; \
 	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/
 	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
+
+.PHONY: release
+release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3
+	@$(python) scripts/release.py $(VERSION)
 
 .PHONY: clean
 clean: ## remove what the targets made
