@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from hashlib import sha256
@@ -46,6 +47,9 @@ class Cluster:
     Attributes:
         cloud: The driver's cloud.
         control_plane: The API server.
+        endpoint: Where the driver serves.
+        driver_options: More of them, for the driver's command line.
+        bridge_options: And for the bridge's.
     """
 
     def __init__(
@@ -56,7 +60,9 @@ class Cluster:
         self._samples = project / "kubernetes"
         self._start_driver = start_driver
         self._processes = processes
-        self._endpoint = f"tcp://127.0.0.1:{free_port()}"
+        self.endpoint = f"tcp://127.0.0.1:{free_port()}"
+        self.driver_options: tuple[str, ...] = ()
+        self.bridge_options: tuple[str, ...] = ()
         self._drivers: list[RunningDriver] = []
         self.control_plane = ControlPlane(folder, processes)
         self.control_plane.kubectl("apply", "-f", self._samples / "deploy")
@@ -75,30 +81,24 @@ class Cluster:
             self._processes.enter_context(Kubelets(PROVIDER, self.cloud, self.control_plane.client))
         self.start_driver(**settings)
         common = ["--kube-api-qps=200", "--kube-api-burst=400"] if quick else []
+        self.bridge_address = f"127.0.0.1:{free_port()}"
         self.bridge = self._start(
-            "bridge",
-            [
-                BRIDGE / "machine-controller",
-                *self._clusters("machine-controller", nodes=nodes),
-                *common,
-            ],
-            f"--cmi-endpoint={self._endpoint}",
+            "machine-controller",
+            self.bridge_address,
+            nodes,
+            *common,
+            f"--cmi-endpoint={self.endpoint}",
             "--machine-safety-orphan-vms-period=5s",
             "--machine-pv-reattach-timeout=1s",
             "--resource-exhausted-retry=5s",
+            *self.bridge_options,
         )
-        self.mcm = self._start(
-            "machine-controller-manager",
-            [
-                BRIDGE / "machine-controller-manager",
-                *self._clusters("machine-controller-manager", nodes=nodes),
-                *common,
-            ],
-        )
+        address = f"127.0.0.1:{free_port()}"
+        self.mcm = self._start("machine-controller-manager", address, nodes, *common)
 
     def start_driver(self, **settings: object) -> None:
         """Start the driver, or start it again where it was."""
-        options = (f"--endpoint={self._endpoint}", "--log-level=debug")
+        options = (f"--endpoint={self.endpoint}", "--log-level=debug", *self.driver_options)
         self._drivers.append(self._start_driver(self.cloud, *options, **settings))
 
     @property
@@ -111,18 +111,21 @@ class Cluster:
         lines = [line for driver in self._drivers for line in driver.log]
         (self._folder / "driver.log").write_text("".join(lines))
 
-    def _start(self, name: str, command: list[str | Path], *options: str) -> Process:
-        address = ["--address=127.0.0.1", f"--port={free_port()}", "--v=3"]
-        process = Process([*command, *address, *options], self._folder / f"{name}.log")
-        return self._processes.enter_context(process)
-
-    def _clusters(self, service_account: str, *, nodes: bool) -> list[str]:
-        kubeconfig = self.control_plane.kubeconfig_of(service_account)
-        return [
+    def _start(self, program: str, address: str, nodes: bool, *options: str) -> Process:
+        """Start one of the two programs, as the service account of its name."""
+        host, _, port = address.partition(":")
+        kubeconfig = self.control_plane.kubeconfig_of(program)
+        command: list[str | Path] = [
+            BRIDGE / program,
             f"--control-kubeconfig={kubeconfig}",
             f"--target-kubeconfig={kubeconfig if nodes else 'none'}",
             f"--namespace={NAMESPACE}",
+            f"--address={host}",
+            f"--port={port}",
+            "--v=3",
+            *options,
         ]
+        return self._processes.enter_context(Process(command, self._folder / f"{program}.log"))
 
     # What is there
 
@@ -199,6 +202,11 @@ class Cluster:
         counts = [line for line in lines if line.startswith(name) and f'"{operation}"' in line]
         return sum(int(float(line.split()[-1])) for line in counts)
 
+    def bridge_answers(self, path: str) -> str:
+        """Return what the bridge answers to an HTTP request."""
+        with urllib.request.urlopen(f"http://{self.bridge_address}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
     def await_listings(self, count: int) -> None:
         """Wait until MCM has looked for orphans so many more times."""
         wanted = self.calls("list_machines") + count
@@ -215,7 +223,7 @@ class Cluster:
         python = self._samples.parent / ".venv" / "bin" / "python"
         options = [f"--class={file}", f"--secret={self._samples / 'secret.yaml'}"]
         subprocess.run(
-            [python, "-m", "cmi", *arguments, *options, f"--endpoint={self._endpoint}"], check=True
+            [python, "-m", "cmi", *arguments, *options, f"--endpoint={self.endpoint}"], check=True
         )
 
     def _list(self, kind: type[GenericNamespacedResource]) -> Iterator[Manifest]:

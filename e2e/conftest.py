@@ -25,10 +25,7 @@ def cluster(binaries: None, tmp_path: Path, installed: Path) -> Iterator[Cluster
     """A cluster in which nothing runs yet but the control plane."""
     with ExitStack() as processes:
         cluster = Cluster(tmp_path, installed, starting(installed, processes), processes)
-        try:
-            yield cluster
-        finally:
-            cluster.write_driver_logs()
+        yield cluster
         assert cluster.control_plane.refused() == []
 
 
@@ -37,8 +34,11 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed and (folder := getattr(item, "funcargs", {}).get("tmp_path")):
-        for log in sorted(folder.glob("*.log")):
+    fixtures = getattr(item, "funcargs", {})
+    if report.failed and "tmp_path" in fixtures:
+        if "cluster" in fixtures:
+            fixtures["cluster"].write_driver_logs()
+        for log in sorted(fixtures["tmp_path"].glob("*.log")):
             lines = log.read_text().splitlines()[-LAST_LINES:]
             report.sections.append((f"end of {log}", "\n".join(lines)))
     return report

@@ -56,14 +56,12 @@ class Kubelets:
     def _running_vms(self) -> list[tuple[str, str, str]]:
         if not self._cloud.path.exists():
             return []
-        with (
-            closing(sqlite3.connect(self._cloud.path, timeout=PATIENCE)) as db,
-            suppress(
-                sqlite3.OperationalError  # the driver is still making the tables
-            ),
-        ):
-            return db.execute("SELECT id, name, region FROM vms WHERE state = 'running'").fetchall()
-        return []
+        with closing(sqlite3.connect(self._cloud.path, timeout=PATIENCE)) as db:
+            try:
+                query = "SELECT id, name, region FROM vms WHERE state = 'running'"
+                return db.execute(query).fetchall()
+            except sqlite3.OperationalError:  # the driver is still making the tables
+                return []
 
     def _join(self, vm: str, name: str, region: str) -> None:
         provider_id = f"{self._provider}:///{region}/{vm}"

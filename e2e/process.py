@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 PATIENCE = 240.0
-"""Seconds after which a test gives up on what it waits for. MCM's own retries take up to 10."""
+"""Seconds after which a test gives up on what it waits for; MCM repeats some calls after 180."""
 INTERVAL = 0.2
 
 
