@@ -34,7 +34,7 @@ test: setup ## run the tests, which render projects and run theirs
 .PHONY: e2e
 e2e: setup ## run rendered drivers under the real machine-controller-manager; needs Go
 	@.venv/bin/python -m e2e.binaries
-	$(python) -m pytest -n 4 -rP e2e
+	$(python) -m pytest -n 6 -rP e2e
 
 .PHONY: bridge
 bridge: ## build the bridge and machine-controller-manager into bridge/bin; needs Go

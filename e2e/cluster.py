@@ -216,15 +216,14 @@ class Cluster:
             f"wanted: {count} more listings",
         )
 
-    def client_command(self, *arguments: str, machine_class: Manifest) -> None:
-        """Run the rendered project's client beside MCM: `create NAME` or another command."""
+    def create_behind_mcm(self, name: str, machine_class: Manifest) -> None:
+        """Make a VM with the rendered project's client."""
         file = self._folder / "client-machine-class.yaml"
         file.write_text(yaml.safe_dump(machine_class))
-        python = self._samples.parent / ".venv" / "bin" / "python"
+        python = str(self._samples.parent / ".venv" / "bin" / "python")
         options = [f"--class={file}", f"--secret={self._samples / 'secret.yaml'}"]
-        subprocess.run(
-            [python, "-m", "cmi", *arguments, *options, f"--endpoint={self.endpoint}"], check=True
-        )
+        command = [python, "-m", "cmi", "create", name, *options, f"--endpoint={self.endpoint}"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
     def _list(self, kind: type[GenericNamespacedResource]) -> Iterator[Manifest]:
         for process in (self.bridge, self.mcm):
