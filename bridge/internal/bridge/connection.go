@@ -42,7 +42,7 @@ func Dial(options Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	lost := new(lostConnections)
+	changes := new(connectionChanges)
 	connection, err := grpc.NewClient(target,
 		grpc.WithTransportCredentials(transport),
 		grpc.WithConnectParams(reconnect),
@@ -50,7 +50,7 @@ func Dial(options Options) (*Driver, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithIdleTimeout(0),
 		grpc.WithNoProxy(),
-		grpc.WithStatsHandler(lost),
+		grpc.WithStatsHandler(changes),
 		grpc.WithUserAgent("machine-controller-bridge"),
 	)
 	if err != nil {
@@ -60,27 +60,27 @@ func Dial(options Options) (*Driver, error) {
 		endpoint:   options.Endpoint,
 		timeout:    options.Timeout,
 		connection: connection,
-		lost:       lost,
+		changes:    changes,
 		identity:   cmi.NewIdentityClient(connection),
 		machine:    cmi.NewMachineClient(connection),
 	}, nil
 }
 
-// lostConnections counts them: behind the next one there may be another driver.
-type lostConnections struct {
+// connectionChanges counts connections that begin or end: behind the next one there may be another driver.
+type connectionChanges struct {
 	count atomic.Int64
 }
 
-// HandleConn counts the end of a connection.
-func (l *lostConnections) HandleConn(_ context.Context, event stats.ConnStats) {
-	if _, ended := event.(*stats.ConnEnd); ended {
-		l.count.Add(1)
-	}
+// HandleConn counts a connection that begins or ends; gRPC tells of nothing else.
+func (c *connectionChanges) HandleConn(context.Context, stats.ConnStats) {
+	c.count.Add(1)
 }
 
 // TagConn, TagRPC and HandleRPC are not used.
-func (*lostConnections) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+func (*connectionChanges) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
 	return ctx
 }
-func (*lostConnections) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-func (*lostConnections) HandleRPC(context.Context, stats.RPCStats)                       {}
+func (*connectionChanges) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
+	return ctx
+}
+func (*connectionChanges) HandleRPC(context.Context, stats.RPCStats) {}

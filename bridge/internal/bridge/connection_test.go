@@ -9,14 +9,17 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -28,13 +31,13 @@ func made(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineRespons
 	return &cmi.CreateMachineResponse{ProviderID: "test:///m1", NodeName: "n1"}, nil
 }
 
-// awaitCode repeats a creation until it ends with that code, as MCM repeats it.
-func awaitCode(t *testing.T, d *Driver, want codes.Code) {
+// await repeats something until it succeeds.
+func await(t *testing.T, try func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
-		_, err := createOne(t.Context(), d)
-		if codeOf(err) == want {
+		err := try()
+		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -42,6 +45,18 @@ func awaitCode(t *testing.T, d *Driver, want codes.Code) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// awaitCode repeats a creation until it ends with that code, as MCM repeats it.
+func awaitCode(t *testing.T, d *Driver, want codes.Code) {
+	t.Helper()
+	await(t, func() error {
+		_, err := createOne(t.Context(), d)
+		if got := codeOf(err); got != want {
+			return fmt.Errorf("%s, not %s: %w", got, want, err)
+		}
+		return nil
+	})
 }
 
 func TestEndpoints(t *testing.T) {
@@ -120,11 +135,11 @@ func TestDriverThatEndsAmidACallIsUnavailable(t *testing.T) {
 		return nil, ctx.Err()
 	}
 	listener := onLoopback(t)
-	stop := r.serve(t, listener)
+	server := r.serve(t, listener)
 	d := dial(t, listener)
 	go func() {
 		<-called
-		stop()
+		server.Stop()
 	}()
 	_, err := createOne(t.Context(), d)
 	requireEqual(t, codeOf(err), codes.Unavailable)
@@ -134,18 +149,68 @@ func TestDriverThatComesBackIsUsedAgainWithItsNewCapabilities(t *testing.T) {
 	before := &remote{capabilities: everything[1:]}
 	listener := onLoopback(t)
 	address := listener.Addr().String()
-	stop := before.serve(t, listener)
+	server := before.serve(t, listener)
 	d := dial(t, listener)
 	_, err := createOne(t.Context(), d)
 	requireEqual(t, codeOf(err), codes.Unimplemented)
 
-	stop()
+	server.Stop()
 	awaitCode(t, d, codes.Unavailable)
 
 	after := &remote{capabilities: everything, create: made}
 	after.serve(t, listen(t, "tcp", address))
 	awaitCode(t, d, codes.OK)
 	requireEqual(t, after.machineCalls.Load(), int64(1))
+}
+
+// listenAgain listens on an address that another server is about to leave.
+func listenAgain(t *testing.T, address string) net.Listener {
+	t.Helper()
+	var listener net.Listener
+	await(t, func() (err error) {
+		listener, err = net.Listen("tcp", address)
+		return err
+	})
+	return listener
+}
+
+func TestDriverThatEndsGracefullyIsReplacedAtOnce(t *testing.T) {
+	called, release := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(release) })
+	defer letGo()
+	volumes := func(context.Context, *cmi.GetVolumeIDsRequest) (*cmi.GetVolumeIDsResponse, error) {
+		return &cmi.GetVolumeIDsResponse{}, nil
+	}
+	before := &remote{capabilities: everything[1:], volumes: volumes}
+	before.delete = func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error) {
+		close(called)
+		<-release
+		return &cmi.DeleteMachineResponse{}, nil
+	}
+	listener := onLoopback(t)
+	address := listener.Addr().String()
+	server := before.serve(t, listener)
+	d := dial(t, listener)
+	deleted := make(chan error, 1)
+	go func() {
+		_, err := d.DeleteMachine(t.Context(), &driver.DeleteMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
+		deleted <- err
+	}()
+	<-called
+	go server.GracefulStop()
+
+	// The old one's call goes on while the new one is called.
+	after := &remote{capabilities: everything, create: made, volumes: volumes}
+	after.serve(t, listenAgain(t, address))
+	await(t, func() error {
+		if _, err := d.GetVolumeIDs(t.Context(), &driver.GetVolumeIDsRequest{}); err != nil {
+			return err
+		}
+		_, err := createOne(t.Context(), d)
+		return err
+	})
+	letGo()
+	requireEqual(t, <-deleted, nil)
 }
 
 // authority signs certificates for 127.0.0.1.
@@ -214,13 +279,13 @@ func TestMutualTLSWithRenewedFiles(t *testing.T) {
 	listener := onLoopback(t)
 	address := listener.Addr().String()
 	first := newAuthority(t)
-	stop := r.serve(t, listener, first.serving(t))
+	server := r.serve(t, listener, first.serving(t))
 	folder := t.TempDir()
 	d := dial(t, listener, func(o *Options) { o.TLS = first.write(t, folder) })
 	_, err := createOne(t.Context(), d)
 	requireEqual(t, err, nil)
 
-	stop()
+	server.Stop()
 	second := newAuthority(t)
 	r.serve(t, listen(t, "tcp", address), second.serving(t))
 	_, err = createOne(t.Context(), d)

@@ -26,7 +26,7 @@ type Driver struct {
 	endpoint   string
 	timeout    time.Duration
 	connection *grpc.ClientConn
-	lost       *lostConnections
+	changes    *connectionChanges
 	identity   cmi.IdentityClient
 	machine    cmi.MachineClient
 	known      atomic.Pointer[plugin]

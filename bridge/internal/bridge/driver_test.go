@@ -179,11 +179,13 @@ func TestMissingCapabilityIsUnimplementedWithoutACall(t *testing.T) {
 }
 
 func TestEveryCallHasADeadline(t *testing.T) {
-	ended := make(chan error, 1)
+	ended, release := make(chan error, 1), make(chan struct{})
+	defer close(release)
 	r := &remote{capabilities: everything}
 	r.create = func(ctx context.Context, _ *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
 		<-ctx.Done()
 		ended <- ctx.Err()
+		<-release // not to answer before the caller gives up
 		return nil, ctx.Err()
 	}
 	d := r.start(t, func(o *Options) { o.Timeout = 200 * time.Millisecond })

@@ -2,9 +2,9 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
@@ -23,7 +23,7 @@ func (d *Driver) translate(ctx context.Context, err error) *mcm.Status {
 	}
 	message := failure.Message()
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case code == codes.DeadlineExceeded && isDue(ctx):
 		message = fmt.Sprintf("the driver at %s did not answer within %s", d.endpoint, d.timeout)
 	case code == codes.Unavailable && d.connection.GetState() != connectivity.Ready:
 		message = fmt.Sprintf("the driver at %s is not there: %s", d.endpoint, message)
@@ -31,6 +31,12 @@ func (d *Driver) translate(ctx context.Context, err error) *mcm.Status {
 		message = "the driver gave no reason"
 	}
 	return mcm.New(code, parseable(message))
+}
+
+// isDue tells whether a call's deadline has come, or comes so soon that the driver may have noticed it first.
+func isDue(ctx context.Context) bool {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline) < time.Second
 }
 
 // parseable returns a message that MCM gets back whole.

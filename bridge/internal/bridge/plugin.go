@@ -25,8 +25,8 @@ type capability = cmi.PluginCapability_RPC_Type
 type plugin struct {
 	name         string
 	capabilities []capability
-	// lost is how many connections had been lost before it was asked.
-	lost int64
+	// changes is how often the connection had changed when it was asked.
+	changes int64
 }
 
 // AwaitReady returns as soon as the driver's Probe says that it is ready, and logs who it is.
@@ -74,8 +74,7 @@ func (d *Driver) notReady(ctx context.Context) string {
 // plugin returns what is known about the driver. It is asked once on each connection: one that was replaced by
 // another version may have other capabilities.
 func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
-	lost := d.lost.count.Load()
-	if known := d.known.Load(); known != nil && known.lost == lost {
+	if known := d.known.Load(); known != nil && known.changes == d.changes.count.Load() {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
@@ -84,16 +83,17 @@ func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
 	if err != nil {
 		return nil, err
 	}
+	changes := d.changes.count.Load() // now there is a connection
 	answer, err := d.identity.GetPluginCapabilities(ctx, &cmi.GetPluginCapabilitiesRequest{})
 	if err != nil {
 		return nil, err
 	}
-	asked := &plugin{name: info.GetName(), lost: lost}
+	asked := &plugin{name: info.GetName(), changes: changes}
 	for _, announced := range answer.GetCapabilities() {
 		asked.capabilities = append(asked.capabilities, announced.GetRpc().GetType())
 	}
 	// Several calls may have asked; one of them tells.
-	if before := d.known.Swap(asked); before == nil || before.lost != lost {
+	if before := d.known.Swap(asked); before == nil || before.changes != changes {
 		klog.Infof("Connected to the driver at %s: %s %s %v, with %v",
 			d.endpoint, info.GetName(), info.GetVersion(), info.GetManifest(), asked.capabilities)
 	}

@@ -100,8 +100,8 @@ func (c *counting) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// serve lets a driver serve; the returned function ends it at once, as kill -9 would.
-func (r *remote) serve(t *testing.T, listener net.Listener, options ...grpc.ServerOption) (stop func()) {
+// serve lets a driver serve until the end of the test, or until it is stopped.
+func (r *remote) serve(t *testing.T, listener net.Listener, options ...grpc.ServerOption) *grpc.Server {
 	t.Helper()
 	server := grpc.NewServer(options...)
 	cmi.RegisterIdentityServer(server, r)
@@ -112,12 +112,11 @@ func (r *remote) serve(t *testing.T, listener net.Listener, options ...grpc.Serv
 			t.Error(err)
 		}
 	})
-	stop = sync.OnceFunc(func() {
+	t.Cleanup(func() {
 		server.Stop()
 		served.Wait()
 	})
-	t.Cleanup(stop)
-	return stop
+	return server
 }
 
 func listen(t *testing.T, network, address string) *counting {
