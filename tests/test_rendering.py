@@ -117,6 +117,8 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     check("hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
         check("kubernetes-validate", "--strict", f"kubernetes/{name}")
+    for path in sorted((project / "kubernetes" / "deploy").iterdir()):
+        check("kubernetes-validate", "--strict", path)
     if (project / ".ci").exists():
         check("shellcheck", *(project / ".ci").iterdir())
     if (project / ".github").exists():
