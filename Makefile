@@ -9,16 +9,26 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/example/.stamp ## install the tools into .venv (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(uv)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,requirements/dev.txt)
 	@touch $@
 
+# Never run: it brings what the tests of the example install into uv's cache.
+build/example/.stamp: examples/aws/requirements/dev.txt $(uv)
+	@echo 'Installing what the example needs into build/example'
+	@$(call environment,build/example,$<)
+	@touch $@
+
 .PHONY: demo
 demo: .venv/.stamp ## render a project, run its driver, create and delete machines
 	@$(python) scripts/demo.py
+
+.PHONY: example
+example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
+	@$(python) -m scripts.example "$(DIR)"
 
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
@@ -49,8 +59,19 @@ revendor: .venv/.stamp ## lock the newest dependencies and regenerate the stubs,
 	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
 	$(MAKE) -C "$$project" revendor UV="$(UV)"; \
 	cp "$$project"/requirements/*.txt template/requirements/; \
-	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/
+	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/; \
+	$(MAKE) relock
 	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
+
+# The example pins what the template pins, and its own dependencies on top.
+.PHONY: relock
+relock: .venv/.stamp
+	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
+	cp template/requirements/run.txt template/requirements/dev.txt examples/aws/requirements/; \
+	$(python) -m scripts.example "$$project"; cd "$$project"; \
+	$(subst --upgrade ,,$(call lock,pyproject.toml,requirements/run.txt)); \
+	$(subst --upgrade ,,$(call lock,pyproject.toml --group dev --constraints requirements/run.txt,requirements/dev.txt)); \
+	cp requirements/run.txt requirements/dev.txt "$(CURDIR)/examples/aws/requirements/"
 
 .PHONY: clean
 clean: ## remove what the targets made

@@ -1,0 +1,39 @@
+"""The worked example: AWS EC2, filled into a rendering as its tutorial does it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from copier import run_copy
+
+from scripts.example import ANSWERS, EXAMPLE, lay_over
+from tests.support import ROOT, commit, git, make
+
+
+@pytest.fixture(scope="session")
+def filled_in(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rendered project with the example's files, committed."""
+    folder = tmp_path_factory.mktemp("aws")
+    run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True)
+    lay_over(folder)
+    commit(folder)
+    return folder
+
+
+def test_it_passes_the_checks_of_every_project(filled_in: Path) -> None:
+    """Format, lint, types, its own tests, and the conformance list against moto's EC2."""
+    make(filled_in, "format")
+    assert git(filled_in, "status", "--porcelain") == ""
+    make(filled_in, "lint", "types", "test")
+    assert git(filled_in, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+def test_it_pins_what_the_template_pins(lock: str) -> None:
+    """Else `make revendor` has locked the one without the other."""
+
+    def pins(folder: Path) -> set[str]:
+        text = (folder / "requirements" / lock).read_text()
+        return set(re.findall(r"^[^#\s].*?==\S+", text, re.MULTILINE))
+
+    assert pins(ROOT / "template") <= pins(EXAMPLE)
