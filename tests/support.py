@@ -27,6 +27,12 @@ def commit(folder: Path, *, tag: str | None = None) -> None:
         git(folder, "tag", tag)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder that git tracks or would."""
+    names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    return [folder / name for name in names.split("\0") if name]
+
+
 def copy_repository(target: Path, *, template: bool) -> Path:
     """Copy the questions, and the template too if asked, without caches."""
     parts = ["questions", "licenses", *(["template"] if template else [])]

@@ -12,7 +12,7 @@ from jinja2 import Environment
 from jinja2.meta import find_undeclared_variables
 from pytest_copie.plugin import Copie
 
-from tests.support import ROOT, commit, git, make
+from tests.support import ROOT, commit, files_of, git, make
 
 TEMPLATE = ROOT / "template"
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text())
@@ -61,12 +61,6 @@ def project(
     run_copy(str(template), folder, answers, defaults=True, quiet=True, unsafe=False)
     commit(folder)
     return folder
-
-
-def files_of(folder: Path) -> list[Path]:
-    """The files of a folder that git tracks or would."""
-    names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    return [folder / name for name in names.split("\0") if name]
 
 
 def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -> None:

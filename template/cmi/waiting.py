@@ -18,7 +18,7 @@ given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=No
 
 
 def wait_for(look: Callable[[], T | None]) -> T:
-    """Call `look` until it returns something, and return that.
+    """Call `look` until it returns something true, and return that.
 
     The pauses grow from 0.5 to 5 seconds; each is shortened at random, so that many calls that
     began together don't come back together. For methods that are a `def`.
@@ -31,7 +31,7 @@ def wait_for(look: Callable[[], T | None]) -> T:
     """
     ended = given_up.get() or threading.Event()
     pause = FIRST_PAUSE
-    while (found := look()) is None:
+    while not (found := look()):
         if ended.wait(pause * random.uniform(0.5, 1)):  # noqa: S311 - no secret hangs on it
             raise DeadlineExceeded
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -4,20 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from copier import run_copy
 
-from scripts.example import ANSWERS, EXAMPLE, lay_over
-from tests.support import ROOT, commit, git, make
-
-
-@pytest.fixture(scope="session")
-def filled_in(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered project with the example's files, committed."""
-    folder = tmp_path_factory.mktemp("aws")
-    run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True)
-    lay_over(folder)
-    commit(folder)
-    return folder
+from scripts.example import EXAMPLE
+from tests.support import ROOT, git, make
 
 
 def test_it_passes_the_checks_of_every_project(filled_in: Path) -> None:

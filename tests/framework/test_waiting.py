@@ -16,7 +16,7 @@ from tests.framework.support import PATIENCE, StandIn, ask, created, request
 
 def test_it_looks_until_there_is_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.001)
-    looks = iter([None, None, "there", "never reached"])
+    looks = iter([None, False, "there", "never reached"])
     assert waiting.wait_for(lambda: next(looks)) == "there"
     assert next(looks) == "never reached"
 
@@ -31,7 +31,7 @@ def test_the_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) 
             return False
 
     monkeypatch.setattr(threading, "Event", Clock)
-    looks = iter([None] * 20 + ["there"])
+    looks = iter([*[None] * 20, "there"])
     waiting.wait_for(lambda: next(looks))
     assert 0.25 <= pauses[0] <= 0.5
     assert all(2.5 <= pause <= 5 for pause in pauses[5:])

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore import exceptions
-from botocore.config import Config
 from pydantic import SecretStr
 
 from cmi import (
@@ -46,6 +45,7 @@ from .apis.provider_spec import (
 
 if TYPE_CHECKING:
     from boto3 import Session as BotoSession
+    from botocore.config import Config
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
@@ -141,7 +141,7 @@ CODES: Final[Mapping[str, type[DriverError]]] = {
 def _refusal(code: str, message: str) -> DriverError:
     kind = next((CODES[each] for each in CODES if fnmatchcase(code, each)), Internal)
     text, _, _ = message.partition("Encoded authorization failure message")
-    return kind(f"EC2 answers {code}: {text.removeprefix(f'{code}: ')}")
+    return kind(f"EC2 answers {code or 'without a code'}: {text.removeprefix(f'{code}: ')}")
 
 
 def _of_ec2(error: exceptions.ClientError) -> DriverError:
@@ -168,7 +168,11 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 
 
 class Cloud:
-    """EC2, whatever the account. Clients are kept, by a digest of their credentials."""
+    """EC2, whatever the account.
+
+    Making a client takes time, so they are kept: by a digest of the access key, so that a
+    rotated one takes effect at the next call, and not too many.
+    """
 
     def __init__(self) -> None:
         self._clients: dict[str, EC2Client] = {}
@@ -205,13 +209,15 @@ class Cloud:
     @cached_property
     def _session(self) -> "BotoSession":
         """What all clients share: the description of EC2's API, which is large."""
-        from boto3 import Session as BotoSession  # takes its time, which a start can do without
+        from boto3 import Session as BotoSession  # takes time, which a start can do without
 
         return BotoSession()
 
 
-def _config() -> Config:
+def _config() -> "Config":
     """Return what bounds a call of EC2: to about 80 s, well within a machine call's deadline."""
+    from botocore.config import Config
+
     return Config(
         connect_timeout=5,
         read_timeout=20,
@@ -246,12 +252,12 @@ class Session:
         """Terminate an instance, and wait until its volumes are gone with it."""
         client = self._client(vm.region)
         client.terminate_instances(InstanceIds=[vm.id])
-        there = {"instance-id": [vm.id], "instance-state-name": [*STATES][:-1]}
-        wait_for(lambda: not _instances(client, there) or None)
+        there = {"instance-id": [vm.id], "instance-state-name": [*ALIVE, "shutting-down"]}
+        wait_for(lambda: not _instances(client, there))
 
     def delete_leftovers(self, scope: MachineScope, name: str) -> None:
         """Wait for instances that an earlier call, or somebody else, has begun to terminate."""
-        wait_for(lambda: not self._describe(scope, name, ["shutting-down"]) or None)
+        wait_for(lambda: not self._describe(scope, name, ["shutting-down"]))
 
     def _run(self, name: str, spec: ProviderSpec, user_data: SecretStr, gone: list[VM]) -> VM:
         """Make an instance, or return the one that a call with the same client token made.
