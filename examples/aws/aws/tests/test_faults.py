@@ -226,14 +226,16 @@ def test_a_machine_that_was_deleted_gets_a_new_instance(
 
 
 class SlowEnd:
-    """The fault by which EC2 reports an instance as shutting down before it is terminated.
+    """The fault by which EC2 reports an instance in another state before it is terminated.
 
     Attributes:
         left: How many times it still will.
     """
 
-    def __init__(self, times: float) -> None:
+    def __init__(self, times: float, code: int = 32, state: str = "shutting-down") -> None:
         self.left = times
+        self._state = state
+        self._reported = f"<code>{code}</code><name>{state}</name>"
         self._before: Answer | None = None
         self._terminating = False
 
@@ -243,20 +245,23 @@ class SlowEnd:
             self._terminating = True
         elif not self._terminating:
             self._before = answer
-        elif "shutting-down" in call.values() and self.left > 0:
+        elif self._state in call.values() and self.left > 0:
             self.left -= 1
             assert self._before is not None
-            dying = "<code>32</code><name>shutting-down</name>"
-            return Answer(200, self._before.body.decode().replace(RUNNING, dying).encode())
+            return Answer(200, self._before.body.replace(RUNNING.encode(), self._reported.encode()))
         return answer
 
 
+@pytest.mark.parametrize(
+    "slow_end",
+    [SlowEnd(times=3), SlowEnd(times=3, code=16, state="running")],
+    ids=["shutting down", "still reported as running"],
+)
 def test_a_deletion_is_over_when_the_instance_is_gone(
-    client: Client, gate: Gate, machine_class: MachineClass
+    client: Client, gate: Gate, machine_class: MachineClass, slow_end: SlowEnd
 ) -> None:
     """C22."""
     client.create(machine_class, "m1")
-    slow_end = SlowEnd(times=3)
     with gate.fault(slow_end):
         client.delete(machine_class, "m1")
     assert slow_end.left == 0

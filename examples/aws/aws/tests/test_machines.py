@@ -1,6 +1,7 @@
 """What the contract asks of the machine RPCs; item numbers are those of its list."""
 
 import base64
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -131,6 +132,16 @@ def test_clusters_do_not_see_each_other(
     client.delete(machine_class, "m1", theirs.ProviderID)
     client.delete(machine_class, "m1")
     assert client.list_machines(other_cluster) == {theirs.ProviderID: "m1"}
+
+
+def test_roles_do_not_see_each_other(
+    client: Client, machine_class: MachineClass, changed: Change
+) -> None:
+    """C29."""
+    client.create(machine_class, "m1")
+    tags = json.loads(machine_class.provider_spec)["tags"]
+    del tags["kubernetes.io/role/node"]
+    assert client.list_machines(changed(tags=tags | {"kubernetes.io/role/etcd": "1"})) == {}
 
 
 def test_a_name_with_wildcards_stands_for_itself(
