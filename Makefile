@@ -28,6 +28,7 @@ demo: .venv/.stamp ## render a project, run its driver, create and delete machin
 
 .PHONY: example
 example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
+	@test -n "$(DIR)" || { echo 'Say where: make example DIR=../mcm-provider-aws' >&2; exit 1; }
 	@$(python) -m scripts.example "$(DIR)"
 
 .PHONY: test

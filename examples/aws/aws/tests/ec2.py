@@ -45,13 +45,19 @@ def moto_server(environment: Mapping[str, str]) -> Iterator[str]:
     ) as process:
         assert process.stderr is not None
         log = process.stderr
+        urls = (found[0] for line in log if (found := re.search(r"http://[0-9.]+:[0-9]+", line)))
+        # It goes on logging, and would stop if nobody read that.
+        reader = threading.Thread(target=lambda: [*urls])
         try:
-            url = next(filter(None, (re.search(r"http://[0-9.]+:[0-9]+", line) for line in log)))
-            # It goes on logging, and would stop if nobody read that.
-            threading.Thread(target=lambda: [*log], daemon=True).start()
-            yield url[0]
+            url = next(urls, "")
+            assert url, "moto has ended instead of serving"
+            reader.start()
+            yield url
         finally:
-            process.terminate()
+            process.kill()
+            process.wait()
+            if reader.is_alive():
+                reader.join()
 
 
 @dataclass(frozen=True)
@@ -285,7 +291,8 @@ class Gate(ThreadingHTTPServer):
                 self._terminated.add(call["InstanceId.1"])
             return forward()
 
-        return self._fault(call, remembering) if self._fault else remembering()
+        fault = self._fault
+        return fault(call, remembering) if fault else remembering()
 
     def _run(self, call: Call, forward: Forward) -> Answer:
         """Answer a client token that was seen before as EC2 does."""
