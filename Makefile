@@ -6,10 +6,10 @@ python := MAKEFLAGS= UV="$(UV)" PYTHON="$(PYTHON)" .venv/bin/python
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/example/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/locks/.stamp build/example/.stamp ## install the tools into .venv (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(uv)
 	@echo 'Installing the tools into .venv'
@@ -20,6 +20,13 @@ setup: .venv/.stamp build/stubs/.stamp build/example/.stamp ## install the tools
 build/example/.stamp: examples/aws/requirements/dev.txt $(uv)
 	@echo 'Installing what the example needs into build/example'
 	@$(call environment,build/example,$<)
+	@touch $@
+
+# Tests lock dependencies too, without a network: from what this leaves in uv's cache.
+build/locks/.stamp: $(wildcard template/requirements/*.txt) $(uv)
+	@echo 'Looking up what the locks pin'
+	@mkdir -p $(@D)
+	@set -e; for file in template/requirements/*.txt; do $(call lock,$$file,$(@D)/$$(basename $$file)); done
 	@touch $@
 
 .PHONY: demo
@@ -34,6 +41,19 @@ example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
 	$(python) -m pytest -n auto
+
+.PHONY: e2e
+e2e: setup ## run rendered drivers under the real machine-controller-manager; needs Go
+	@.venv/bin/python -m e2e.binaries
+	$(python) -m pytest -n 4 -rP e2e
+
+.PHONY: bridge
+bridge: ## build the bridge and machine-controller-manager into bridge/bin; needs Go
+	@$(MAKE) --no-print-directory -C bridge build
+
+.PHONY: check-bridge
+check-bridge: build/stubs/.stamp ## check the bridge: format, vet, lint, stubs, tests; needs Go
+	@$(MAKE) --no-print-directory -C bridge check
 
 .PHONY: conformance
 conformance: .venv/.stamp ## check a running driver in any language: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
@@ -52,13 +72,16 @@ format: .venv/.stamp ## mend style and format
 
 .PHONY: types
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
-	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e
 
-.PHONY: revendor
-revendor: .venv/.stamp ## lock the newest dependencies and regenerate the stubs, the rendered project's and ours
+.PHONY: lock revendor
+lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
+revendor: upgrade = --upgrade
+revendor: ## pin the newest dependencies that both allow, and regenerate the stubs
+lock revendor: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
 	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
-	$(MAKE) -C "$$project" revendor UV="$(UV)"; \
+	$(MAKE) -C "$$project" $@ UV="$(UV)"; \
 	cp "$$project"/requirements/*.txt template/requirements/; \
 	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/; \
 	$(MAKE) relock
@@ -69,12 +92,15 @@ revendor: .venv/.stamp ## lock the newest dependencies and regenerate the stubs,
 relock: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
 	cp template/requirements/run.txt template/requirements/dev.txt examples/aws/requirements/; \
-	$(python) -m scripts.example "$$project"; cd "$$project"; \
-	$(subst --upgrade ,,$(call lock,pyproject.toml,requirements/run.txt)); \
-	$(subst --upgrade ,,$(call lock,pyproject.toml --group dev --constraints requirements/run.txt,requirements/dev.txt)); \
-	cp requirements/run.txt requirements/dev.txt "$(CURDIR)/examples/aws/requirements/"
+	$(python) -m scripts.example "$$project"; \
+	$(MAKE) -C "$$project" lock UV="$(UV)"; \
+	cp "$$project"/requirements/run.txt "$$project"/requirements/dev.txt examples/aws/requirements/
+
+.PHONY: release
+release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3
+	@$(python) scripts/release.py $(VERSION)
 
 .PHONY: clean
 clean: ## remove what the targets made
-	rm -rf .venv build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build bridge/bin .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -28,6 +28,7 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     (home / "settings.yml").write_text("{}\n")
     os.environ |= {
         "HOME": str(home),
+        "UV_OFFLINE": "1",  # all that tests install or lock is in its cache since `make setup`
         "COPIER_SETTINGS_PATH": str(home / "settings.yml"),
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{

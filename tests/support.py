@@ -1,14 +1,22 @@
-"""What several test files need: copies of this repository, git, make, and pieces of gRPC."""
+"""What several test files need: this repository and copies of it, git, make, pieces of gRPC."""
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import yaml
 from grpc_health.v1 import health_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "template"
+SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text())
+QUESTIONS = {name for name in SETTINGS if not name.startswith("_")}
+DELIMITERS = {key: text for key, text in SETTINGS["_envops"].items() if key.endswith("_string")}
+SUFFIX = SETTINGS["_templates_suffix"]
+COPIER = [sys.executable, "-m", "copier"]
 
 
 def git(folder: Path, *args: str) -> str:
@@ -28,7 +36,7 @@ def commit(folder: Path, *, tag: str | None = None) -> None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of a folder that git tracks or would."""
+    """Return the files of a folder that git tracks or would."""
     names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     return [folder / name for name in names.split("\0") if name]
 

@@ -23,9 +23,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from tests.support import ROOT, commit, copy_repository, git
+from tests.support import COPIER, ROOT, copy_repository, git
 
-COPIER = [sys.executable, "-m", "copier"]
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")  # conformance item C2
 PACKAGE = ROOT / "template" / "<<provider_name>>"
 TO_FILL_IN = ("apis/provider_spec.py", "machineserver.py", "cloud.py")
@@ -38,6 +37,7 @@ DEFAULTS = {
     "license": "Apache-2.0",
     "ci": "github",
     "image_repository": "ghcr.io/gardener/machine-controller-manager-provider-aws",
+    "package": "aws",
 }
 
 ACCEPTED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -180,13 +180,6 @@ REFUSED: dict[str, tuple[str, str, str]] = {
 Ask = Callable[..., dict[str, Any]]
 
 
-def write(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
 @pytest.fixture(scope="session")
 def questions(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Path:
     """The questions over a template small enough to be rendered a hundred times."""
@@ -194,7 +187,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> P
     (folder / "template").mkdir()
     for name in ("LICENSE.jinja", "<<_copier_conf.answers_file>>.jinja"):
         shutil.copy(ROOT / "template" / name, folder / "template")
-    write(folder, {"template/plugin.jinja": "<< plugin_name >>"})
+    (folder / "template/plugin.jinja").write_text("<< plugin_name >>")
     return folder
 
 
@@ -363,7 +356,7 @@ TYPED = {
     "license": "MIT",
     "ci": "gitlab",
 }
-TYPED_IMAGE = {"image_repository": "ghcr.io/acme/mcm-my-cloud"}
+DERIVED = {"image_repository": "ghcr.io/acme/mcm-my-cloud", "package": "my_cloud"}
 
 
 class TestWaysToAnswer:
@@ -373,7 +366,7 @@ class TestWaysToAnswer:
         data = [f"--data={name}={value}" for name, value in TYPED.items()]
         result = run("copy", "--defaults", *data, questions, "out", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert answers_of(tmp_path / "out") == TYPED | TYPED_IMAGE
+        assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_command_line_with_the_name_only(self, questions: Path, tmp_path: Path) -> None:
         result = run("copy", "--defaults", "-d", "provider_name=aws", questions, ".", cwd=tmp_path)
@@ -386,7 +379,7 @@ class TestWaysToAnswer:
             "copy", "--defaults", "--data-file=answers.yml", questions, "out", cwd=tmp_path
         )
         assert result.returncode == 0, result.stderr
-        assert answers_of(tmp_path / "out") == TYPED | TYPED_IMAGE
+        assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_terminal(self, questions: Path, tmp_path: Path) -> None:
         """On 80 columns, where only the beginning of a complaint is seen."""
@@ -416,7 +409,7 @@ class TestWaysToAnswer:
         terminal.expect(pexpect.EOF)
         terminal.close()
         assert terminal.exitstatus == 0
-        assert answers_of(tmp_path / "out") == TYPED | TYPED_IMAGE
+        assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_missing_name(self, questions: Path, tmp_path: Path) -> None:
         result = run("copy", "--defaults", questions, "out", cwd=tmp_path)
@@ -433,74 +426,6 @@ class TestWaysToAnswer:
         assert result.returncode != 0
         assert "try 'aws'; 'AWS' is no lower-case import name" in result.stderr.splitlines()[-1]
         assert not (tmp_path / "out").exists()
-
-
-class TestUpdate:
-    """From one release of a stand-in to the next."""
-
-    AUTHORS = ("<<provider_name>>", "kubernetes")
-
-    @pytest.fixture
-    def project(self, questions: Path, tmp_path: Path) -> Path:
-        """A project on 1.0.0, while 2.0.0 is out and differs in every file."""
-        source = tmp_path / "template"
-        shutil.copytree(questions, source)
-
-        def release(text: str, authors: str, tag: str) -> None:
-            files = [f"{folder}/{name}" for folder in self.AUTHORS for name in authors.split()]
-            files += ["cmi/server.py", "tests/test_cmi.py", ".github/ci.yml", ".gitlab-ci.yml"]
-            write(source / "template", dict.fromkeys(files, text))
-            write(source / "template", {"plugin.jinja": f"{text}<< plugin_name >>"})
-            commit(source, tag=tag)
-
-        release("one\n", "kept edited deleted dropped folder/deleted", "1.0.0")
-        project = render(source, tmp_path / "project", provider_name="aws")
-        for folder in self.AUTHORS:
-            (source / "template" / folder / "dropped").unlink()
-        release("two\n", "kept edited deleted folder/deleted added", "2.0.0")
-        return project
-
-    def test_the_authors_files_are_left_alone(self, project: Path) -> None:
-        folders = [project / folder for folder in ("aws", "kubernetes")]
-        for folder in folders:
-            write(folder, {"edited": "mine\n", "own": "mine\n"})
-            (folder / "deleted").unlink()
-            shutil.rmtree(folder / "folder")
-        commit(project)
-        copier.run_update(project, defaults=True, overwrite=True, quiet=True, unsafe=False)
-        assert git(project, "status", "--porcelain").splitlines() == [
-            " M .copier-answers.yml",
-            " M .github/ci.yml",
-            " M cmi/server.py",
-            " M plugin",
-            " M tests/test_cmi.py",
-        ]
-        for folder in folders:
-            assert {path.name: path.read_text() for path in folder.iterdir()} == {
-                "kept": "one\n",
-                "dropped": "one\n",
-                "edited": "mine\n",
-                "own": "mine\n",
-            }
-        assert (project / "plugin").read_text() == "two\naws.gardener"
-        assert answers_of(project) == DEFAULTS
-
-    def test_deleted_folders_stay_deleted(self, project: Path) -> None:
-        shutil.rmtree(project / "kubernetes")
-        commit(project)
-        copier.run_update(project, defaults=True, overwrite=True, quiet=True, unsafe=False)
-        assert not (project / "kubernetes").exists()
-
-    def test_an_answer_is_changed(self, project: Path) -> None:
-        commit(project)
-        result = run("update", "--defaults", "-d", "ci=gitlab", "-d", "license=none", cwd=project)
-        assert result.returncode == 0, result.stderr
-        assert result.stderr.strip().endswith('"git diff --check" names conflicts that are left.')
-        assert answers_of(project) == DEFAULTS | {"ci": "gitlab", "license": "none"}
-        assert (project / ".gitlab-ci.yml").read_text() == "two\n"
-        assert not (project / ".github").exists()
-        assert not (project / "LICENSE").exists()
-        assert (project / "aws/kept").read_text() == "one\n"
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,16 @@
 """What is rendered: complete, clean, and passing the checks that it brings along."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from copier import run_copy
-from jinja2 import Environment
-from jinja2.meta import find_undeclared_variables
 from pytest_copie.plugin import Copie
 
-from tests.support import ROOT, commit, files_of, git, make
-
-TEMPLATE = ROOT / "template"
-SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text())
-QUESTIONS = {name for name in SETTINGS if not name.startswith("_")}
-DELIMITERS = {key: text for key, text in SETTINGS["_envops"].items() if key.endswith("_string")}
-SUFFIX = SETTINGS["_templates_suffix"]
+from tests.support import DELIMITERS, QUESTIONS, ROOT, SUFFIX, TEMPLATE, commit, files_of, git, make
 
 # Every value of every choice is among them, and titles and names of every shape.
 PROJECTS = {
@@ -40,6 +32,7 @@ PROJECTS = {
         "image_repository": "registry.example.com:5000/drivers/mine",
     },
 }
+PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}")
 OTHER_PROVIDERS = re.compile(
     r"(?<![a-z])(aws|amazon|gcp|azure|alicloud|alibaba|openstack|vsphere|hetzner|equinix|ionos)"
     r"(?![a-z])",
@@ -74,12 +67,12 @@ def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -
 def test_a_project_passes_its_own_checks(
     answers: dict[str, str], template: Path, tmp_path: Path
 ) -> None:
-    """It is rendered as `make format` leaves it, and lint, types and tests are clean."""
+    """It is rendered as `make format` leaves it; lint, types and tests with coverage are clean."""
     run_copy(str(template), tmp_path, answers, defaults=True, quiet=True, unsafe=False)
     commit(tmp_path)
     make(tmp_path, "format")
     assert git(tmp_path, "status", "--porcelain") == ""
-    make(tmp_path, "lint", "types", "test")
+    make(tmp_path, "lint", "types", "coverage")
     assert git(tmp_path, "status", "--porcelain") == ""
 
 
@@ -103,34 +96,6 @@ def test_plain_files_are_copied_byte_for_byte(project: Path, answers: dict[str, 
     assert copied > 30
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob(f"*{SUFFIX}")),
-)
-def test_every_variable_names_an_answer(path: str) -> None:
-    """Nothing that looks like a delimiter, a shift or a heredoc say, is eaten as one."""
-    environment = Environment(**DELIMITERS)
-    expressions: list[list[str]] = []
-    for _, kind, text in environment.lex((TEMPLATE / path).read_text()):
-        if kind == "variable_begin":
-            expressions.append([])
-        elif kind != "data" and expressions:
-            expressions[-1].append(text)
-    environment.filters["to_nice_yaml"] = str  # copier's own
-    for tokens in expressions:
-        expression = "".join(tokens).partition(DELIMITERS["variable_end_string"])[0]
-        used = find_undeclared_variables(environment.parse(f"<<{expression}>>"))
-        assert used, f"<<{expression}>>"
-        assert used <= QUESTIONS | {"_copier_answers"}
-
-
-def test_a_suffix_means_a_variable() -> None:
-    for path in files_of(TEMPLATE):
-        holds = any(delimiter in path.read_text() for delimiter in DELIMITERS.values())
-        assert holds == (path.suffix == SUFFIX), path
-        assert path.suffixes[-2:] != [".py", SUFFIX], path
-
-
 def test_no_trace_of_another_provider(project: Path, answers: dict[str, str]) -> None:
     mine = set(re.findall(r"[a-z0-9]+", " ".join(answers.values()).lower()))
     for path in files_of(project):
@@ -152,9 +117,43 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     check("hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
         check("kubernetes-validate", "--strict", f"kubernetes/{name}")
+    for path in sorted((project / "kubernetes" / "deploy").iterdir()):
+        check("kubernetes-validate", "--strict", path)
+    if (project / ".ci").exists():
+        check("shellcheck", *(project / ".ci").iterdir())
     if (project / ".github").exists():
-        workflow = ".github/workflows/ci.yml"
-        check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+        workflows = sorted((project / ".github/workflows").iterdir())
+        check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
         check("zizmor", "--offline", "--quiet", ".github")
+        actions = re.findall(r"uses: (\S+)", "\n".join(path.read_text() for path in workflows))
+        assert len(actions) >= 7
+        assert [action for action in actions if not PINNED.fullmatch(action)] == []
+        dependabot = ".github/dependabot.yml"
+        check("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
     if (project / ".gitlab-ci.yml").exists():
         check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml")
+
+
+def test_a_commit_is_checked_before_it_is_made(installed: Path, tmp_path: Path) -> None:
+    """By the rendered hooks: style, types, and conflicts that are left."""
+    project = shutil.copytree(installed, tmp_path / "project", symlinks=True)
+    commit(project)
+    commit_checks = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+
+    def checked() -> str:
+        result = subprocess.run(
+            commit_checks, cwd=project, capture_output=True, text=True, check=False
+        )
+        return "" if result.returncode == 0 else result.stdout
+
+    assert checked() == ""
+    for name, line, hook in (
+        ("README.md", "<<<<<<< before updating", "conflicts"),
+        ("acme/cloud.py", "import os", "make lint"),
+        ("acme/cloud.py", "NUMBER: int = 'one'", "make types"),
+    ):
+        with (project / name).open("a") as file:
+            file.write(f"{line}\n")
+        git(project, "add", name)
+        assert re.search(rf"{hook}.*Failed", checked()), hook
+        git(project, "reset", "--quiet", "--hard")

@@ -24,9 +24,10 @@ sync = "$(UV)" pip sync --require-hashes --python
 environment = $(check_python); $(PYTHON) -m venv --clear --without-pip $(1) \
 	&& { $(sync) $(1)/bin/python --quiet --offline $(2) 2>/dev/null || $(sync) $(1)/bin/python $(2); }
 
-# $(call lock,WHAT,FILE): pin WHAT in FILE, the newest that the bounds in pyproject.toml allow.
-lock = "$(UV)" pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --custom-compile-command 'make revendor' $(1) --output-file $(2)
+# $(call lock,WHAT,FILE): pin WHAT in FILE within the bounds in pyproject.toml. What FILE pins already stays,
+# unless `upgrade` is --upgrade.
+lock = "$(UV)" pip compile --quiet $(upgrade) --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command 'make lock' $(1) --output-file $(2)
 
 build/uv/bin/uv: $(locks)uv.txt
 	@$(check_python)
@@ -35,7 +36,7 @@ build/uv/bin/uv: $(locks)uv.txt
 	@build/uv/bin/python -m pip --disable-pip-version-check install --require-hashes --requirement $<
 	@touch $@
 
-build/stubs/.stamp: $(locks)stubs.txt $(uv)
-	@echo 'Installing the stub generator into build/stubs'
-	@$(call environment,build/stubs,$<)
+build/%/.stamp: $(locks)%.txt $(uv)
+	@echo 'Installing $* into build/$*'
+	@$(call environment,build/$*,$<)
 	@touch $@

@@ -19,7 +19,7 @@ def test_it_passes_the_checks_of_every_project(filled_in: Path) -> None:
 
 @pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
 def test_it_pins_what_the_template_pins(lock: str) -> None:
-    """Else `make revendor` has locked the one without the other."""
+    """Else one was locked without the other: `make relock` mends it."""
 
     def pins(folder: Path) -> set[str]:
         text = (folder / "requirements" / lock).read_text()

@@ -1,0 +1,96 @@
+"""docs/how-to/update.md and docs/how-to/adopt.md, followed to the letter."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import address_leads_to, follow, follow_at_a_terminal, sections
+from tests.driver import CloudFile, Start
+from tests.support import commit, git
+from tests.update.projects import recorded, status
+from tests.update.release import make_next_release
+
+UPDATE = sections("docs/how-to/update.md")
+ADOPT = sections("docs/how-to/adopt.md")
+
+
+@pytest.fixture
+def address(template: Path, tmp_path: Path) -> dict[str, str]:
+    """Where the pages' address of the template leads: to its first release."""
+    return address_leads_to(shutil.copytree(template, tmp_path / "template"))
+
+
+@pytest.fixture
+def project(address: dict[str, str], tmp_path: Path) -> Path:
+    """A project made as the README says, with an edit of its author's."""
+    copy = "copier copy --defaults -d provider_name=acme gh:ORG/mcm-provider-template project"
+    follow(tmp_path, copy, address)
+    project = tmp_path / "project"
+    (project / "acme/mine.py").write_text('"""Mine."""\n')
+    commit(project)
+    return project
+
+
+def test_update(project: Path, address: dict[str, str], tmp_path: Path) -> None:
+    make_next_release(tmp_path / "template")
+    commit(tmp_path / "template", tag="2.0.0")
+    look, see, finish = UPDATE["Update"]
+    follow_at_a_terminal(
+        project,
+        look,
+        address,
+        {"latest version is 2.0.0": "", "support_address": "me@example.com\r"},
+    )
+    assert recorded(project)["support_address"].endswith("me@example.com")
+    assert " M cmi/errors.py" in follow(project, see, address)
+    assert "passed" in follow(project, finish, address)
+    assert status(project) == []
+    assert recorded(project)["_commit"] == "2.0.0"
+    assert git(project, "log", "-1", "--format=%s") == "Update the template\n"
+
+
+def test_change_an_answer(project: Path, address: dict[str, str]) -> None:
+    (change,) = UPDATE["Change an answer"]
+    assert "LICENSE" in follow(project, change, address)
+    assert recorded(project)["license"] == "MIT"
+    assert recorded(project)["_commit"] == "1.0.0"
+
+
+def test_rename_the_provider(project: Path, address: dict[str, str], tmp_path: Path) -> None:
+    (rename,) = UPDATE["Rename the provider"]
+    follow(project, rename, address)
+    renamed = tmp_path / "renamed"
+    assert recorded(renamed)["provider_name"] == "newname"
+    assert (renamed / "newname/mine.py").exists()
+    commit(renamed)
+    follow(renamed, "make lint types test", address)
+
+
+def test_adopt_a_python_driver(address: dict[str, str], tmp_path: Path) -> None:
+    """A repository with a package of its own, and files that the template has too."""
+    project = tmp_path / "project"
+    (project / "acme").mkdir(parents=True)
+    (project / "acme/__init__.py").write_text('"""Mine."""\n')
+    (project / "acme/sdk.py").write_text('"""Calls to an SDK."""\n')
+    (project / "README.md").write_text("# Mine\n")
+    commit(project)
+    copy, check = ADOPT["A driver in Python"]
+    shown = follow(project, copy, address)
+    assert " M README.md" in shown
+    assert " M acme/__init__.py" in shown
+    assert (project / "acme/sdk.py").read_text() == '"""Calls to an SDK."""\n'
+    follow(project, check, address)
+    commit(project)
+    follow(project, "make check-update", address)
+
+
+def test_adopt_a_go_driver(
+    address: dict[str, str], tmp_path: Path, installed: Path, start: Start, cloud: CloudFile
+) -> None:
+    copy, compare = ADOPT["A driver in Go"]
+    (tmp_path / "go-driver").mkdir()
+    follow(tmp_path / "go-driver", copy, address)
+    assert (tmp_path / "mcm-provider-acme/acme/cloud.py").exists()
+    endpoint = str(start(cloud).endpoint)
+    assert "PROVIDER ID" in follow(installed, compare, {"CMI_ENDPOINT": endpoint})

@@ -1,0 +1,217 @@
+"""The files under template/, as they lie: what keeps them from rotting."""
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from copier import run_copy
+from jinja2 import Environment, TemplateSyntaxError
+from jinja2.meta import find_undeclared_variables
+
+from tests.support import (
+    DELIMITERS,
+    QUESTIONS,
+    ROOT,
+    SETTINGS,
+    SUFFIX,
+    TEMPLATE,
+    commit,
+    files_of,
+    git,
+    make,
+)
+
+NAMES = [path.relative_to(TEMPLATE).as_posix() for path in files_of(TEMPLATE) if path.exists()]
+
+JUNK = (
+    ".DS_Store",
+    ".git/config",
+    ".hypothesis/x",
+    ".idea/x.xml",
+    ".mypy_cache/x",
+    ".pytest_cache/x",
+    ".ruff_cache/x",
+    ".venv/bin/python",
+    ".vscode/settings.json",
+    "__pycache__/x.cpython-311.pyc",
+    "cmi/.server.py.swp",
+    "cmi/__pycache__/x.cpython-311.pyc",
+    "cmi/server.py~",
+    "driver.egg-info/PKG-INFO",
+    "x.pyc",
+)
+
+
+def complaints(text: str) -> list[str]:
+    """Return what is wrong with a text that is to be rendered.
+
+    Every variable has to name an answer: then nothing that only looks like a delimiter (a shift,
+    a heredoc, a merge key) is eaten as one. No comment may span lines, nor a delimiter be left.
+    """
+    environment = Environment(**DELIMITERS)
+    environment.filters["to_nice_yaml"] = str  # copier's own
+    found: list[str] = []
+    expressions: list[list[str]] = []
+    try:
+        environment.parse(text)
+        for line, kind, part in environment.lex(text):
+            if kind == "variable_begin":
+                expressions.append([])
+            elif kind == "comment" and "\n" in part:
+                found.append(f"line {line}: a comment spans lines")
+            elif kind == "data":
+                found += [
+                    f"line {line}: {mark} is no delimiter here"
+                    for mark in DELIMITERS.values()
+                    if mark in part
+                ]
+            elif expressions:
+                expressions[-1].append(part)
+        for tokens in expressions:
+            expression = "".join(tokens).partition(DELIMITERS["variable_end_string"])[0]
+            used = find_undeclared_variables(environment.parse(f"<<{expression}>>"))
+            if not used or used - QUESTIONS - {"_copier_answers"}:
+                found.append(f"<<{expression}>> names no answer, or something else")
+    except TemplateSyntaxError as error:
+        found.append(f"line {error.lineno}: {error.message}")
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(SUFFIX)])
+def test_delimiters_delimit(name: str) -> None:
+    assert complaints((TEMPLATE / name).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("cat <<EOF\n<< provider_name >>\nEOF\n", id="heredoc"),
+        pytest.param("cat <<'EOF'\nx\nEOF\necho done >>log\n", id="heredoc-and-append"),
+        pytest.param("echo x >> log # << provider_name >>", id="append"),
+        pytest.param("size = 1 << 3 >> 1", id="shifts"),
+        pytest.param("size = 1 << bits", id="shift"),
+        pytest.param("job:\n  <<: *base\n", id="merge-key"),
+        pytest.param("job:\n  <<: *base\n  <<: *other\n  x: y >> z\n", id="merge-keys"),
+        pytest.param("<< provider_nmae >>", id="misspelt"),
+        pytest.param("<< provider_name", id="not-closed"),
+        pytest.param("<% if ci %>x", id="no-end"),
+        pytest.param("<div <% endif %>", id="no-beginning"),
+        pytest.param("a <# comment\nthat eats a line #> b", id="long-comment"),
+        pytest.param("100 %> 50", id="stray-end"),
+    ],
+)
+def test_what_delimiters_would_eat_is_found(text: str) -> None:
+    assert complaints(text) != []
+
+
+def test_a_suffix_means_a_variable() -> None:
+    for name in NAMES:
+        text = (TEMPLATE / name).read_text()
+        holds = any(delimiter in text for delimiter in DELIMITERS.values())
+        assert holds == name.endswith(SUFFIX), name
+        assert not name.endswith(f".py{SUFFIX}"), name
+
+
+def test_names_are_legal_on_linux_and_macos() -> None:
+    """Also where case does not count, and on file systems that shorten long names."""
+    assert len({name.lower() for name in NAMES}) == len(NAMES)
+    for name in NAMES:
+        assert re.fullmatch(r"[A-Za-z0-9._<>/-]+", name), name
+        assert all(len(part) < 200 for part in name.split("/")), name
+        assert set(re.findall("<<(.*?)>>", name)) <= {"provider_name", "_copier_conf.answers_file"}
+
+
+def test_nothing_is_conditional_by_its_name() -> None:
+    assert not any("<%" in name for name in NAMES)
+
+
+def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
+    """From a folder that somebody works in, where git does not leave them out."""
+    for part in ("questions", "licenses", "template"):
+        shutil.copytree(ROOT / part, tmp_path / "template" / part)
+    shutil.copy(ROOT / "copier.yml", tmp_path / "template")
+    for name in JUNK:
+        path = tmp_path / "template/template" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("junk\n")
+    answers = {"provider_name": "acme"}
+    run_copy(str(tmp_path / "template"), tmp_path / "project", answers, defaults=True, quiet=True)
+    expected = {
+        name.removesuffix(SUFFIX)
+        .replace("<<provider_name>>", "acme")
+        .replace("<<_copier_conf.answers_file>>", ".copier-answers.yml")
+        for name in NAMES
+    }
+    files = (path for path in (tmp_path / "project").rglob("*") if not path.is_dir())
+    rendered = {path.relative_to(tmp_path / "project").as_posix() for path in files}
+    assert rendered == expected - {".gitlab-ci.yml"}
+
+
+def test_settings_never_need_trust() -> None:
+    """Once a release needs it, every later update does."""
+    assert SETTINGS.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def pins(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text_of(name), re.MULTILINE))
+
+
+PYPROJECT = text_of("template/pyproject.toml.jinja")
+
+
+class TestVersionsAgree:
+    PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+    def test_python(self) -> None:
+        """The oldest is in all places, and CI runs every one of them."""
+        oldest = self.PYTHONS[0]
+        project = re.search(r'^requires-python = ">=(.+)"$', PYPROJECT, re.MULTILINE)
+        assert project is not None
+        assert project[1] == oldest
+        assert f"py{oldest.replace('.', '')}" in text_of("template/ruff.toml")
+        makefile = text_of("template/requirements/venv.mk")
+        assert f"--python-version {oldest} " in makefile
+        assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
+        assert f"is not Python {oldest} or newer" in makefile
+        for name in ("README.md", "template/README.md.jinja"):
+            assert f"Python {oldest} or newer" in text_of(name)
+        github = yaml.safe_load(text_of("template/.github/workflows/ci.yml"))
+        assert github["jobs"]["check"]["strategy"]["matrix"]["python"] == list(self.PYTHONS)
+        gitlab = yaml.safe_load(text_of("template/.gitlab-ci.yml"))
+        assert gitlab["check"]["parallel"]["matrix"] == [{"PYTHON_VERSION": list(self.PYTHONS)}]
+        dockerfile = text_of("template/Dockerfile.jinja")
+        images = set(re.findall(r"^FROM python:(\S+?)-slim", dockerfile, re.MULTILINE))
+        assert len(images) == 1
+        assert images <= set(self.PYTHONS)
+
+    def test_copier(self) -> None:
+        oldest = SETTINGS["_min_copier_version"].removesuffix(".0")
+        bound = f"copier>={oldest}"
+        assert bound in tomllib.loads(text_of("pyproject.toml"))["dependency-groups"]["dev"]
+        assert f'copier = ["{bound}"]' in PYPROJECT
+
+    def test_pins(self) -> None:
+        """The framework is tested here with what it is rendered with."""
+        ours = pins("requirements/dev.txt")
+        theirs = pins("template/requirements/dev.txt")
+        assert theirs.items() <= ours.items()
+        for name in ("run", "build", "copier"):
+            locked = pins(f"template/requirements/{name}.txt")
+            assert {package: locked[package] for package in locked.keys() & theirs} == {
+                package: theirs[package] for package in locked.keys() & theirs
+            }
+
+
+def test_locks_and_stubs_are_those_of_their_sources(template: Path, tmp_path: Path) -> None:
+    """Making them again, from pyproject.toml and from the contract, changes nothing."""
+    run_copy(str(template), tmp_path, {"provider_name": "acme"}, defaults=True, quiet=True)
+    commit(tmp_path)
+    make(tmp_path, "lock", "stubs")
+    assert git(tmp_path, "status", "--porcelain") == ""
