@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -15,6 +14,7 @@ from tests.support import ROOT, commit, copy_repository, files_of
 PAGE = (ROOT / "docs/tutorials/add-a-provider.md").read_text()
 FILES = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ADDITIONS = re.compile(r"^```toml\n(.*?\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = ("make ", "source ", "python -m cmi ")
 """Commands that change no file, or none but locks."""
 
@@ -29,6 +29,10 @@ def test_following_it_gives_the_example(filled_in: Path, tmp_path: Path) -> None
             folder /= command.removeprefix("cd ")
         elif not command.startswith(NOT_RUN):
             follow(command, folder)
+    pyproject = folder / "pyproject.toml"
+    for place, added in ADDITIONS.findall(PAGE):
+        assert place in pyproject.read_text()
+        pyproject.write_text(pyproject.read_text().replace(place, place + added))
     pieces: dict[str, str] = defaultdict(str)
     for name, piece in FILES.findall(PAGE):
         pieces[name] += piece
@@ -41,8 +45,6 @@ def test_following_it_gives_the_example(filled_in: Path, tmp_path: Path) -> None
 
 
 def follow(command: str, folder: Path) -> None:
-    uv = os.environ.get("UV", str(ROOT / "build/uv/bin/uv"))
-    command = command.replace("build/uv/bin/uv", shlex.quote(uv))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(["sh", "-c", command], cwd=folder, check=True, env=os.environ | {"PATH": path})
 
