@@ -9,11 +9,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/docs/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(uv)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,requirements/dev.txt)
+	@touch $@
+
+build/docs/.stamp: requirements/docs.txt $(uv)
+	@echo 'Installing docs into build/docs'
+	@$(call environment,build/docs,$<)
 	@touch $@
 
 # Tests lock dependencies too, without a network: from what this leaves in uv's cache.
@@ -50,6 +55,16 @@ format: .venv/.stamp ## mend style and format
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
 	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts
 
+.PHONY: docs
+docs: build/docs/.stamp ## build the documentation into build/site; a warning or a broken link is an error
+	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env \
+		--doctree-dir build/doctrees docs build/site
+	@echo 'Built build/site/index.html'
+
+.PHONY: reference
+reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+
 .PHONY: lock revendor
 lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
 revendor: upgrade = --upgrade
@@ -61,6 +76,7 @@ lock revendor: .venv/.stamp
 	cp "$$project"/requirements/*.txt template/requirements/; \
 	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/
 	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
+	$(call lock,template/requirements/run.txt --group docs,requirements/docs.txt)
 
 .PHONY: release
 release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3
