@@ -55,11 +55,11 @@ format: .venv/.stamp ## mend style and format
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
 	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts
 
+SITE ?= build/site
 .PHONY: docs
 docs: build/docs/.stamp ## build the documentation into build/site; a warning or a broken link is an error
-	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env \
-		--doctree-dir build/doctrees docs build/site
-	@echo 'Built build/site/index.html'
+	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
+	@echo 'Built $(SITE)/index.html'
 
 .PHONY: reference
 reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code

@@ -6,6 +6,10 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Any
 
+from sphinx.util import logging
+
+log = logging.getLogger(__name__)
+
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/ORG/mcm-provider-template"
 sys.path.insert(0, str(ROOT / "template"))  # where autodoc finds the framework
@@ -47,16 +51,12 @@ def for_sphinx(page: str, text: str) -> str:
 
 
 def _target(page: str, link: str) -> str:
-    """Return where a link leads on the site.
-
-    Raises:
-        ValueError: There is no such file in the repository.
-    """
+    """Return where a link leads on the site."""
     path = normpath(join("docs", dirname(page), link))
     if path.startswith("docs/"):
         return link
     if not (ROOT / path).exists():
-        raise ValueError(f"docs/{page}.md links to {path}, which does not exist")
+        log.warning("there is no file %s in the repository", path, location=page)
     return f"{REPOSITORY}/blob/main/{path}"
 
 
