@@ -6,7 +6,7 @@ python := MAKEFLAGS= UV="$(UV)" PYTHON="$(PYTHON)" .venv/bin/python
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/docs/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
@@ -36,6 +36,19 @@ demo: .venv/.stamp ## render a project, run its driver, create and delete machin
 test: setup ## run the tests, which render projects and run theirs
 	$(python) -m pytest -n auto
 
+.PHONY: e2e
+e2e: setup ## run rendered drivers under the real machine-controller-manager; needs Go
+	@.venv/bin/python -m e2e.binaries
+	$(python) -m pytest -n 4 -rP e2e
+
+.PHONY: bridge
+bridge: ## build the bridge and machine-controller-manager into bridge/bin; needs Go
+	@$(MAKE) --no-print-directory -C bridge build
+
+.PHONY: check-bridge
+check-bridge: build/stubs/.stamp ## check the bridge: format, vet, lint, stubs, tests; needs Go
+	@$(MAKE) --no-print-directory -C bridge check
+
 .PHONY: conformance
 conformance: .venv/.stamp ## check a running driver in any language: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
 	@PYTHONPATH=template .venv/bin/python -m cmi conformance --endpoint="$(ENDPOINT)" \
@@ -53,7 +66,7 @@ format: .venv/.stamp ## mend style and format
 
 .PHONY: types
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
-	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e
 
 SITE ?= build/site
 .PHONY: docs
@@ -84,5 +97,5 @@ release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VER
 
 .PHONY: clean
 clean: ## remove what the targets made
-	rm -rf .venv build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build bridge/bin .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

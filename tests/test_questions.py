@@ -37,6 +37,7 @@ DEFAULTS = {
     "license": "Apache-2.0",
     "ci": "github",
     "image_repository": "ghcr.io/gardener/machine-controller-manager-provider-aws",
+    "package": "aws",
 }
 
 ACCEPTED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -355,7 +356,7 @@ TYPED = {
     "license": "MIT",
     "ci": "gitlab",
 }
-TYPED_IMAGE = {"image_repository": "ghcr.io/acme/mcm-my-cloud"}
+DERIVED = {"image_repository": "ghcr.io/acme/mcm-my-cloud", "package": "my_cloud"}
 
 
 class TestWaysToAnswer:
@@ -365,7 +366,7 @@ class TestWaysToAnswer:
         data = [f"--data={name}={value}" for name, value in TYPED.items()]
         result = run("copy", "--defaults", *data, questions, "out", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert answers_of(tmp_path / "out") == TYPED | TYPED_IMAGE
+        assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_command_line_with_the_name_only(self, questions: Path, tmp_path: Path) -> None:
         result = run("copy", "--defaults", "-d", "provider_name=aws", questions, ".", cwd=tmp_path)
@@ -378,7 +379,7 @@ class TestWaysToAnswer:
             "copy", "--defaults", "--data-file=answers.yml", questions, "out", cwd=tmp_path
         )
         assert result.returncode == 0, result.stderr
-        assert answers_of(tmp_path / "out") == TYPED | TYPED_IMAGE
+        assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_terminal(self, questions: Path, tmp_path: Path) -> None:
         """On 80 columns, where only the beginning of a complaint is seen."""
@@ -408,7 +409,7 @@ class TestWaysToAnswer:
         terminal.expect(pexpect.EOF)
         terminal.close()
         assert terminal.exitstatus == 0
-        assert answers_of(tmp_path / "out") == TYPED | TYPED_IMAGE
+        assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_missing_name(self, questions: Path, tmp_path: Path) -> None:
         result = run("copy", "--defaults", questions, "out", cwd=tmp_path)

@@ -1,6 +1,7 @@
 """What is rendered: complete, clean, and passing the checks that it brings along."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,12 +67,12 @@ def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -
 def test_a_project_passes_its_own_checks(
     answers: dict[str, str], template: Path, tmp_path: Path
 ) -> None:
-    """It is rendered as `make format` leaves it, and lint, types and tests are clean."""
+    """It is rendered as `make format` leaves it; lint, types and tests with coverage are clean."""
     run_copy(str(template), tmp_path, answers, defaults=True, quiet=True, unsafe=False)
     commit(tmp_path)
     make(tmp_path, "format")
     assert git(tmp_path, "status", "--porcelain") == ""
-    make(tmp_path, "lint", "types", "test")
+    make(tmp_path, "lint", "types", "coverage")
     assert git(tmp_path, "status", "--porcelain") == ""
 
 
@@ -116,6 +117,8 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     check("hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
         check("kubernetes-validate", "--strict", f"kubernetes/{name}")
+    for path in sorted((project / "kubernetes" / "deploy").iterdir()):
+        check("kubernetes-validate", "--strict", path)
     if (project / ".ci").exists():
         check("shellcheck", *(project / ".ci").iterdir())
     if (project / ".github").exists():
@@ -123,7 +126,34 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
         check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
         check("zizmor", "--offline", "--quiet", ".github")
         actions = re.findall(r"uses: (\S+)", "\n".join(path.read_text() for path in workflows))
-        assert len(actions) >= 4
+        assert len(actions) >= 7
         assert [action for action in actions if not PINNED.fullmatch(action)] == []
+        dependabot = ".github/dependabot.yml"
+        check("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
     if (project / ".gitlab-ci.yml").exists():
         check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml")
+
+
+def test_a_commit_is_checked_before_it_is_made(installed: Path, tmp_path: Path) -> None:
+    """By the rendered hooks: style, types, and conflicts that are left."""
+    project = shutil.copytree(installed, tmp_path / "project", symlinks=True)
+    commit(project)
+    commit_checks = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+
+    def checked() -> str:
+        result = subprocess.run(
+            commit_checks, cwd=project, capture_output=True, text=True, check=False
+        )
+        return "" if result.returncode == 0 else result.stdout
+
+    assert checked() == ""
+    for name, line, hook in (
+        ("README.md", "<<<<<<< before updating", "conflicts"),
+        ("acme/cloud.py", "import os", "make lint"),
+        ("acme/cloud.py", "NUMBER: int = 'one'", "make types"),
+    ):
+        with (project / name).open("a") as file:
+            file.write(f"{line}\n")
+        git(project, "add", name)
+        assert re.search(rf"{hook}.*Failed", checked()), hook
+        git(project, "reset", "--quiet", "--hard")

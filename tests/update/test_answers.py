@@ -15,11 +15,15 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
         pytest.param(
             {"ci": "gitlab"},
             [
+                " D .github/dependabot.yml",
                 " D .github/workflows/ci.yml",
-                " D .github/workflows/template.yml",
+                " D .github/workflows/release.yml",
+                " D .github/workflows/update.yml",
                 " M .copier-answers.yml",
+                " M CONTRIBUTING.md",
                 " M Dockerfile",
                 " M README.md",
+                " M SECURITY.md",
                 "?? .gitlab-ci.yml",
             ],
             id="gitlab",
@@ -27,10 +31,13 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
         pytest.param(
             {"ci": "none"},
             [
-                " D .ci/merge-template",
+                " D .ci/propose",
+                " D .github/dependabot.yml",
                 " D .github/workflows/ci.yml",
-                " D .github/workflows/template.yml",
+                " D .github/workflows/release.yml",
+                " D .github/workflows/update.yml",
                 " M .copier-answers.yml",
+                " M CONTRIBUTING.md",
                 " M README.md",
             ],
             id="no-ci",
@@ -38,6 +45,7 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
         pytest.param(
             {"license": "MIT"},
             [
+                " D NOTICE",
                 " M .copier-answers.yml",
                 " M Dockerfile",
                 " M LICENSE",
@@ -50,6 +58,7 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
             {"license": "none"},
             [
                 " D LICENSE",
+                " D NOTICE",
                 " M .copier-answers.yml",
                 " M Dockerfile",
                 " M README.md",
@@ -82,12 +91,12 @@ def test_a_new_question_gets_its_default_or_an_answer(project: Path) -> None:
     assert "Ask me@example.com for help." in (project / "README.md").read_text()
 
 
-@pytest.mark.parametrize("folder", ["project", "brackets [in] the *?* name"])
-def test_the_name_of_the_provider_stays(project: Path, tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize("folder", [".", "../brackets [in] its *?* name"])
+def test_the_name_of_the_provider_stays(project: Path, folder: str) -> None:
     """Refused in one line that says why and what to do, whatever copier prints before it."""
-    project = project.rename(tmp_path / folder)
+    project = project.rename((project / folder).resolve())
     result = subprocess.run(
-        [*COPIER, "update", "--defaults", "--data=provider_name=other"],
+        [*COPIER, "update", "--defaults", "--data=provider_name=other", folder],
         cwd=project,
         capture_output=True,
         text=True,

@@ -1,0 +1,141 @@
+// Package bridge is a driver of machine-controller-manager that forwards to one which speaks the Container Machine
+// Interface.
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
+	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/metrics"
+	"google.golang.org/grpc"
+	corev1 "k8s.io/api/core/v1"
+
+	"mcm-provider-template/bridge/internal/cmi"
+)
+
+// Driver forwards each call to the driver at an endpoint.
+type Driver struct {
+	endpoint   string
+	timeout    time.Duration
+	connection *grpc.ClientConn
+	lost       *lostConnections
+	identity   cmi.IdentityClient
+	machine    cmi.MachineClient
+	known      atomic.Pointer[plugin]
+}
+
+var _ driver.Driver = (*Driver)(nil)
+
+// CreateMachine makes the VM of a machine.
+func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, &cmi.CreateMachineRequest{
+		MachineName:    request.Machine.Name,
+		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
+		Secrets:        request.Secret.Data,
+		LastKnownState: []byte(request.Machine.Status.LastKnownState),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &driver.CreateMachineResponse{
+		ProviderID:     response.GetProviderID(),
+		NodeName:       response.GetNodeName(),
+		LastKnownState: string(response.GetLastKnownState()),
+	}, nil
+}
+
+// InitializeMachine has no counterpart in the Container Machine Interface; MCM goes on without it.
+func (*Driver) InitializeMachine(context.Context, *driver.InitializeMachineRequest) (*driver.InitializeMachineResponse, error) {
+	return nil, mcm.Error(codes.Unimplemented, "the Container Machine Interface has no InitializeMachine")
+}
+
+// DeleteMachine deletes the VM of a machine.
+func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, &cmi.DeleteMachineRequest{
+		MachineName:    request.Machine.Name,
+		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
+		Secrets:        request.Secret.Data,
+		ProviderID:     request.Machine.Spec.ProviderID,
+		LastKnownState: []byte(request.Machine.Status.LastKnownState),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &driver.DeleteMachineResponse{LastKnownState: string(response.GetLastKnownState())}, nil
+}
+
+// GetMachineStatus looks for the VM of a machine.
+func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, &cmi.GetMachineStatusRequest{
+		MachineName:  request.Machine.Name,
+		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
+		Secrets:      request.Secret.Data,
+		ProviderID:   request.Machine.Spec.ProviderID,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &driver.GetMachineStatusResponse{ProviderID: response.GetProviderID(), NodeName: response.GetNodeName()}, nil
+}
+
+// ListMachines lists the VMs of the machine class's cluster.
+func (d *Driver) ListMachines(ctx context.Context, request *driver.ListMachinesRequest) (*driver.ListMachinesResponse, error) {
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, &cmi.ListMachinesRequest{
+		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
+		Secrets:      request.Secret.Data,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &driver.ListMachinesResponse{MachineList: response.GetMachineList()}, nil
+}
+
+// GetVolumeIDs picks the volumes that are the provider's.
+func (d *Driver) GetVolumeIDs(ctx context.Context, request *driver.GetVolumeIDsRequest) (*driver.GetVolumeIDsResponse, error) {
+	volumes, err := json.Marshal(append([]*corev1.PersistentVolumeSpec{}, request.PVSpecs...)) // none is [], not null
+	if err != nil {
+		return nil, mcm.Error(codes.Internal, parseable(err.Error()))
+	}
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
+	if err != nil {
+		return nil, err
+	}
+	return &driver.GetVolumeIDsResponse{VolumeIDs: response.GetVolumeIDs()}, nil
+}
+
+// forward calls an RPC that the driver announces, within the timeout, and records how that went.
+func forward[Request, Response any](
+	ctx context.Context,
+	d *Driver,
+	wanted capability,
+	rpc func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
+	request *Request,
+) (*Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	plugin, err := d.plugin(ctx)
+	if err != nil {
+		return nil, d.translate(ctx, err)
+	}
+	if !plugin.has(wanted) {
+		return nil, mcm.Error(codes.Unimplemented, fmt.Sprintf("the driver %s does not have the capability %s", plugin.name, wanted))
+	}
+	operation := strings.ToLower(wanted.String())
+	start := time.Now()
+	response, err := rpc(ctx, request)
+	if err != nil {
+		failure := d.translate(ctx, err)
+		metrics.DriverFailedAPIRequests.WithLabelValues(plugin.name, operation, strconv.Itoa(int(failure.Code()))).Inc()
+		return nil, failure
+	}
+	metrics.DriverAPIRequestDuration.WithLabelValues(plugin.name, operation).Observe(time.Since(start).Seconds())
+	return response, nil
+}

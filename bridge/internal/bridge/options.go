@@ -1,0 +1,66 @@
+package bridge
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Options say where the driver is, and how to talk to it.
+type Options struct {
+	// Endpoint is tcp://host:port or unix:///path.
+	Endpoint string
+	// Timeout is the longest that a call to the driver may take.
+	Timeout time.Duration
+	// TLS is how the connection is secured; without any file it is plain text.
+	TLS TLSFiles
+}
+
+// NewOptions returns the defaults.
+func NewOptions() Options {
+	return Options{Endpoint: "tcp://127.0.0.1:8080", Timeout: 10 * time.Minute}
+}
+
+// AddFlags adds a flag for each option.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Endpoint, "cmi-endpoint", o.Endpoint,
+		"Where the driver serves the Container Machine Interface: tcp://host:port or unix:///path")
+	flags.DurationVar(&o.Timeout, "cmi-timeout", o.Timeout,
+		"The longest that a call to the driver may take")
+	flags.StringVar(&o.TLS.CA, "cmi-tls-ca", o.TLS.CA,
+		"PEM file with the CA of the driver's certificate; renewals are used from the next connection on")
+	flags.StringVar(&o.TLS.Certificate, "cmi-tls-cert", o.TLS.Certificate,
+		"PEM file with the certificate that is shown to the driver")
+	flags.StringVar(&o.TLS.Key, "cmi-tls-key", o.TLS.Key,
+		"PEM file with the private key of that certificate")
+}
+
+// target returns the endpoint as gRPC spells it.
+func (o *Options) target() (string, error) {
+	malformed := fmt.Errorf("--cmi-endpoint %q is neither tcp://host:port nor unix:///path; "+
+		"use for example tcp://127.0.0.1:8080", o.Endpoint)
+	endpoint, err := url.Parse(o.Endpoint)
+	if err != nil || endpoint.RawQuery != "" || endpoint.Fragment != "" || endpoint.User != nil {
+		return "", malformed
+	}
+	switch endpoint.Scheme {
+	case "tcp":
+		port, err := strconv.ParseUint(endpoint.Port(), 10, 16)
+		if err != nil || port == 0 || endpoint.Hostname() == "" || endpoint.Path != "" {
+			return "", malformed
+		}
+		// The name is looked up at each attempt to connect: a driver may come back at another address.
+		return "passthrough:///" + net.JoinHostPort(endpoint.Hostname(), endpoint.Port()), nil
+	case "unix":
+		if endpoint.Host != "" || !path.IsAbs(endpoint.Path) {
+			return "", malformed
+		}
+		return "unix://" + endpoint.Path, nil
+	}
+	return "", malformed
+}

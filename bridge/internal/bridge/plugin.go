@@ -1,0 +1,110 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/status"
+	"k8s.io/klog/v2"
+
+	"mcm-provider-template/bridge/internal/cmi"
+)
+
+const (
+	identityTimeout = 10 * time.Second
+	probeInterval   = time.Second
+	// A wait of the same reason is told again after so many probes.
+	remindAfter = 30
+)
+
+type capability = cmi.PluginCapability_RPC_Type
+
+// plugin is what the driver at the other end of a connection says about itself.
+type plugin struct {
+	name         string
+	capabilities []capability
+	// lost is how many connections had been lost before it was asked.
+	lost int64
+}
+
+// AwaitReady returns as soon as the driver's Probe says that it is ready, and logs who it is.
+//
+// It returns the context's error if that ends first.
+func (d *Driver) AwaitReady(ctx context.Context) error {
+	ticker := time.NewTicker(probeInterval)
+	defer ticker.Stop()
+	reason, since := "", 0
+	for {
+		now := d.notReady(ctx)
+		if now == "" {
+			return nil
+		}
+		if since++; now != reason || since == remindAfter {
+			klog.Infof("Waiting for the driver at %s: %s", d.endpoint, now)
+			reason, since = now, 0
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// notReady returns why the driver can't be used yet, or nothing if it can.
+func (d *Driver) notReady(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
+	defer cancel()
+	probe, err := d.identity.Probe(ctx, &cmi.ProbeRequest{})
+	if err != nil {
+		return describe(err)
+	}
+	// A driver that leaves it out is ready.
+	if probe.GetReady() != nil && !probe.GetReady().GetValue() {
+		return "it is still initialising"
+	}
+	if _, err := d.plugin(ctx); err != nil {
+		return describe(err)
+	}
+	return ""
+}
+
+// plugin returns what is known about the driver. It is asked once on each connection: one that was replaced by
+// another version may have other capabilities.
+func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
+	lost := d.lost.count.Load()
+	if known := d.known.Load(); known != nil && known.lost == lost {
+		return known, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
+	defer cancel()
+	info, err := d.identity.GetPluginInfo(ctx, &cmi.GetPluginInfoRequest{})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := d.identity.GetPluginCapabilities(ctx, &cmi.GetPluginCapabilitiesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	asked := &plugin{name: info.GetName(), lost: lost}
+	for _, announced := range answer.GetCapabilities() {
+		asked.capabilities = append(asked.capabilities, announced.GetRpc().GetType())
+	}
+	// Several calls may have asked; one of them tells.
+	if before := d.known.Swap(asked); before == nil || before.lost != lost {
+		klog.Infof("Connected to the driver at %s: %s %s %v, with %v",
+			d.endpoint, info.GetName(), info.GetVersion(), info.GetManifest(), asked.capabilities)
+	}
+	return asked, nil
+}
+
+func (p *plugin) has(wanted capability) bool {
+	return slices.Contains(p.capabilities, wanted)
+}
+
+func describe(err error) string {
+	failure := status.Convert(err)
+	return fmt.Sprintf("%s: %s", failure.Code(), failure.Message())
+}

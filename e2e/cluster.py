@@ -1,0 +1,232 @@
+"""A cluster whose machines a rendered driver makes, under the real machine-controller-manager."""
+
+import sqlite3
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
+from lightkube.types import PatchType
+
+from e2e.binaries import BRIDGE
+from e2e.control_plane import NAMESPACE, ControlPlane
+from e2e.kubelet import Kubelets
+from e2e.process import PATIENCE, Process, await_condition, free_port
+from tests.driver import CloudFile, RunningDriver, Start
+
+Manifest: TypeAlias = dict[str, Any]
+
+PROVIDER = "acme"
+
+Machine = create_namespaced_resource("machine.sapcloud.io", "v1alpha1", "Machine", "machines")
+MachineClass = create_namespaced_resource(
+    "machine.sapcloud.io", "v1alpha1", "MachineClass", "machineclasses"
+)
+MachineSet = create_namespaced_resource(
+    "machine.sapcloud.io", "v1alpha1", "MachineSet", "machinesets"
+)
+MachineDeployment = create_namespaced_resource(
+    "machine.sapcloud.io", "v1alpha1", "MachineDeployment", "machinedeployments"
+)
+
+
+class Cluster:
+    """A control plane with the rendered manifests' RBAC, a cloud, and what runs between them.
+
+    Args:
+        folder: For files and logs.
+        project: The rendered project, installed.
+        start_driver: Starts its driver.
+        processes: Ends what is started here.
+
+    Attributes:
+        cloud: The driver's cloud.
+        control_plane: The API server.
+        endpoint: Where the driver serves.
+        driver_options: More of them, for the driver's command line.
+        bridge_options: And for the bridge's.
+    """
+
+    def __init__(
+        self, folder: Path, project: Path, start_driver: Start, processes: ExitStack
+    ) -> None:
+        self.cloud = CloudFile(folder / "cloud.sqlite")
+        self._folder = folder
+        self._samples = project / "kubernetes"
+        self._start_driver = start_driver
+        self._processes = processes
+        self.endpoint = f"tcp://127.0.0.1:{free_port()}"
+        self.driver_options: tuple[str, ...] = ()
+        self.bridge_options: tuple[str, ...] = ()
+        self._drivers: list[RunningDriver] = []
+        self.control_plane = ControlPlane(folder, processes)
+        self.control_plane.kubectl("apply", "-f", self._samples / "deploy")
+
+    # What runs
+
+    def start(self, *, nodes: bool = True, quick: bool = False, **settings: object) -> None:
+        """Start driver, bridge and machine-controller-manager.
+
+        Args:
+            nodes: Whether there is a target cluster, which VMs join as nodes.
+            quick: Whether MCM may send the API server more requests than its default.
+            settings: Those of the embedded cloud.
+        """
+        if nodes:
+            self._processes.enter_context(Kubelets(PROVIDER, self.cloud, self.control_plane.client))
+        self.start_driver(**settings)
+        common = ["--kube-api-qps=200", "--kube-api-burst=400"] if quick else []
+        self.bridge_address = f"127.0.0.1:{free_port()}"
+        self.bridge = self._start(
+            "machine-controller",
+            self.bridge_address,
+            nodes,
+            *common,
+            f"--cmi-endpoint={self.endpoint}",
+            "--machine-safety-orphan-vms-period=5s",
+            "--machine-pv-reattach-timeout=1s",
+            "--resource-exhausted-retry=5s",
+            *self.bridge_options,
+        )
+        address = f"127.0.0.1:{free_port()}"
+        self.mcm = self._start("machine-controller-manager", address, nodes, *common)
+
+    def start_driver(self, **settings: object) -> None:
+        """Start the driver, or start it again where it was."""
+        options = (f"--endpoint={self.endpoint}", "--log-level=debug", *self.driver_options)
+        self._drivers.append(self._start_driver(self.cloud, *options, **settings))
+
+    @property
+    def driver(self) -> RunningDriver:
+        """The driver that was started last."""
+        return self._drivers[-1]
+
+    def write_driver_logs(self) -> None:
+        """Put the drivers' logs beside those of the other processes."""
+        lines = [line for driver in self._drivers for line in driver.log]
+        (self._folder / "driver.log").write_text("".join(lines))
+
+    def _start(self, program: str, address: str, nodes: bool, *options: str) -> Process:
+        """Start one of the two programs, as the service account of its name."""
+        host, _, port = address.partition(":")
+        kubeconfig = self.control_plane.kubeconfig_of(program)
+        command: list[str | Path] = [
+            BRIDGE / program,
+            f"--control-kubeconfig={kubeconfig}",
+            f"--target-kubeconfig={kubeconfig if nodes else 'none'}",
+            f"--namespace={NAMESPACE}",
+            f"--address={host}",
+            f"--port={port}",
+            "--v=3",
+            *options,
+        ]
+        return self._processes.enter_context(Process(command, self._folder / f"{program}.log"))
+
+    # What is there
+
+    def sample(self, name: str) -> Manifest:
+        """Return a sample manifest with one document, to change it."""
+        manifest: Manifest = yaml.safe_load((self._samples / name).read_text())
+        return manifest
+
+    def apply(self, *manifests: str | Manifest) -> None:
+        """Apply samples unchanged, given their names, or manifests of a test."""
+        for manifest in manifests:
+            if isinstance(manifest, str):
+                self.control_plane.kubectl("apply", "-f", self._samples / manifest)
+            else:
+                self.control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+
+    def take_back(self, name: str) -> None:
+        """Delete what one file of `deploy` made."""
+        self.control_plane.kubectl("delete", "-f", self._samples / "deploy" / name)
+
+    def patch(self, kind: type[GenericNamespacedResource], name: str, change: Manifest) -> None:
+        """Merge a change into an object."""
+        self.control_plane.client.patch(kind, name, change, patch_type=PatchType.MERGE)
+
+    def delete(self, kind: type[GenericNamespacedResource], name: str) -> None:
+        """Begin to delete an object."""
+        self.control_plane.client.delete(kind, name)
+
+    def names(self, kind: type[GenericNamespacedResource]) -> set[str]:
+        """Return the names of all objects of a kind."""
+        return {item["metadata"]["name"] for item in self._list(kind)}
+
+    def phases(self) -> dict[str, str]:
+        """Return the phase of each machine; nothing is empty."""
+        return {
+            machine["metadata"]["name"]: machine.get("status", {})
+            .get("currentStatus", {})
+            .get("phase", "")
+            for machine in self._list(Machine)
+        }
+
+    def status(self, machine: str) -> Manifest:
+        """Return a machine's status; nothing if it has none yet."""
+        status: Manifest = self.control_plane.client.get(Machine, machine).get("status", {})
+        return status
+
+    def vms(self) -> dict[str, str]:
+        """Return the state of each VM, and `gone` for one that left disks behind.
+
+        Two VMs of one machine fail the test.
+        """
+        if not self.cloud.path.exists():
+            return {}
+        inventory = self.cloud.inventory()
+        names = [name for name, _, _ in inventory]
+        assert len(names) == len({*names}), f"a machine has two VMs: {inventory}"
+        return {name: state for name, state, _ in inventory}
+
+    def machine_types(self) -> dict[str, str]:
+        """Return the type of each machine's VM, as the cloud has it."""
+        with closing(sqlite3.connect(self.cloud.path, timeout=PATIENCE)) as db:
+            query = "SELECT name, json_extract(shape, '$.machineType') FROM vms"
+            return dict(db.execute(query).fetchall())
+
+    def revoke(self, token: str) -> None:
+        """Let the cloud refuse an API token."""
+        with closing(sqlite3.connect(self.cloud.path, timeout=PATIENCE)) as db, db:
+            db.execute("DELETE FROM tokens WHERE digest = ?", [sha256(token.encode()).hexdigest()])
+
+    def calls(self, operation: str) -> int:
+        """Return how often the driver has done something for MCM, by its metrics."""
+        name = "driver_request_duration_seconds_count"
+        lines = self.driver.metrics().splitlines()
+        counts = [line for line in lines if line.startswith(name) and f'"{operation}"' in line]
+        return sum(int(float(line.split()[-1])) for line in counts)
+
+    def bridge_answers(self, path: str) -> str:
+        """Return what the bridge answers to an HTTP request."""
+        with urllib.request.urlopen(f"http://{self.bridge_address}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def await_listings(self, count: int) -> None:
+        """Wait until MCM has looked for orphans so many more times."""
+        wanted = self.calls("list_machines") + count
+        await_condition(
+            lambda: self.calls("list_machines"),
+            lambda seen: seen >= wanted,
+            f"wanted: {count} more listings",
+        )
+
+    def client_command(self, *arguments: str, machine_class: Manifest) -> None:
+        """Run the rendered project's client beside MCM: `create NAME` or another command."""
+        file = self._folder / "client-machine-class.yaml"
+        file.write_text(yaml.safe_dump(machine_class))
+        python = self._samples.parent / ".venv" / "bin" / "python"
+        options = [f"--class={file}", f"--secret={self._samples / 'secret.yaml'}"]
+        subprocess.run(
+            [python, "-m", "cmi", *arguments, *options, f"--endpoint={self.endpoint}"], check=True
+        )
+
+    def _list(self, kind: type[GenericNamespacedResource]) -> Iterator[Manifest]:
+        for process in (self.bridge, self.mcm):
+            process.check()
+        yield from self.control_plane.client.list(kind, namespace=NAMESPACE)

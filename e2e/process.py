@@ -1,0 +1,95 @@
+"""Processes on loopback that log to files and end with the test."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 240.0
+"""Seconds after which a test gives up on what it waits for; MCM repeats some calls after 180."""
+INTERVAL = 0.2
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def await_value(read: Callable[[], object], wanted: object) -> None:
+    """Return as soon as `read` returns what is wanted; a test that waits in vain shows both."""
+    await_condition(read, lambda value: value == wanted, f"wanted: {wanted}")
+
+
+def await_condition(read: Callable[[], T], holds: Callable[[T], bool], what: str) -> T:
+    """Return what `read` returns as soon as `holds` is true of it."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds(value := read()):
+        assert time.monotonic() < deadline, f"{what}; still: {value}"
+        time.sleep(INTERVAL)
+    return value
+
+
+class Process:
+    """A process that can be killed, together with those it has started, and started again.
+
+    Args:
+        command: What to run.
+        log: Where its output goes; that of the next start is appended.
+        folder: Where to run it, if not beside its log.
+        environment: What is added to this process's environment.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command = [*map(str, command)]
+        self._log = log
+        self._folder = folder or log.parent
+        self._environment = os.environ | (environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):  # it has ended, and left nobody behind
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(PATIENCE)
+
+    def check(self) -> None:
+        """Fail if it has ended."""
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self._log.stem} has ended; see {self._log}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.kill()
