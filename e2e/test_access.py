@@ -39,3 +39,9 @@ def test_each_process_has_its_own_access(
 ) -> None:
     allowed = {account for account in BOTH if cluster.control_plane.may(account, *action)}
     assert allowed == {holder}
+
+
+def test_the_older_machine_controller_manager_can_be_deployed_too(cluster: Cluster) -> None:
+    """As far as an API server tells; `deploy` itself is what every test here runs with."""
+    older = cluster.samples / "deploy/older-mcm"
+    cluster.control_plane.kubectl("apply", "-k", older, "--dry-run=server")

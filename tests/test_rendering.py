@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from copier import run_copy
 from pytest_copie.plugin import Copie
 
@@ -117,8 +118,12 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     check("hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
         check("kubernetes-validate", "--strict", f"kubernetes/{name}")
-    for path in sorted((project / "kubernetes" / "deploy").iterdir()):
-        check("kubernetes-validate", "--strict", path)
+    for path in sorted((project / "kubernetes/deploy").rglob("*.yaml")):
+        if path.name == "kustomization.yaml":
+            for resource in yaml.safe_load(path.read_text())["resources"]:
+                assert (path.parent / resource).exists()
+        else:
+            check("kubernetes-validate", "--strict", path)
     if (project / ".ci").exists():
         check("shellcheck", *(project / ".ci").iterdir())
     if (project / ".github").exists():
