@@ -89,6 +89,7 @@ def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
     cloud = CloudFile(folder / "embedded-cloud.sqlite")
     with serve(folder, crash) as there:
         follow(folder, calls[0] + calls[2].splitlines()[0], there, exit_code=1)
+        assert "no driver answers there" in follow(folder, calls[1], there, exit_code=1)
     assert cloud.names("creating") == {"m1"}
     with serve(folder, "make run") as there:
         follow(folder, calls[0] + calls[2], there)
