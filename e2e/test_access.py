@@ -3,6 +3,7 @@
 import pytest
 
 from e2e.cluster import Cluster
+from e2e.control_plane import NAMESPACE
 
 BOTH = ("machine-controller-manager", "machine-controller")
 
@@ -41,7 +42,12 @@ def test_each_process_has_its_own_access(
     assert allowed == {holder}
 
 
-def test_the_older_machine_controller_manager_can_be_deployed_too(cluster: Cluster) -> None:
-    """As far as an API server tells; `deploy` itself is what every test here runs with."""
-    older = cluster.samples / "deploy/older-mcm"
-    cluster.control_plane.kubectl("apply", "-k", older, "--dry-run=server")
+@pytest.mark.parametrize("folder", ["deploy", "deploy/older-mcm"])
+def test_deployments_meet_the_restricted_pod_security_standard(
+    cluster: Cluster, folder: str
+) -> None:
+    """As the API server judges them, of which any warning is an error here."""
+    restricted = "pod-security.kubernetes.io/warn=restricted"
+    cluster.control_plane.kubectl("label", "namespace", NAMESPACE, restricted)
+    apply = ("apply", "--dry-run=server", "--warnings-as-errors", "-k")
+    cluster.control_plane.kubectl(*apply, cluster.samples / folder)
