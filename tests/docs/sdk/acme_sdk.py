@@ -48,30 +48,21 @@ class Client:
 
     Args:
         looks: How often a new VM is looked at before it is ready.
-        refusal: What `start` raises.
     """
 
-    def __init__(self, looks: int = 0, refusal: Exception | None = None) -> None:
+    def __init__(self, looks: int = 0) -> None:
         self._looks = looks
-        self._refusal = refusal
         self.vms: dict[str, VM] = {}
-
-    def start(self, name: str, memory_gib: int) -> str:
-        if self._refusal:
-            raise self._refusal
-        return f"{name}-{memory_gib}"
 
     def find(self, name: str) -> VM | None:
         vm = self.vms.get(name)
-        return self.refresh(vm) if vm else None
+        if vm:
+            vm.left -= 1
+        return vm
 
     def build(self, name: str) -> VM:
         self.vms[name] = VM(f"vm-{len(self.vms) + 1}", self._looks)
         return self.vms[name]
-
-    def refresh(self, vm: VM) -> VM:
-        vm.left -= 1
-        return vm
 
     def remove(self, name: str) -> None:
         self.vms.pop(name, None)
