@@ -33,6 +33,7 @@ PROJECTS = {
         "image_repository": "registry.example.com:5000/drivers/mine",
     },
 }
+SCHEMA = ("check-jsonschema", "--builtin-schema")
 PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}")
 OTHER_PROVIDERS = re.compile(
     r"(?<![a-z])(aws|amazon|gcp|azure|alicloud|alibaba|openstack|vsphere|hetzner|equinix|ionos)"
@@ -105,38 +106,52 @@ def test_no_trace_of_another_provider(project: Path, answers: dict[str, str]) ->
             assert not traces, f"{path}:{number}: {line}"
 
 
+def check(folder: Path, tool: str, *arguments: str | Path) -> None:
+    """Run one of the tools that are installed beside Python; it has to be content."""
+    result = subprocess.run(
+        [Path(sys.executable).parent / tool, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def check_github_files(folder: Path) -> None:
+    """Check what GitHub reads, and that every action is pinned by its commit."""
+    workflows = sorted((folder / ".github/workflows").iterdir())
+    check(folder, *SCHEMA, "vendor.github-workflows", *workflows)
+    check(folder, *SCHEMA, "vendor.dependabot", ".github/dependabot.yml")
+    check(folder, "zizmor", "--offline", "--quiet", ".github")
+    actions = re.findall(r"uses: (\S+)", "\n".join(path.read_text() for path in workflows))
+    assert len(actions) >= 7
+    assert [action for action in actions if not PINNED.fullmatch(action)] == []
+
+
+def test_our_own_configuration_is_valid() -> None:
+    check_github_files(ROOT)
+    check(ROOT, "hadolint", "bridge/Dockerfile")
+    check(ROOT, "shellcheck", ".ci/run")
+
+
 def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     """Checked by the tools of those who read them."""
-    tools = Path(sys.executable).parent
-
-    def check(tool: str, *arguments: str | Path) -> None:
-        result = subprocess.run(
-            [tools / tool, *arguments], cwd=project, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-
-    check("hadolint", "Dockerfile")
+    check(project, "hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
-        check("kubernetes-validate", "--strict", f"kubernetes/{name}")
+        check(project, "kubernetes-validate", "--strict", f"kubernetes/{name}")
     for path in sorted((project / "kubernetes/deploy").rglob("*.yaml")):
         if path.name == "kustomization.yaml":
             for resource in yaml.safe_load(path.read_text())["resources"]:
                 assert (path.parent / resource).exists()
         else:
-            check("kubernetes-validate", "--strict", path)
+            check(project, "kubernetes-validate", "--strict", path)
     if (project / ".ci").exists():
-        check("shellcheck", *(project / ".ci").iterdir())
+        check(project, "shellcheck", *(project / ".ci").iterdir())
     if (project / ".github").exists():
-        workflows = sorted((project / ".github/workflows").iterdir())
-        check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
-        check("zizmor", "--offline", "--quiet", ".github")
-        actions = re.findall(r"uses: (\S+)", "\n".join(path.read_text() for path in workflows))
-        assert len(actions) >= 7
-        assert [action for action in actions if not PINNED.fullmatch(action)] == []
-        dependabot = ".github/dependabot.yml"
-        check("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
+        check_github_files(project)
     if (project / ".gitlab-ci.yml").exists():
-        check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml")
+        check(project, *SCHEMA, "vendor.gitlab-ci", ".gitlab-ci.yml")
 
 
 def test_a_commit_is_checked_before_it_is_made(installed: Path, tmp_path: Path) -> None:

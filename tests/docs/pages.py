@@ -75,18 +75,10 @@ def follow(
 
     `copier` is the one that runs the tests; what else is in the environment is up to the caller.
     """
-    result = subprocess.run(
-        shell(commands),
-        cwd=folder,
-        env=environment(surroundings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == exit_code, f"{commands}\n{result.stdout}"
-    return result.stdout
+    with started(folder, commands, surroundings) as process:
+        output, _ = process.communicate()
+    assert process.returncode == exit_code, f"{commands}\n{output}"
+    return output
 
 
 @contextmanager
@@ -98,18 +90,9 @@ def following(
     Yields:
         The first line that holds `until`.
     """
-    with subprocess.Popen(
-        shell(commands),
-        cwd=folder,
-        env=environment(surroundings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with started(folder, commands, surroundings) as process:
         output = cast("IO[str]", process.stdout)
-        seen = []
+        seen = [""]
         try:
             for line in output:
                 seen.append(line)
@@ -121,6 +104,20 @@ def following(
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
             output.read()
+
+
+def started(folder: Path, commands: str, surroundings: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a shell, in a process group of its own."""
+    return subprocess.Popen(
+        shell(commands),
+        cwd=folder,
+        env=environment(surroundings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
 
 
 def follow_at_a_terminal(
