@@ -9,11 +9,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/locks/.stamp build/example/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/docs/.stamp build/example/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(uv)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,requirements/dev.txt)
+	@touch $@
+
+build/docs/.stamp: requirements/docs.txt $(uv)
+	@echo 'Installing docs into build/docs'
+	@$(call environment,build/docs,$<)
 	@touch $@
 
 # Never run: it brings what the tests of the example install into uv's cache.
@@ -74,6 +79,16 @@ format: .venv/.stamp ## mend style and format
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
 	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e
 
+SITE ?= build/site
+.PHONY: docs
+docs: build/docs/.stamp ## build the documentation into build/site; a warning or a broken link is an error
+	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
+	@echo 'Built $(SITE)/index.html'
+
+.PHONY: reference
+reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+
 .PHONY: lock revendor
 lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
 revendor: upgrade = --upgrade
@@ -86,6 +101,7 @@ lock revendor: .venv/.stamp
 	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/; \
 	$(MAKE) relock
 	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
+	$(call lock,template/requirements/run.txt --group docs,requirements/docs.txt)
 
 # The example pins what the template pins, and its own dependencies on top.
 .PHONY: relock
