@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support import commit, git, make
-from tests.update.projects import recorded, render, status, update
+from tests.update.projects import recorded, status, update
 from tests.update.release import ADDED
 
 BRANCH = "template-2.0.0"
@@ -157,19 +156,3 @@ class TestTheScheduledJob:
         assert git(project, "log", "--format=%s", "main..FETCH_HEAD").splitlines() == [
             "Update the template to 2.0.0"
         ]
-
-
-def test_a_project_with_work_in_it_passes_its_checks_after_an_update(
-    project: Path, releases: Path, tmp_path: Path
-) -> None:
-    make(project, "lint", "types", "test")
-    assert status(project) == []
-    provider_spec = project / "acme/apis/provider_spec.py"
-    provider_spec.write_text(provider_spec.read_text().replace("Size in GiB", "Its size in GiB"))
-    commit(project)
-    update(project)
-    make(project, "format")
-    render(releases, tmp_path / "fresh", "2.0.0")
-    assert (project / "cmi/errors.py").read_text() == (tmp_path / "fresh/cmi/errors.py").read_text()
-    make(project, "lint", "types", "test")
-    shutil.rmtree(project / ".venv")
