@@ -9,11 +9,22 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/docs/.stamp build/example/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(uv)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,requirements/dev.txt)
+	@touch $@
+
+build/docs/.stamp: requirements/docs.txt $(uv)
+	@echo 'Installing docs into build/docs'
+	@$(call environment,build/docs,$<)
+	@touch $@
+
+# Never run: it brings what the tests of the example install into uv's cache.
+build/example/.stamp: examples/aws/requirements/dev.txt $(uv)
+	@echo 'Installing what the example needs into build/example'
+	@$(call environment,build/example,$<)
 	@touch $@
 
 # Tests lock dependencies too, without a network: from what this leaves in uv's cache.
@@ -26,6 +37,11 @@ build/locks/.stamp: $(wildcard template/requirements/*.txt) $(uv)
 .PHONY: demo
 demo: .venv/.stamp ## render a project, run its driver, create and delete machines
 	@$(python) scripts/demo.py
+
+.PHONY: example
+example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
+	@test -n "$(DIR)" || { echo 'Say where: make example DIR=../mcm-provider-aws' >&2; exit 1; }
+	@$(python) -m scripts.example "$(DIR)"
 
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
@@ -63,6 +79,16 @@ format: .venv/.stamp ## mend style and format
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
 	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e
 
+SITE ?= build/site
+.PHONY: docs
+docs: build/docs/.stamp ## build the documentation into build/site; a warning or a broken link is an error
+	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
+	@echo 'Built $(SITE)/index.html'
+
+.PHONY: reference
+reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+
 .PHONY: lock revendor
 lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
 revendor: upgrade = --upgrade
@@ -72,8 +98,19 @@ lock revendor: .venv/.stamp
 	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
 	$(MAKE) -C "$$project" $@ UV="$(UV)"; \
 	cp "$$project"/requirements/*.txt template/requirements/; \
-	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/
+	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/; \
+	$(MAKE) relock
 	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
+	$(call lock,template/requirements/run.txt --group docs,requirements/docs.txt)
+
+# The example pins what the template pins, and its own dependencies on top.
+.PHONY: relock
+relock: .venv/.stamp
+	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
+	cp template/requirements/run.txt template/requirements/dev.txt examples/aws/requirements/; \
+	$(python) -m scripts.example "$$project"; \
+	$(MAKE) -C "$$project" lock UV="$(UV)"; \
+	cp "$$project"/requirements/run.txt "$$project"/requirements/dev.txt examples/aws/requirements/
 
 .PHONY: release
 release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3

@@ -46,6 +46,7 @@ class Cluster:
 
     Attributes:
         cloud: The driver's cloud.
+        samples: The rendered manifests.
         control_plane: The API server.
         endpoint: Where the driver serves.
         driver_options: More of them, for the driver's command line.
@@ -57,7 +58,7 @@ class Cluster:
     ) -> None:
         self.cloud = CloudFile(folder / "cloud.sqlite")
         self._folder = folder
-        self._samples = project / "kubernetes"
+        self.samples = project / "kubernetes"
         self._start_driver = start_driver
         self._processes = processes
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
@@ -65,7 +66,7 @@ class Cluster:
         self.bridge_options: tuple[str, ...] = ()
         self._drivers: list[RunningDriver] = []
         self.control_plane = ControlPlane(folder, processes)
-        self.control_plane.kubectl("apply", "-f", self._samples / "deploy")
+        self.control_plane.kubectl("apply", "-k", self.samples / "deploy")
 
     # What runs
 
@@ -131,20 +132,20 @@ class Cluster:
 
     def sample(self, name: str) -> Manifest:
         """Return a sample manifest with one document, to change it."""
-        manifest: Manifest = yaml.safe_load((self._samples / name).read_text())
+        manifest: Manifest = yaml.safe_load((self.samples / name).read_text())
         return manifest
 
     def apply(self, *manifests: str | Manifest) -> None:
         """Apply samples unchanged, given their names, or manifests of a test."""
         for manifest in manifests:
             if isinstance(manifest, str):
-                self.control_plane.kubectl("apply", "-f", self._samples / manifest)
+                self.control_plane.kubectl("apply", "-f", self.samples / manifest)
             else:
                 self.control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
 
     def take_back(self, name: str) -> None:
-        """Delete what one file of `deploy` made."""
-        self.control_plane.kubectl("delete", "-f", self._samples / "deploy" / name)
+        """Delete what one file of `deploy/rbac` made."""
+        self.control_plane.kubectl("delete", "-f", self.samples / "deploy/rbac" / name)
 
     def patch(self, kind: type[GenericNamespacedResource], name: str, change: Manifest) -> None:
         """Merge a change into an object."""
@@ -220,8 +221,8 @@ class Cluster:
         """Make a VM with the rendered project's client."""
         file = self._folder / "client-machine-class.yaml"
         file.write_text(yaml.safe_dump(machine_class))
-        python = str(self._samples.parent / ".venv" / "bin" / "python")
-        options = [f"--class={file}", f"--secret={self._samples / 'secret.yaml'}"]
+        python = str(self.samples.parent / ".venv" / "bin" / "python")
+        options = [f"--class={file}", f"--secret={self.samples / 'secret.yaml'}"]
         command = [python, "-m", "cmi", "create", name, *options, f"--endpoint={self.endpoint}"]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 

@@ -1,6 +1,9 @@
 """The rendered roles: what they do not allow. All other tests run with what they do allow."""
 
+import pytest
+
 from e2e.cluster import Cluster
+from e2e.control_plane import NAMESPACE
 
 BOTH = {"machine-controller-manager", "machine-controller"}
 
@@ -28,3 +31,14 @@ def test_service_accounts_may_do_what_they_need_and_no_more(cluster: Cluster) ->
     may = cluster.control_plane.may
     allowed = {action: {account for account in BOTH if may(account, *action)} for action in HOLDERS}
     assert allowed == HOLDERS
+
+
+@pytest.mark.parametrize("folder", ["deploy", "deploy/older-mcm"])
+def test_deployments_meet_the_restricted_pod_security_standard(
+    cluster: Cluster, folder: str
+) -> None:
+    """As the API server judges them, of which any warning is an error here."""
+    restricted = "pod-security.kubernetes.io/warn=restricted"
+    cluster.control_plane.kubectl("label", "namespace", NAMESPACE, restricted)
+    apply = ("apply", "--dry-run=server", "--warnings-as-errors", "-k")
+    cluster.control_plane.kubectl(*apply, cluster.samples / folder)

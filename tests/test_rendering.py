@@ -1,11 +1,13 @@
 """What is rendered: complete, clean, and passing the checks that it brings along."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from copier import run_copy
 from pytest_copie.plugin import Copie
 
@@ -31,6 +33,7 @@ PROJECTS = {
         "image_repository": "registry.example.com:5000/drivers/mine",
     },
 }
+SCHEMA = ("check-jsonschema", "--builtin-schema")
 PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}")
 OTHER_PROVIDERS = re.compile(
     r"(?<![a-z])(aws|amazon|gcp|azure|alicloud|alibaba|openstack|vsphere|hetzner|equinix|ionos)"
@@ -66,12 +69,12 @@ def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -
 def test_a_project_passes_its_own_checks(
     answers: dict[str, str], template: Path, tmp_path: Path
 ) -> None:
-    """It is rendered as `make format` leaves it, and lint, types and tests are clean."""
+    """It is rendered as `make format` leaves it; lint, types and tests with coverage are clean."""
     run_copy(str(template), tmp_path, answers, defaults=True, quiet=True, unsafe=False)
     commit(tmp_path)
     make(tmp_path, "format")
     assert git(tmp_path, "status", "--porcelain") == ""
-    make(tmp_path, "lint", "types", "test")
+    make(tmp_path, "lint", "types", "coverage")
     assert git(tmp_path, "status", "--porcelain") == ""
 
 
@@ -103,29 +106,74 @@ def test_no_trace_of_another_provider(project: Path, answers: dict[str, str]) ->
             assert not traces, f"{path}:{number}: {line}"
 
 
+def check(folder: Path, tool: str, *arguments: str | Path) -> None:
+    """Run one of the tools that are installed beside Python; it has to be content."""
+    result = subprocess.run(
+        [Path(sys.executable).parent / tool, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def check_github_files(folder: Path) -> None:
+    """Check what GitHub reads, and that every action is pinned by its commit."""
+    workflows = sorted((folder / ".github/workflows").iterdir())
+    check(folder, *SCHEMA, "vendor.github-workflows", *workflows)
+    check(folder, *SCHEMA, "vendor.dependabot", ".github/dependabot.yml")
+    check(folder, "zizmor", "--offline", "--quiet", ".github")
+    actions = re.findall(r"uses: (\S+)", "\n".join(path.read_text() for path in workflows))
+    assert len(actions) >= 7
+    assert [action for action in actions if not PINNED.fullmatch(action)] == []
+
+
+def test_our_own_configuration_is_valid() -> None:
+    check_github_files(ROOT)
+    check(ROOT, "hadolint", "bridge/Dockerfile")
+    check(ROOT, "shellcheck", ".ci/run")
+
+
 def test_the_samples_and_configuration_are_valid(project: Path) -> None:
     """Checked by the tools of those who read them."""
-    tools = Path(sys.executable).parent
-
-    def check(tool: str, *arguments: str | Path) -> None:
-        result = subprocess.run(
-            [tools / tool, *arguments], cwd=project, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-
-    check("hadolint", "Dockerfile")
+    check(project, "hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
-        check("kubernetes-validate", "--strict", f"kubernetes/{name}")
-    for path in sorted((project / "kubernetes" / "deploy").iterdir()):
-        check("kubernetes-validate", "--strict", path)
+        check(project, "kubernetes-validate", "--strict", f"kubernetes/{name}")
+    for path in sorted((project / "kubernetes/deploy").rglob("*.yaml")):
+        if path.name == "kustomization.yaml":
+            for resource in yaml.safe_load(path.read_text())["resources"]:
+                assert (path.parent / resource).exists()
+        else:
+            check(project, "kubernetes-validate", "--strict", path)
     if (project / ".ci").exists():
-        check("shellcheck", *(project / ".ci").iterdir())
+        check(project, "shellcheck", *(project / ".ci").iterdir())
     if (project / ".github").exists():
-        workflows = sorted((project / ".github/workflows").iterdir())
-        check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
-        check("zizmor", "--offline", "--quiet", ".github")
-        actions = re.findall(r"uses: (\S+)", "\n".join(path.read_text() for path in workflows))
-        assert len(actions) >= 4
-        assert [action for action in actions if not PINNED.fullmatch(action)] == []
+        check_github_files(project)
     if (project / ".gitlab-ci.yml").exists():
-        check("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml")
+        check(project, *SCHEMA, "vendor.gitlab-ci", ".gitlab-ci.yml")
+
+
+def test_a_commit_is_checked_before_it_is_made(installed: Path, tmp_path: Path) -> None:
+    """By the rendered hooks: style, types, and conflicts that are left."""
+    project = shutil.copytree(installed, tmp_path / "project", symlinks=True)
+    commit(project)
+    commit_checks = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+
+    def checked() -> str:
+        result = subprocess.run(
+            commit_checks, cwd=project, capture_output=True, text=True, check=False
+        )
+        return "" if result.returncode == 0 else result.stdout
+
+    assert checked() == ""
+    for name, line, hook in (
+        ("README.md", "<<<<<<< before updating", "conflicts"),
+        ("acme/cloud.py", "import os", "make lint"),
+        ("acme/cloud.py", "NUMBER: int = 'one'", "make types"),
+    ):
+        with (project / name).open("a") as file:
+            file.write(f"{line}\n")
+        git(project, "add", name)
+        assert re.search(rf"{hook}.*Failed", checked()), hook
+        git(project, "reset", "--quiet", "--hard")

@@ -191,6 +191,17 @@ class TestVersionsAgree:
         assert len(images) == 1
         assert images <= set(self.PYTHONS)
 
+    def test_machine_controller_manager(self) -> None:
+        """The deployed one is the one that the bridge is built with."""
+        (version,) = re.findall(
+            r"gardener/machine-controller-manager (v\S+)", text_of("bridge/go.mod")
+        )
+        deployed = yaml.safe_load(
+            text_of("template/kubernetes/deploy/kustomization.yaml.jinja").replace("<<", "")
+        )["images"]
+        tags = {image["name"]: image["newTag"] for image in deployed}
+        assert tags["machine-controller-manager"] == tags["bridge"] == version
+
     def test_copier(self) -> None:
         oldest = SETTINGS["_min_copier_version"].removesuffix(".0")
         bound = f"copier>={oldest}"

@@ -34,7 +34,7 @@ from cmi import (
     Unavailable,
 )
 
-from .apis.provider_spec import MachineScope, ProviderSpec
+from .apis.provider_spec import Credentials, MachineScope, ProviderSpec
 
 REGIONS: Final = ("north-1", "south-1")
 IMAGES: Final = ("linux-6.12", "linux-6.18")
@@ -71,6 +71,11 @@ class VM:
     region: str
     state: VMState
     shape: Mapping[str, Any]
+
+    @property
+    def node_name(self) -> str:
+        """The name that the VM registers under as a node."""
+        return self.name
 
     def differences(self, spec: ProviderSpec) -> list[str]:
         """Return the fields in which the VM is not as `spec` wants it (C11)."""
@@ -195,9 +200,9 @@ class Cloud:
         with self.transaction() as db:
             return db.execute("SELECT count(*) FROM tokens").fetchone() is not None
 
-    def login(self, token: SecretStr) -> "Session":
+    def login(self, credentials: Credentials) -> "Session":
         """Return a session with the API token of the Secret; it is checked at each call."""
-        return Session(self, token.get_secret_value())
+        return Session(self, credentials.api_token.get_secret_value())
 
     def set_token(self, token: str, access: str | None) -> None:
         """Let a token `write` or `read`, or revoke it with None. For tests and demos."""

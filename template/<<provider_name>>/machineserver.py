@@ -58,7 +58,7 @@ class MachineServer(Driver):
     ) -> CreateMachineResponse:
         """Make the VM, or finish the one that an earlier try began (C10, C15)."""
         name, spec = request.machine_name, request.provider_spec
-        session = self._cloud.login(request.secrets.api_token)
+        session = self._cloud.login(request.secrets)
         vm = _the_one(name, session.find_vms(spec, name))
         if vm is not None and (differing := vm.differences(spec)):
             raise AlreadyExists(
@@ -68,13 +68,13 @@ class MachineServer(Driver):
         if vm is not None and vm.state is VMState.STOPPED:
             raise FailedPrecondition(f"machine {name} exists but is stopped; delete it first")
         vm = session.create_vm(name, spec, request.secrets.user_data)
-        return CreateMachineResponse(provider_id=provider_id(vm), node_name=vm.name)
+        return CreateMachineResponse(provider_id=provider_id(vm), node_name=vm.node_name)
 
     def delete_machine(
         self, request: DeleteMachineRequest[MachineScope, Credentials]
     ) -> DeleteMachineResponse:
         """Delete the VM and its disks, also those of a VM that is gone already (C17, C22)."""
-        session = self._cloud.login(request.secrets.api_token)
+        session = self._cloud.login(request.secrets)
         for vm in _matching(request, session):
             session.delete_vm(vm)
         session.delete_leftovers(_scope(request), request.machine_name)
@@ -84,15 +84,15 @@ class MachineServer(Driver):
         self, request: GetMachineStatusRequest[MachineScope, Credentials]
     ) -> GetMachineStatusResponse:
         """Report the VM (C23)."""
-        session = self._cloud.login(request.secrets.api_token)
+        session = self._cloud.login(request.secrets)
         vm = _existing(request, session)
-        return GetMachineStatusResponse(provider_id=provider_id(vm), node_name=vm.name)
+        return GetMachineStatusResponse(provider_id=provider_id(vm), node_name=vm.node_name)
 
     def list_machines(
         self, request: ListMachinesRequest[MachineScope, Credentials]
     ) -> ListMachinesResponse:
         """List the VMs of the cluster and role, half-made ones too, so that none is lost (C29)."""
-        session = self._cloud.login(request.secrets.api_token)
+        session = self._cloud.login(request.secrets)
         vms = session.find_vms(request.provider_spec)
         return ListMachinesResponse(machines={provider_id(vm): vm.name for vm in vms})
 
@@ -100,7 +100,7 @@ class MachineServer(Driver):
         self, request: ShutDownMachineRequest[MachineScope, Credentials]
     ) -> ShutDownMachineResponse:
         """Stop the VM (C34)."""
-        session = self._cloud.login(request.secrets.api_token)
+        session = self._cloud.login(request.secrets)
         session.stop_vm(_existing(request, session))
         return ShutDownMachineResponse()
 

@@ -39,6 +39,7 @@ from cmi.machine import (
     ShutDownMachineResponse,
 )
 from cmi.spec import ClusterScope, Credential, SecretsModel, SpecModel
+from cmi.waiting import wait_for
 
 __all__ = [
     "Aborted",
@@ -75,4 +76,5 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "wait_for",
 ]

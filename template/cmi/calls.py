@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias
 
+from cmi import waiting
 from cmi.errors import Aborted, DeadlineExceeded, ResourceExhausted
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,7 @@ class Calls:
 
 
 def _outcome(method: Callable[[], Any], given_up: threading.Event) -> _Outcome:
+    waiting.given_up.set(given_up)
     try:
         return method(), None
     except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
@@ -148,7 +150,7 @@ async def _outcome_of_async(method: Callable[[], Any], given_up: threading.Event
 
 def _noted(error: BaseException, given_up: threading.Event) -> BaseException:
     """Log an error that nobody waits for any more; return it."""
-    if given_up.is_set():
+    if given_up.is_set() and not isinstance(error, DeadlineExceeded):
         log.warning("a call failed after it was given up", exc_info=error)
     return error
 

@@ -29,7 +29,7 @@ class Driver:
     """
 
     errors: ClassVar[ErrorTable] = MappingProxyType({})
-    """What the SDK's exceptions mean: exception class to `DriverError` class."""
+    """What the SDK's exceptions mean: exception class to `DriverError` class, or to a function."""
 
     provider_id_pattern: ClassVar[re.Pattern[str] | None] = None
     """What a provider ID of this driver looks like. Another one is ignored in favour of the

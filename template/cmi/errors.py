@@ -8,8 +8,8 @@ The message of an error is public: MCM copies it into `Machine.status`. It says 
 line what is wrong and what to do, and holds no secret.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
 
 import grpc
 
@@ -132,18 +132,33 @@ class Internal(DriverError):
     default_message = "internal error of the driver; see its log"
 
 
-ErrorTable: TypeAlias = Mapping[type[Exception], type[DriverError]]
-"""From the SDK's exception classes to ours. The most derived class that matches wins."""
+ErrorTable: TypeAlias = Mapping[
+    type[Exception], type[DriverError] | Callable[[Any], DriverError | None]
+]
+"""From the SDK's exception classes to ours. The most derived class that matches wins.
+
+Where an SDK has one class for many errors, and tells them apart by a code, a function takes the
+place of the class: it gets the exception, and returns the error with a message of its own, or
+None for one that nobody expects.
+"""
 
 
 def translate(error: Exception, table: ErrorTable) -> DriverError | None:
-    """Return `error` as one of ours, or None if neither it nor a base of it is in `table`."""
+    """Return `error` as one of ours, or None if the table has nothing for it."""
     if isinstance(error, DriverError):
         return error
     for kind in type(error).__mro__:
         if kind in table:
-            return table[kind](_text(error))
+            meaning = table[kind]
+            return meaning(_text(error)) if isinstance(meaning, type) else _told(meaning, error)
     return None
+
+
+def _told(function: Callable[[Any], DriverError | None], error: Exception) -> DriverError | None:
+    try:
+        return function(error)
+    except Exception:  # noqa: BLE001 - the author's; `error` itself is then the unexpected one
+        return None
 
 
 def _text(error: Exception) -> str:

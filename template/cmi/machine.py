@@ -1,6 +1,6 @@
 """What the methods of a driver take and return.
 
-A method says by its annotation what the framework is to validate before it calls it:
+A method says by its annotation what the framework is to validate before it calls it::
 
     def delete_machine(
         self, request: DeleteMachineRequest[MachineScope, Credentials]

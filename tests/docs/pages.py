@@ -1,37 +1,114 @@
-"""Pages of the documentation as a reader uses them: commands to run."""
+"""Pages of the documentation as a reader uses them: commands to run, code to write."""
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import pexpect
+import pytest
 
 from tests.support import ROOT
 
-COMMANDS = re.compile(
-    r"^(?P<indent> *)```sh\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))]
+
+PARTS = re.compile(
+    r"^#+ (?P<heading>[^\n]+)$|"
+    r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n"
+    r"(?P<text>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
 )
 
-
-def sections(page: str) -> dict[str, list[str]]:
-    """Return the blocks of shell commands of a page, by the heading that they stand under."""
-    blocks: dict[str, list[str]] = {}
-    for part in re.split(r"^#+ ", (ROOT / page).read_text(), flags=re.MULTILINE)[1:]:
-        heading, _, text = part.partition("\n")
-        blocks[heading] = [textwrap.dedent(found["text"]) for found in COMMANDS.finditer(text)]
-    return blocks
+FOLLOWED: set[tuple[str, str]] = set()
+"""Pages and headings whose commands a test follows."""
 
 
-def follow(folder: Path, commands: str, surroundings: Mapping[str, str]) -> str:
+@dataclass(frozen=True)
+class Block:
+    """A block of code on a page.
+
+    Attributes:
+        heading: What it stands under.
+        language: What it is written in.
+        title: The file that it is of, or nothing.
+        text: What is in it, not indented.
+    """
+
+    heading: str
+    language: str
+    title: str
+    text: str
+
+
+def blocks(page: str, language: str = "") -> list[Block]:
+    """Return the blocks of a page, or those in one language."""
+    found, heading = [], ""
+    for part in PARTS.finditer((ROOT / page).read_text()):
+        heading = part["heading"] or heading
+        if part["heading"] is None:
+            text = textwrap.dedent(part["text"])
+            found.append(Block(heading, part["language"], part["title"] or "", text))
+    return [block for block in found if language in ("", block.language)]
+
+
+def follows(page: str, *headings: str) -> pytest.MarkDecorator:
+    """Hand the blocks of commands under some headings of a page to a test, as `commands`.
+
+    `tests/docs/test_pages.py` sees that all commands of all pages are followed so.
+    """
+    FOLLOWED.update((page, heading) for heading in headings)
+    commands = [block.text for block in blocks(page, "sh") if block.heading in headings]
+    return pytest.mark.parametrize("commands", [commands], ids=[page])
+
+
+def follow(
+    folder: Path, commands: str, surroundings: Mapping[str, str], *, exit_code: int = 0
+) -> str:
     """Run commands in a folder as they stand, and return what they print.
 
     `copier` is the one that runs the tests; what else is in the environment is up to the caller.
     """
-    result = subprocess.run(
+    with started(folder, commands, surroundings) as process:
+        output, _ = process.communicate()
+    assert process.returncode == exit_code, f"{commands}\n{output}"
+    return output
+
+
+@contextmanager
+def following(
+    folder: Path, commands: str, surroundings: Mapping[str, str], until: str
+) -> Iterator[str]:
+    """Run commands that go on until Ctrl-C, which is pressed when the context is left.
+
+    Yields:
+        The first line that holds `until`.
+    """
+    with started(folder, commands, surroundings) as process:
+        output = cast("IO[str]", process.stdout)
+        seen = [""]
+        try:
+            for line in output:
+                seen.append(line)
+                if until in line:
+                    break
+            assert until in seen[-1], "".join(seen)
+            yield seen[-1]
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            output.read()
+
+
+def started(folder: Path, commands: str, surroundings: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a shell, in a process group of its own."""
+    return subprocess.Popen(
         shell(commands),
         cwd=folder,
         env=environment(surroundings),
@@ -39,10 +116,8 @@ def follow(folder: Path, commands: str, surroundings: Mapping[str, str]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        process_group=0,
     )
-    assert result.returncode == 0, f"{commands}\n{result.stdout}"
-    return result.stdout
 
 
 def follow_at_a_terminal(

@@ -1,24 +1,17 @@
 """docs/how-to/update.md and docs/how-to/adopt.md, followed to the letter."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import address_leads_to, follow, follow_at_a_terminal, sections
+from tests.docs.pages import follow, follow_at_a_terminal, follows
 from tests.driver import CloudFile, Start
 from tests.support import commit, git
 from tests.update.projects import recorded, status
 from tests.update.release import make_next_release
 
-UPDATE = sections("docs/how-to/update.md")
-ADOPT = sections("docs/how-to/adopt.md")
-
-
-@pytest.fixture
-def address(template: Path, tmp_path: Path) -> dict[str, str]:
-    """Where the pages' address of the template leads: to its first release."""
-    return address_leads_to(shutil.copytree(template, tmp_path / "template"))
+UPDATE = "docs/how-to/update.md"
+ADOPT = "docs/how-to/adopt.md"
 
 
 @pytest.fixture
@@ -32,10 +25,13 @@ def project(address: dict[str, str], tmp_path: Path) -> Path:
     return project
 
 
-def test_update(project: Path, address: dict[str, str], tmp_path: Path) -> None:
+@follows(UPDATE, "Update")
+def test_update(
+    commands: list[str], project: Path, address: dict[str, str], tmp_path: Path
+) -> None:
     make_next_release(tmp_path / "template")
     commit(tmp_path / "template", tag="2.0.0")
-    look, see, finish = UPDATE["Update"]
+    look, see, finish = commands
     follow_at_a_terminal(
         project,
         look,
@@ -50,15 +46,19 @@ def test_update(project: Path, address: dict[str, str], tmp_path: Path) -> None:
     assert git(project, "log", "-1", "--format=%s") == "Update the template\n"
 
 
-def test_change_an_answer(project: Path, address: dict[str, str]) -> None:
-    (change,) = UPDATE["Change an answer"]
+@follows(UPDATE, "Change an answer")
+def test_change_an_answer(commands: list[str], project: Path, address: dict[str, str]) -> None:
+    (change,) = commands
     assert "LICENSE" in follow(project, change, address)
     assert recorded(project)["license"] == "MIT"
     assert recorded(project)["_commit"] == "1.0.0"
 
 
-def test_rename_the_provider(project: Path, address: dict[str, str], tmp_path: Path) -> None:
-    (rename,) = UPDATE["Rename the provider"]
+@follows(UPDATE, "Rename the provider")
+def test_rename_the_provider(
+    commands: list[str], project: Path, address: dict[str, str], tmp_path: Path
+) -> None:
+    (rename,) = commands
     follow(project, rename, address)
     renamed = tmp_path / "renamed"
     assert recorded(renamed)["provider_name"] == "newname"
@@ -67,7 +67,10 @@ def test_rename_the_provider(project: Path, address: dict[str, str], tmp_path: P
     follow(renamed, "make lint types test", address)
 
 
-def test_adopt_a_python_driver(address: dict[str, str], tmp_path: Path) -> None:
+@follows(ADOPT, "A driver in Python")
+def test_adopt_a_python_driver(
+    commands: list[str], address: dict[str, str], tmp_path: Path
+) -> None:
     """A repository with a package of its own, and files that the template has too."""
     project = tmp_path / "project"
     (project / "acme").mkdir(parents=True)
@@ -75,7 +78,7 @@ def test_adopt_a_python_driver(address: dict[str, str], tmp_path: Path) -> None:
     (project / "acme/sdk.py").write_text('"""Calls to an SDK."""\n')
     (project / "README.md").write_text("# Mine\n")
     commit(project)
-    copy, check = ADOPT["A driver in Python"]
+    copy, check = commands
     shown = follow(project, copy, address)
     assert " M README.md" in shown
     assert " M acme/__init__.py" in shown
@@ -85,10 +88,16 @@ def test_adopt_a_python_driver(address: dict[str, str], tmp_path: Path) -> None:
     follow(project, "make check-update", address)
 
 
+@follows(ADOPT, "A driver in Go")
 def test_adopt_a_go_driver(
-    address: dict[str, str], tmp_path: Path, installed: Path, start: Start, cloud: CloudFile
+    commands: list[str],
+    address: dict[str, str],
+    tmp_path: Path,
+    installed: Path,
+    start: Start,
+    cloud: CloudFile,
 ) -> None:
-    copy, compare = ADOPT["A driver in Go"]
+    copy, compare = commands
     (tmp_path / "go-driver").mkdir()
     follow(tmp_path / "go-driver", copy, address)
     assert (tmp_path / "mcm-provider-acme/acme/cloud.py").exists()

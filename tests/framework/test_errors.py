@@ -66,6 +66,25 @@ class Mapped(StandIn):
     errors: ClassVar[ErrorTable] = {Gone: NotFound, SdkError: cmi.Internal, Throttled: Unavailable}
 
 
+class Coded(Exception):
+    """Of an SDK that has one class for all errors."""
+
+    def __init__(self, code: str | None) -> None:
+        self.code = code
+
+
+class CodedAtNight(Coded): ...
+
+
+def by_code(error: Coded) -> DriverError | None:
+    assert error.code is not None
+    return Unavailable(f"the cloud says {error.code}") if error.code == "TooMany" else None
+
+
+class MappedByCode(StandIn):
+    errors: ClassVar[ErrorTable] = {Coded: by_code}
+
+
 class OwnQuota(cmi.ResourceExhausted):
     """An author's subclass that forgets to call its base."""
 
@@ -112,6 +131,24 @@ def test_a_subclass_of_a_class_in_the_table_is_mapped_too() -> None:
     class ThrottledAtNight(Throttled): ...
 
     assert answer_of(raising(ThrottledAtNight("x")), Mapped).code == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (Coded("TooMany"), "UNAVAILABLE", "the cloud says TooMany"),
+        (CodedAtNight("TooMany"), "UNAVAILABLE", "the cloud says TooMany"),
+        (Coded("NeverHeardOf"), "INTERNAL", "incident"),
+        (Coded(None), "INTERNAL", "incident"),
+    ],
+    ids=["known", "subclass", "unknown", "function fails"],
+)
+def test_a_function_of_the_table_tells_errors_of_one_class_apart(
+    error: Coded, code: str, message: str
+) -> None:
+    answer = answer_of(raising(error), MappedByCode)
+    assert answer.code == code
+    assert message in answer.message
 
 
 def test_the_table_does_not_touch_the_drivers_own_errors() -> None:

@@ -15,11 +15,15 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
         pytest.param(
             {"ci": "gitlab"},
             [
+                " D .github/dependabot.yml",
                 " D .github/workflows/ci.yml",
-                " D .github/workflows/template.yml",
+                " D .github/workflows/release.yml",
+                " D .github/workflows/update.yml",
                 " M .copier-answers.yml",
+                " M CONTRIBUTING.md",
                 " M Dockerfile",
                 " M README.md",
+                " M SECURITY.md",
                 "?? .gitlab-ci.yml",
             ],
             id="gitlab",
@@ -27,10 +31,13 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
         pytest.param(
             {"ci": "none"},
             [
-                " D .ci/merge-template",
+                " D .ci/propose",
+                " D .github/dependabot.yml",
                 " D .github/workflows/ci.yml",
-                " D .github/workflows/template.yml",
+                " D .github/workflows/release.yml",
+                " D .github/workflows/update.yml",
                 " M .copier-answers.yml",
+                " M CONTRIBUTING.md",
                 " M README.md",
             ],
             id="no-ci",
@@ -38,6 +45,7 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
         pytest.param(
             {"license": "MIT"},
             [
+                " D NOTICE",
                 " M .copier-answers.yml",
                 " M Dockerfile",
                 " M LICENSE",
@@ -50,6 +58,7 @@ from tests.update.projects import ANSWERS, contents, recorded, render, status, u
             {"license": "none"},
             [
                 " D LICENSE",
+                " D NOTICE",
                 " M .copier-answers.yml",
                 " M Dockerfile",
                 " M README.md",

@@ -1,7 +1,7 @@
 """The commands of a rendered project that look for newer releases, and the CI jobs around them."""
 
 import os
-import shutil
+import re
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support import commit, git, make
-from tests.update.projects import recorded, render, status, update
+from tests.update.projects import recorded, status, update
 from tests.update.release import ADDED
 
 BRANCH = "template-2.0.0"
@@ -82,12 +82,12 @@ class TestTheScheduledJob:
         tools.mkdir()
         (tools / "gh").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/calls"\n')
         (tools / "gh").chmod(0o755)
-        workflow = yaml.safe_load((project / ".github/workflows/template.yml").read_text())
-        steps = [step for step in workflow["jobs"]["update"]["steps"] if "run" in step]
+        workflow = yaml.safe_load((project / ".github/workflows/update.yml").read_text())
+        steps = [step for step in workflow["jobs"]["propose"]["steps"] if "run" in step]
         self._expect_proposal(
             project,
             [step["run"] for step in steps],
-            {"PATH": f"{tools}:{os.environ['PATH']}"},
+            {"PATH": f"{tools}:{os.environ['PATH']}", "WHAT": "template"},
         )
         assert (tmp_path / "calls").read_text().splitlines() == [
             "auth setup-git",
@@ -98,8 +98,10 @@ class TestTheScheduledJob:
     def test_on_gitlab(self, releases: Path, project: Path, tmp_path: Path) -> None:
         update(project, "1.0.0", ci="gitlab")
         commit(project)
-        job = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["template"]
-        self._expect_proposal(project, job["script"], {"CI_PROJECT_URL": str(tmp_path / "remote")})
+        job = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["update"]
+        self._expect_proposal(
+            project, job["script"], {"CI_PROJECT_URL": str(tmp_path / "remote"), "WHAT": "template"}
+        )
         assert (tmp_path / "remote.git/options").read_text().splitlines() == [
             "merge_request.create",
             "merge_request.title=Update the template to 2.0.0",
@@ -108,7 +110,7 @@ class TestTheScheduledJob:
     def test_a_conflict_is_part_of_the_proposal(self, project: Path) -> None:
         (project / ADDED).write_text('"""My news."""\n')
         commit(project)
-        run(project, ".ci/merge-template")
+        run(project, ".ci/propose template")
         assert git(project, "branch", "--show-current").strip() == BRANCH
         assert status(project) == []
         message = git(project, "log", "-1", "--format=%B")
@@ -119,8 +121,26 @@ class TestTheScheduledJob:
     def test_nothing_is_proposed_if_nothing_is_new(self, project: Path) -> None:
         update(project)
         commit(project)
-        run(project, ".ci/merge-template")
+        run(project, ".ci/propose template")
         assert git(project, "branch", "--show-current").strip() == "main"
+
+    def test_newer_dependencies_are_proposed(self, project: Path) -> None:
+        lock = project / "requirements/run.txt"
+        pins = re.sub(r"^typer==\S+", "typer==0.16.0", lock.read_text(), flags=re.MULTILINE)
+        lock.write_text(pins)
+        assert "typer==0.16.0" in pins
+        commit(project)
+        run(project, ".ci/propose dependencies")
+        assert re.fullmatch(r"dependencies-\d{4}-\d{2}\n", git(project, "branch", "--show-current"))
+        assert git(project, "log", "-1", "--format=%s") == "Update the dependencies\n"
+        assert "typer==0.16.0" not in lock.read_text()
+
+    def test_a_word_that_is_neither_is_refused(self, project: Path) -> None:
+        result = subprocess.run(
+            [project / ".ci/propose", "all"], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 2
+        assert result.stderr.startswith("error: say what to propose: ")
 
     @staticmethod
     def _expect_proposal(project: Path, steps: list[str], environment: dict[str, str]) -> None:
@@ -136,19 +156,3 @@ class TestTheScheduledJob:
         assert git(project, "log", "--format=%s", "main..FETCH_HEAD").splitlines() == [
             "Update the template to 2.0.0"
         ]
-
-
-def test_a_project_with_work_in_it_passes_its_checks_after_an_update(
-    project: Path, releases: Path, tmp_path: Path
-) -> None:
-    make(project, "lint", "types", "test")
-    assert status(project) == []
-    provider_spec = project / "acme/apis/provider_spec.py"
-    provider_spec.write_text(provider_spec.read_text().replace("Size in GiB", "Its size in GiB"))
-    commit(project)
-    update(project)
-    make(project, "format")
-    render(releases, tmp_path / "fresh", "2.0.0")
-    assert (project / "cmi/errors.py").read_text() == (tmp_path / "fresh/cmi/errors.py").read_text()
-    make(project, "lint", "types", "test")
-    shutil.rmtree(project / ".venv")

@@ -45,7 +45,7 @@ class Backstage:
     interruptions: Mapping[str, Switch] = field(default_factory=dict)
     unhealthy: Switch | None = None
     hold: Callable[[], AbstractContextManager[threading.Event]] | None = None
-    duplicate: Callable[[str], None] | None = None
+    duplicate: Callable[[str], object] | None = None
     snapshot: Callable[[], object] | None = None
     denied_secrets: Mapping[str, bytes] | None = None
     page_size: int | None = None

@@ -113,17 +113,24 @@ def test_C14_cancelled_call(kit: Kit) -> None:
 
 
 def test_C15_interrupted_create(kit: Kit) -> None:
-    """At every step. A half-made VM must not be reported: MCM would take it for finished."""
+    """At every step. A half-made VM must not be reported: MCM would take it for finished.
+
+    One that is finished, although the answer got lost, may be: then a retry changes nothing.
+    """
     for step, interruption in _interruptions(kit):
         name = kit.name()
         with interruption():
             outcome = kit.create(name)
         if outcome.code is OK:
             continue  # not a step of CreateMachine
-        if kit.announces("GetMachineStatus"):
-            kit.status(name).refused("NOT_FOUND")
+        status = kit.status(name) if kit.announces("GetMachineStatus") else None
+        before = _snapshot(kit)
+        if status is not None and (status.code is not OK or before is None):
+            status.refused("NOT_FOUND")
         assert list(kit.listed().values()).count(name) <= 1, f"two VMs after {step}"
         _one_vm_after_a_retry(kit, name)
+        if status is not None and status.code is OK:
+            assert _snapshot(kit) == before, f"a half-made VM was reported after {step}"
 
 
 def test_C15_interrupted_delete(kit: Kit) -> None:

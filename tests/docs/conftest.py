@@ -1,0 +1,54 @@
+"""What the tests of pages share: where the template is found, and a project to work in."""
+
+import json
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.docs.pages import address_leads_to, following
+
+Serve: TypeAlias = Callable[..., AbstractContextManager[dict[str, str]]]
+"""Starts a driver as a page says; yields the environment in which a client finds it."""
+
+
+@pytest.fixture
+def address(template: Path, tmp_path: Path) -> dict[str, str]:
+    """Where the pages' address of the template leads: to its first release."""
+    return address_leads_to(shutil.copytree(template, tmp_path / "template"))
+
+
+@pytest.fixture
+def folder(installed: Path, tmp_path: Path) -> Path:
+    """A folder that holds what the installed project holds, and that a test may write into."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for path in installed.iterdir():
+        if path.name != "kubernetes":
+            (folder / path.name).symlink_to(path)
+    shutil.copytree(installed / "kubernetes", folder / "kubernetes")
+    return folder
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """Start a driver on a free port: both `make run` and the command itself heed the variables."""
+
+    @contextmanager
+    def serve(folder: Path, commands: str) -> Iterator[dict[str, str]]:
+        free = {"ENDPOINT": "tcp://127.0.0.1:0", "CMI_ENDPOINT": "tcp://127.0.0.1:0"}
+        with following(folder, commands, free, until='"serving"') as line:
+            yield {"CMI_ENDPOINT": json.loads(line)["endpoint"]}
+
+    return serve
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

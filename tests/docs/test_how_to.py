@@ -1,0 +1,96 @@
+"""The how-to guides that need a running driver, followed to the letter."""
+
+import json
+from pathlib import Path
+
+from tests.docs.conftest import Serve
+from tests.docs.pages import blocks, follow, follows
+from tests.driver import CloudFile
+from tests.update.projects import recorded
+
+ANSWERS = "docs/how-to/answers.md"
+DEBUG = "docs/how-to/debug.md"
+ERRORS = "docs/how-to/errors.md"
+METRICS = "docs/how-to/metrics.md"
+TLS = "docs/how-to/tls.md"
+VOLUMES = "docs/how-to/volumes.md"
+
+
+@follows(ANSWERS, "On the command line")
+def test_answers_on_the_command_line(
+    commands: list[str], address: dict[str, str], tmp_path: Path
+) -> None:
+    (copy,) = commands
+    follow(tmp_path, copy, address)
+    answers = recorded(tmp_path / "mcm-provider-acme")
+    assert (answers["provider_title"], answers["ci"]) == ("Acme Cloud", "gitlab")
+    assert answers["license"] == "Apache-2.0"
+
+
+@follows(ANSWERS, "From a file")
+def test_answers_from_a_file(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
+    (copy,) = commands
+    (file,) = blocks(ANSWERS, "yaml")
+    (tmp_path / file.title).write_text(file.text)
+    follow(tmp_path, copy, address)
+    answers = recorded(tmp_path / "mcm-provider-acme")
+    assert answers["image_repository"] == "registry.example.com/drivers/acme"
+
+
+@follows(ERRORS, "See it work")
+def test_errors(commands: list[str], folder: Path, serve: Serve) -> None:
+    start, create = commands
+    (said,) = blocks(ERRORS, "text")
+    with serve(folder, start) as there:
+        assert follow(folder, create, there, exit_code=1) == said.text
+        follow(folder, create, there)
+
+
+@follows(VOLUMES, "Try it")
+def test_volumes(commands: list[str], folder: Path, serve: Serve) -> None:
+    (ask,) = commands
+    (answer,) = blocks(VOLUMES, "text")
+    with serve(folder, "make run") as there:
+        assert follow(folder, ask, there) == answer.text
+
+
+@follows(TLS, "Make certificates", "Start the driver", "Call it")
+def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
+    make, start, call, call_without = commands
+    (turned_away,) = blocks(TLS, "text")
+    follow(folder, make, {})
+    with serve(folder, start) as there:
+        assert "acme.gardener" in follow(folder, call, there)
+        assert follow(folder, call_without, there, exit_code=1) == turned_away.text
+
+
+@follows(METRICS, "Watch a driver with Prometheus")
+def test_metrics(commands: list[str], folder: Path, serve: Serve, free_port: int) -> None:
+    start, call = (command.replace("9090", str(free_port)) for command in commands)
+    with serve(folder, start) as there:
+        shown = follow(folder, call, there)
+    assert 'driver_requests_in_flight{provider="acme.gardener"} 0.0' in shown
+
+
+@follows(
+    DEBUG,
+    "Debug a driver with the client",
+    "Is it there, and which one is it",
+    "What MCM sees",
+    "Let the cloud misbehave",
+)
+def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
+    *calls, crash = commands
+    with serve(folder, "make run") as there:
+        shown = follow(folder, "".join(calls), there)
+    assert "CREATE_MACHINE" in shown
+    assert "ready\n" in shown
+    assert json.loads(shown[shown.rindex("{") :]) == {}
+    cloud = CloudFile(folder / "embedded-cloud.sqlite")
+    with serve(folder, crash) as there:
+        follow(folder, calls[0] + calls[2].splitlines()[0], there, exit_code=1)
+        assert "no driver answers there" in follow(folder, calls[1], there, exit_code=1)
+    assert cloud.names("creating") == {"m1"}
+    with serve(folder, "make run") as there:
+        follow(folder, calls[0] + calls[2], there)
+    assert cloud.names("running") == {"m1"}

@@ -1,0 +1,87 @@
+"""All pages, and the README: links, commands, samples, and what is made from the code."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cmi
+from tests.docs.pages import FOLLOWED, PAGES, Block, blocks
+from tests.support import ROOT
+
+LANGUAGES = {"", "sh", "text", "python", "yaml", "promql"}
+ELSEWHERE = {"docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py"}
+"""Pages that are followed as a whole, and by what."""
+
+LINK = re.compile(r"\]\((?!https?://)(?P<file>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
+
+SAMPLES = [
+    pytest.param(page, block, id=f"{page}: {block.title}")
+    for page in PAGES
+    if page not in ELSEWHERE
+    for block in blocks(page)
+    if block.title and "/" in block.title
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_all_commands_are_followed(page: str) -> None:
+    for path in (ROOT / "tests/docs").glob("test_*.py"):
+        importlib.import_module(f"tests.docs.{path.stem}")
+    if page in ELSEWHERE:
+        assert page in (ROOT / ELSEWHERE[page]).read_text()
+        return
+    text = (ROOT / page).read_text()
+    assert text.count("```sh\n") == len(blocks(page, "sh")), "a block that is not closed"
+    for block in blocks(page, "sh"):
+        assert (page, block.heading) in FOLLOWED, block
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_languages(page: str) -> None:
+    """A command in a block of another language would escape the test above."""
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+
+
+@pytest.mark.parametrize(("page", "block"), SAMPLES)
+def test_a_sample_is_part_of_its_file(page: str, block: Block, installed: Path) -> None:
+    assert block.text in (installed / block.title).read_text(), page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page: str) -> None:
+    """On GitHub; `make docs` sees that those on the site do."""
+    folder = (ROOT / page).parent
+    for link in LINK.finditer((ROOT / page).read_text()):
+        target = folder / link["file"] if link["file"] else ROOT / page
+        assert target.exists(), link[0]
+        if link["heading"]:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert link["heading"] in {slug(heading) for heading in headings}, link[0]
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_what_is_made_from_the_code_is_up_to_date() -> None:
+    """If not: `make reference`."""
+    command = ["-m", "cogapp", "--check", "-P", "-I", "scripts"]
+    pages = sorted((ROOT / "docs/reference").glob("*.md"))
+    result = subprocess.run(
+        [sys.executable, *command, *pages],
+        cwd=ROOT,
+        env={"PYTHONPATH": "template"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_public_names_are_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text()
+    assert set(cmi.__all__) <= set(re.findall(r":: cmi\.(?:\w+\.)?(\w+)", page))

@@ -1,0 +1,59 @@
+"""The README, and the commands that run tests."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import follow, follows
+from tests.driver import CloudFile, Start
+from tests.support import ROOT
+from tests.update.projects import recorded
+
+README = "README.md"
+FAULTS = "docs/explanation/faults.md"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with all that the repository holds, and that a test may write into."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for path in ROOT.iterdir():
+        (clone / path.name).symlink_to(path)
+    return clone
+
+
+@follows(README, "See it run")
+def test_demo(commands: list[str]) -> None:
+    demo, test = commands[0].splitlines()
+    assert test.startswith("make test ")  # that is what runs this
+    shown = follow(ROOT, demo, {})
+    for machine in ("machine-1", "machine-2", "machine-3"):
+        assert f"{machine}   demo:///" in shown
+
+
+@follows(README, "Make a driver")
+def test_make_a_driver(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
+    install, copy = commands[0].splitlines()
+    assert install.startswith("uv tool install copier ")  # the one that is there already is used
+    follow(tmp_path, f"{copy} --defaults -d provider_name=aws", address)
+    assert recorded(tmp_path / "mcm-provider-aws")["provider_name"] == "aws"
+
+
+@follows(README, "Check a driver, in any language")
+def test_check_a_driver(
+    commands: list[str], clone: Path, installed: Path, start: Start, cloud: CloudFile
+) -> None:
+    for sample in ("machine-class.yaml", "secret.yaml"):
+        shutil.copy(installed / "kubernetes" / sample, clone)
+    endpoint = str(start(cloud).endpoint)
+    shown = follow(clone, commands[0].replace("tcp://127.0.0.1:8080", endpoint), {})
+    assert "0 FAILED" in shown
+
+
+@follows(FAULTS, "What a driver survives")
+def test_figures(commands: list[str]) -> None:
+    """Of one of the tests, since the suite runs them all."""
+    one = {"PYTEST_ADDOPTS": "-k test_a_thousand_sleeping_calls"}
+    assert "at once" in follow(ROOT, commands[0], one)

@@ -1,0 +1,28 @@
+"""The worked example: AWS EC2, filled into a rendering as its tutorial does it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.example import EXAMPLE
+from tests.support import ROOT, git, make
+
+
+def test_it_passes_the_checks_of_every_project(filled_in: Path) -> None:
+    """Format, lint, types, its own tests, and the conformance list against moto's EC2."""
+    make(filled_in, "format")
+    assert git(filled_in, "status", "--porcelain") == ""
+    make(filled_in, "lint", "types", "test")
+    assert git(filled_in, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+def test_it_pins_what_the_template_pins(lock: str) -> None:
+    """Else one was locked without the other: `make relock` mends it."""
+
+    def pins(folder: Path) -> set[str]:
+        text = (folder / "requirements" / lock).read_text()
+        return set(re.findall(r"^[^#\s].*?==\S+", text, re.MULTILINE))
+
+    assert pins(ROOT / "template") <= pins(EXAMPLE)

@@ -1,0 +1,66 @@
+"""Waiting for the cloud within a call, and its end with the call."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from cmi import CreateMachineResponse, waiting
+from cmi.endpoint import Endpoint
+from cmi.server import ServerOptions
+from cmi.testing import serving
+from tests.driver import await_condition
+from tests.framework.conftest import LogLines
+from tests.framework.support import PATIENCE, StandIn, ask, created, request
+
+
+def test_it_looks_until_there_is_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.001)
+    looks = iter([None, False, "there", "never reached"])
+    assert waiting.wait_for(lambda: next(looks)) == "there"
+    assert next(looks) == "never reached"
+
+
+def test_the_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    class Clock(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            pauses.append(timeout)
+            return False
+
+    monkeypatch.setattr(threading, "Event", Clock)
+    looks = iter([*[None] * 20, "there"])
+    waiting.wait_for(lambda: next(looks))
+    assert 0.25 <= pauses[0] <= 0.5
+    assert all(2.5 <= pause <= 5 for pause in pauses[5:])
+    assert len(set(pauses)) > 10
+
+
+def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) -> None:
+    """Else a retry would be turned away until the cloud has done what nobody waits for."""
+    looked, left = threading.Event(), threading.Event()
+
+    def never() -> None:
+        looked.set()
+
+    def wait_for_ever(received: Any) -> CreateMachineResponse:
+        if left.is_set():
+            return created(received)
+        try:
+            waiting.wait_for(never)
+        finally:
+            left.set()
+        raise AssertionError("nothing came, and yet the wait is over")
+
+    options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
+    with serving(StandIn(wait_for_ever), options) as endpoint:
+        answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
+        assert answer.code == "DEADLINE_EXCEEDED"
+        assert looked.is_set()
+        assert left.wait(PATIENCE)
+        await_condition(
+            lambda: ask(endpoint, "CreateMachine", request("CreateMachine")).code == "OK"
+        )
+    assert not [line for line in log_lines() if "after it was given up" in line["message"]]
