@@ -85,7 +85,10 @@ ACCEPTED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "repository-of-100": ({"repository_name": "r" * 100}, {}),
     "license-mit": ({"license": "MIT"}, {}),
     "license-none": ({"license": "none"}, {}),
-    "ci-gitlab": ({"ci": "gitlab"}, {}),
+    "ci-gitlab": (
+        {"ci": "gitlab"},
+        {"image_repository": f"registry.gitlab.com/gardener/{DEFAULTS['repository_name']}"},
+    ),
     "ci-none": ({"ci": "none"}, {}),
     "image-with-port": ({"image_repository": "registry:5000/aws"}, {}),
     "image-on-localhost": ({"image_repository": "localhost/aws"}, {}),
@@ -356,7 +359,10 @@ TYPED = {
     "license": "MIT",
     "ci": "gitlab",
 }
-DERIVED = {"image_repository": "ghcr.io/acme/mcm-my-cloud", "package": "my_cloud"}
+DERIVED = {
+    "image_repository": "registry.gitlab.com/acme/mcm-my-cloud",
+    "package": "my_cloud",
+}
 
 
 class TestWaysToAnswer:
@@ -402,7 +408,7 @@ class TestWaysToAnswer:
             ("machine-controller-manager-provider-my-cloud", f"{erase}mcm-my-cloud{enter}"),
             ("Example: Apache-2.0", f"{down}{enter}"),
             ("Example: github", f"{down}{enter}"),
-            ("ghcr.io/acme/mcm-my-cloud", enter),
+            ("registry.gitlab.com/acme/mcm-my-cloud", enter),
         ):
             terminal.expect_exact(shown)
             terminal.send(keys)
@@ -435,7 +441,9 @@ def test_choices_show_in_the_project(
     template: Path, tmp_path: Path, license_: str, ci: str
 ) -> None:
     project = render(template, tmp_path / "out", provider_name="aws", license=license_, ci=ci)
-    assert answers_of(project) == DEFAULTS | {"license": license_, "ci": ci}
+    image = {"image_repository": ACCEPTED["ci-gitlab"][1]["image_repository"]}
+    expected = DEFAULTS | {"license": license_, "ci": ci} | (image if ci == "gitlab" else {})
+    assert answers_of(project) == expected
     assert (project / ".github").exists() == (ci == "github")
     assert (project / ".gitlab-ci.yml").exists() == (ci == "gitlab")
     match license_:
