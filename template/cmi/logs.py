@@ -46,6 +46,9 @@ def configure(level: LogLevel, form: LogFormat | None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # What no formatter of ours shows is not looked up: https://docs.python.org/3/howto/logging.html
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Python would print these itself, unscrubbed.
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_failure
@@ -70,7 +73,7 @@ def formatter(form: LogFormat) -> logging.Formatter:
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_event(record), ensure_ascii=False, default=str)
+        return _to_json(_event(record))
 
 
 class _TextFormatter(logging.Formatter):
@@ -85,6 +88,9 @@ class _TextFormatter(logging.Formatter):
         return f"{line}\n{traceback}" if traceback else line
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
 def _event(record: logging.LogRecord) -> dict[str, object]:
     event: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -93,7 +99,7 @@ def _event(record: logging.LogRecord) -> dict[str, object]:
         "message": redact.scrub(_message(record)),
     }
     for key, value in getattr(record, "fields", {}).items():
-        event[key] = value if isinstance(value, int | float) else redact.scrub(str(value))
+        event[key] = value if isinstance(value, (int, float)) else redact.scrub(str(value))
     if record.exc_info:
         event["traceback"] = redact.scrub(logging.Formatter().formatException(record.exc_info))
     return event

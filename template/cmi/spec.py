@@ -134,7 +134,7 @@ def read_spec(kind: type[SpecT], raw: bytes) -> tuple[SpecT | None, list[str]]:
     Returns:
         The model, or None and one line for every offending field (C8).
     """
-    if not raw.strip():
+    if not raw or raw.isspace():
         return None, ["providerSpec: is empty; it must be a JSON object"]
     try:
         return kind.model_validate_json(raw, by_alias=True, by_name=False), []
