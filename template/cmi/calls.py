@@ -18,7 +18,7 @@ _Outcome: TypeAlias = tuple[Any, BaseException | None]
 lost, and a SystemExit ends the event loop."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
     """One method from its start to its end, which may come after its caller has gone.
 
@@ -33,6 +33,39 @@ class _Run:
     waiter: asyncio.Future[_Outcome | None]
     has_begun: bool = False
     is_given_up: bool = False
+
+
+class _Deadlines:
+    """Wakes the callers whose time is up, with one timer, since a timer for each call is dear.
+
+    All get the same time, so the oldest is always due first.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due: dict[_Run, float] = {}
+        self._is_set = False
+
+    def add(self, loop: asyncio.AbstractEventLoop, run: _Run) -> None:
+        self._due[run] = loop.time() + self._seconds
+        if not self._is_set:
+            self._set(loop)
+
+    def discard(self, run: _Run) -> None:
+        self._due.pop(run, None)
+
+    def _set(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_set = True
+        loop.call_at(next(iter(self._due.values())), self._expire, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_set = False
+        now = loop.time()
+        for run in [run for run, due in self._due.items() if due <= now]:
+            self.discard(run)
+            _wake(run, None)
+        if self._due:
+            self._set(loop)
 
 
 class Calls:
@@ -50,6 +83,7 @@ class Calls:
     def __init__(self, *, max_calls: int, call_timeout: float) -> None:
         self._max_calls = max_calls
         self._call_timeout = call_timeout
+        self._deadlines = _Deadlines(call_timeout)
         # Of our own, since asyncio's default pool is sized by the cores and would queue.
         self._threads = ThreadPoolExecutor(max_calls, thread_name_prefix="machine-call")
         self._machines: set[Hashable] = set()
@@ -94,12 +128,12 @@ class Calls:
         start = self._start_task if is_async else self._start_thread
         give_up = start(loop, run, partial(method, *arguments))
         self._enter(run)
-        deadline = loop.call_later(self._call_timeout, _wake, run, None)
+        self._deadlines.add(loop, run)
         outcome = None
         try:
             outcome = await run.waiter
         finally:
-            deadline.cancel()
+            self._deadlines.discard(run)
             if outcome is None:
                 run.is_given_up = True
                 give_up()

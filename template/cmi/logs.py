@@ -11,6 +11,8 @@ import threading
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from pydantic_core import to_json
+
 from cmi import redact
 
 log = logging.getLogger(__name__)
@@ -88,20 +90,25 @@ class _TextFormatter(logging.Formatter):
         return f"{line}\n{traceback}" if traceback else line
 
 
-_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+def _to_json(event: dict[str, object]) -> str:
+    try:
+        return to_json(event, fallback=str).decode()  # five times as fast as the standard library's
+    except ValueError:  # half of a surrogate pair, as in a file name that is not UTF-8
+        return json.dumps(event, ensure_ascii=False, default=str)
 
 
 def _event(record: logging.LogRecord) -> dict[str, object]:
+    scrub = redact.scrubber()
     event: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": redact.scrub(_message(record)),
+        "message": scrub(_message(record)),
     }
     for key, value in getattr(record, "fields", {}).items():
-        event[key] = value if isinstance(value, (int, float)) else redact.scrub(str(value))
+        event[key] = value if isinstance(value, (int, float)) else scrub(str(value))
     if record.exc_info:
-        event["traceback"] = redact.scrub(logging.Formatter().formatException(record.exc_info))
+        event["traceback"] = scrub(logging.Formatter().formatException(record.exc_info))
     return event
 
 

@@ -9,7 +9,7 @@ and is searched for the secrets of all.
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from urllib.parse import quote, quote_plus
 from weakref import ref
@@ -85,9 +85,16 @@ def scrub(text: str) -> str:
 
     Outside of calls, those of all calls in flight are looked for.
     """
+    return scrubber()(text)
+
+
+def scrubber() -> Callable[[str], str]:
+    """Return what does as `scrub` for all texts of one record."""
     redactor = current.get()
-    if redactor is not None:
-        return redactor.scrub(text)
+    return _scrub_of_all if redactor is None else redactor.scrub
+
+
+def _scrub_of_all(text: str) -> str:
     for reference in _alive.copy():  # whatever other threads do meanwhile
         if (other := reference()) is not None:
             text = other.scrub(text, _SHORT)  # a shorter one is likely no secret there

@@ -1,6 +1,7 @@
 """The gRPC server of a driver: listening, health, reflection, and a graceful stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -207,6 +208,7 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
     for number in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
+    gc.freeze()  # what a start makes stays, so the collector need not go through it again and again
     fields = {"endpoint": endpoint, "plugin": plugin.name, "version": plugin.version}
     if server.health_address:
         fields["health"] = server.health_address.target
