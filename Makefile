@@ -65,6 +65,10 @@ conformance: .venv/.stamp ## check a running driver in any language: ENDPOINT=tc
 	@PYTHONPATH=template .venv/bin/python -m cmi conformance --endpoint="$(ENDPOINT)" \
 		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
+.PHONY: bench
+bench: .venv/.stamp build/stubs/.stamp ## measure, against the smallest servers; QUICK=1: in under two minutes
+	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
+
 .PHONY: lint
 lint: .venv/.stamp ## check style and format
 	.venv/bin/python -m ruff check
@@ -77,7 +81,7 @@ format: .venv/.stamp ## mend style and format
 
 .PHONY: types
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
-	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e bench/*.py
 
 SITE ?= build/site
 .PHONY: docs

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextvars
-import inspect
 import logging
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,6 +18,56 @@ log = logging.getLogger(__name__)
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 """What a method returned, or raised. Not raised through a future: there a StopIteration gets
 lost, and a SystemExit ends the event loop."""
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One method from its start to its end, which may come after its caller has gone.
+
+    Attributes:
+        machine: What it holds meanwhile.
+        waiter: Gets the outcome, or None at the deadline.
+        has_begun: It will end by itself.
+        is_given_up: Nobody waits for its outcome any more.
+    """
+
+    machine: Hashable | None
+    waiter: asyncio.Future[_Outcome | None]
+    has_begun: bool = False
+    is_given_up: bool = False
+
+
+class _Deadlines:
+    """Wakes the callers whose time is up, with one timer, since a timer for each call is dear.
+
+    All get the same time, so the oldest is always due first.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due: dict[_Run, float] = {}
+        self._is_set = False
+
+    def add(self, loop: asyncio.AbstractEventLoop, run: _Run) -> None:
+        self._due[run] = loop.time() + self._seconds
+        if not self._is_set:
+            self._set(loop)
+
+    def discard(self, run: _Run) -> None:
+        self._due.pop(run, None)
+
+    def _set(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_set = True
+        loop.call_at(next(iter(self._due.values())), self._expire, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_set = False
+        now = loop.time()
+        for run in [run for run, due in self._due.items() if due <= now]:
+            self.discard(run)
+            _wake(run, None)
+        if self._due:
+            self._set(loop)
 
 
 class Calls:
@@ -35,6 +85,7 @@ class Calls:
     def __init__(self, *, max_calls: int, call_timeout: float) -> None:
         self._max_calls = max_calls
         self._call_timeout = call_timeout
+        self._deadlines = _Deadlines(call_timeout)
         # Of our own, since asyncio's default pool is sized by the cores and would queue.
         self._threads = ThreadPoolExecutor(max_calls, thread_name_prefix="machine-call")
         self._machines: set[Hashable] = set()
@@ -47,11 +98,19 @@ class Calls:
         """How many methods are running, those of callers that are gone included."""
         return self._in_flight
 
-    async def run(self, method: Callable[[], Any], machine: Hashable | None = None) -> Any:
+    async def run(
+        self,
+        method: Callable[..., Any],
+        *arguments: Any,
+        is_async: bool,
+        machine: Hashable | None = None,
+    ) -> Any:
         """Call `method` and return what it returns.
 
         Args:
-            method: A `def` or an `async def`, with its arguments bound by `partial`.
+            method: A `def` or an `async def`.
+            arguments: What it is called with.
+            is_async: Which of the two it is.
             machine: What tells the call's machine from others; None if it concerns none.
 
         Raises:
@@ -66,24 +125,25 @@ class Calls:
             )
         if machine is not None and machine in self._machines:
             raise Aborted
-        ended = self._enter(machine)
-        given_up = threading.Event()
-        future = self._start(method, ended, given_up)
+        loop = asyncio.get_running_loop()
+        run = _Run(machine, loop.create_future())
+        start = self._start_task if is_async else self._start_thread
+        give_up = start(loop, run, partial(method, *arguments))
+        self._enter(run)
+        self._deadlines.add(loop, run)
+        outcome = None
         try:
-            done, _ = await asyncio.wait({future}, timeout=self._call_timeout)
-        except asyncio.CancelledError:
-            given_up.set()
-            future.cancel()
-            raise
-        if not done:
-            given_up.set()
-            future.cancel()
+            outcome = await run.waiter
+        finally:
+            self._deadlines.discard(run)
+            if outcome is None:
+                run.is_given_up = True
+                give_up()
+        if outcome is None:
             raise DeadlineExceeded(
                 f"the call did not end within {self._call_timeout:g} s; it is safe to repeat"
             )
-        if future.cancelled():
-            raise RuntimeError("the method cancelled itself")
-        result, error = future.result()
+        result, error = outcome
         if error is None:
             return result
         if isinstance(error, Exception):
@@ -102,61 +162,86 @@ class Calls:
         """Take no further call; don't wait for threads that still run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _enter(self, machine: Hashable | None) -> Callable[[], None]:
+    def _start_task(
+        self, loop: asyncio.AbstractEventLoop, run: _Run, method: Callable[[], Any]
+    ) -> Callable[[], object]:
+        """Start an `async def`; return what cancels it."""
+        task = loop.create_task(self._await(run, method))
+
+        def give_up() -> None:
+            task.cancel()
+            if not run.has_begun:  # and now it never will
+                self._leave(run)
+
+        return give_up
+
+    async def _await(self, run: _Run, method: Callable[[], Any]) -> None:
+        run.has_begun = True
+        outcome: _Outcome
+        try:
+            outcome = await method(), None
+        except asyncio.CancelledError:
+            outcome = None, RuntimeError("the method cancelled itself")
+        except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
+            outcome = None, _noted(run, error)
+        self._end(run, outcome)
+
+    def _start_thread(
+        self, loop: asyncio.AbstractEventLoop, run: _Run, method: Callable[[], Any]
+    ) -> Callable[[], object]:
+        """Start a `def` in a thread, which nothing can stop; return what tells `wait_for` to."""
+        context, given_up = contextvars.copy_context(), threading.Event()
+        thread = self._threads.submit(context.run, _outcome_of, run, given_up, method)
+        thread.add_done_callback(partial(self._hand_over, loop, run))
+
+        def give_up() -> None:
+            given_up.set()
+            thread.cancel()
+
+        return give_up
+
+    def _hand_over(
+        self, loop: asyncio.AbstractEventLoop, run: _Run, thread: "Future[_Outcome]"
+    ) -> None:
+        """Bring the outcome from the thread to the event loop."""
+        never_begun = None, RuntimeError("the server stopped before the method began")
+        outcome = never_begun if thread.cancelled() else thread.result()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._end, run, outcome)
+
+    def _end(self, run: _Run, outcome: _Outcome) -> None:
+        self._leave(run)
+        _wake(run, outcome)
+
+    def _enter(self, run: _Run) -> None:
         self._in_flight += 1
         self._idle.clear()
-        if machine is not None:
-            self._machines.add(machine)
+        if run.machine is not None:
+            self._machines.add(run.machine)
 
-        def leave() -> None:
-            self._in_flight -= 1
-            self._machines.discard(machine)
-            if not self._in_flight:
-                self._idle.set()
-
-        return leave
-
-    def _start(
-        self, method: Callable[[], Any], ended: Callable[[], None], given_up: threading.Event
-    ) -> asyncio.Future[_Outcome]:
-        if inspect.iscoroutinefunction(method):
-            task = asyncio.ensure_future(_outcome_of_async(method, given_up))
-            task.add_done_callback(lambda _task: ended())
-            return task
-        context = contextvars.copy_context()
-        thread = self._threads.submit(context.run, _outcome, method, given_up)
-        loop = asyncio.get_running_loop()
-        # Added before asyncio's own callback: the machine is free before its caller hears of it.
-        thread.add_done_callback(partial(_finish_thread, loop, ended))
-        return asyncio.wrap_future(thread)
+    def _leave(self, run: _Run) -> None:
+        self._in_flight -= 1
+        self._machines.discard(run.machine)
+        if not self._in_flight:
+            self._idle.set()
 
 
-def _outcome(method: Callable[[], Any], given_up: threading.Event) -> _Outcome:
+def _wake(run: _Run, outcome: _Outcome | None) -> None:
+    """Let the caller go on, unless it already has."""
+    if not run.waiter.done():
+        run.waiter.set_result(outcome)
+
+
+def _outcome_of(run: _Run, given_up: threading.Event, method: Callable[[], Any]) -> _Outcome:
     waiting.given_up.set(given_up)
     try:
         return method(), None
-    except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
-        return None, _noted(error, given_up)
-
-
-async def _outcome_of_async(method: Callable[[], Any], given_up: threading.Event) -> _Outcome:
-    try:
-        return await method(), None
-    except asyncio.CancelledError:
-        raise
     except BaseException as error:  # noqa: BLE001 - see above
-        return None, _noted(error, given_up)
+        return None, _noted(run, error)
 
 
-def _noted(error: BaseException, given_up: threading.Event) -> BaseException:
+def _noted(run: _Run, error: BaseException) -> BaseException:
     """Log an error that nobody waits for any more; return it."""
-    if given_up.is_set() and not isinstance(error, DeadlineExceeded):
+    if run.is_given_up and not isinstance(error, DeadlineExceeded):
         log.warning("a call failed after it was given up", exc_info=error)
     return error
-
-
-def _finish_thread(
-    loop: asyncio.AbstractEventLoop, ended: Callable[[], None], _thread: Future[Any]
-) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(ended)

@@ -110,13 +110,15 @@ class Method:
 
     Attributes:
         rpc: The RPC it answers.
-        call: The bound method, `def` or `async def`.
+        call: The bound method.
+        is_async: It is an `async def`.
         spec: The model its provider spec is validated with, if it takes one.
         secrets: The model its secrets are validated with, if it takes any.
     """
 
     rpc: Rpc
     call: Callable[[Any], Any]
+    is_async: bool
     spec: type[ClusterScope] | None
     secrets: type[SecretsModel] | None
 
@@ -158,7 +160,7 @@ def _method(driver: Driver, rpc: Rpc, call: Callable[[Any], Any]) -> Method:
     if not fits:
         raise StartupError(declared)
     spec, secrets = arguments or (None, None)
-    return Method(rpc, call, spec, secrets)
+    return Method(rpc, call, inspect.iscoroutinefunction(call), spec, secrets)
 
 
 def _are_models(rpc: Rpc, arguments: tuple[Any, ...]) -> bool:

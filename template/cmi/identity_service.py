@@ -1,6 +1,7 @@
 """`cmi.v1.Identity`: who the driver is, what it can do, whether it is ready."""
 
 import asyncio
+import inspect
 import logging
 import platform
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ class _Prober:
 
     def __init__(self, driver: Driver, calls: Calls) -> None:
         self._driver = driver
+        self._is_async = inspect.iscoroutinefunction(driver.probe)
         self._calls = calls
         self._running: asyncio.Future[bool] | None = None
 
@@ -114,7 +116,9 @@ class _Prober:
         if self._running is None or self._running.done():
             if self._calls.in_flight:
                 raise FailedPrecondition("an earlier probe of the driver still hangs")
-            self._running = asyncio.ensure_future(self._calls.run(self._driver.probe))
+            self._running = asyncio.ensure_future(
+                self._calls.run(self._driver.probe, is_async=self._is_async)
+            )
         try:
             return await asyncio.shield(self._running)
         except Exception as error:

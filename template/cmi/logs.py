@@ -11,6 +11,8 @@ import threading
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from pydantic_core import to_json
+
 from cmi import redact
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ def configure(level: LogLevel, form: LogFormat | None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # What no formatter of ours shows is not looked up: https://docs.python.org/3/howto/logging.html
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Python would print these itself, unscrubbed.
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_failure
@@ -70,7 +75,7 @@ def formatter(form: LogFormat) -> logging.Formatter:
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_event(record), ensure_ascii=False, default=str)
+        return _to_json(_event(record))
 
 
 class _TextFormatter(logging.Formatter):
@@ -85,17 +90,25 @@ class _TextFormatter(logging.Formatter):
         return f"{line}\n{traceback}" if traceback else line
 
 
+def _to_json(event: dict[str, object]) -> str:
+    try:
+        return to_json(event, fallback=str).decode()  # five times as fast as the standard library's
+    except ValueError:  # half of a surrogate pair, as in a file name that is not UTF-8
+        return json.dumps(event, ensure_ascii=False, default=str)
+
+
 def _event(record: logging.LogRecord) -> dict[str, object]:
+    scrub = redact.scrubber()
     event: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": redact.scrub(_message(record)),
+        "message": scrub(_message(record)),
     }
     for key, value in getattr(record, "fields", {}).items():
-        event[key] = value if isinstance(value, int | float) else redact.scrub(str(value))
+        event[key] = value if isinstance(value, (int, float)) else scrub(str(value))
     if record.exc_info:
-        event["traceback"] = redact.scrub(logging.Formatter().formatException(record.exc_info))
+        event["traceback"] = scrub(logging.Formatter().formatException(record.exc_info))
     return event
 
 

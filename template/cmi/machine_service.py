@@ -1,9 +1,8 @@
 """`cmi.v1.Machine`: from the wire to a driver's methods and back."""
 
 import logging
-from collections.abc import Hashable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Container, Hashable, Mapping
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message
@@ -48,62 +47,83 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
 
 
 def _answer(driver: Driver, method: Method, calls: Calls) -> Behaviour:
+    decode = _decoder(driver, method)
+    encode = _encoder(method)
+    concerns_machine = "MachineName" in _fields_of(method)
+
     async def answer(call: Call, message: Any) -> Message:
-        if "MachineName" in message.DESCRIPTOR.fields_by_name:
+        if concerns_machine:
             call.fields["machine"] = message.MachineName
-        request = _decode(driver, method, message)
-        for part in ("provider_spec", "secrets"):
-            if hasattr(request, part):
-                call.redactor.watch(getattr(request, part))
-        reply: Message = _encode(
-            method, await calls.run(partial(method.call, request), _machine(request))
-        )
-        if provider_id := getattr(reply, "ProviderID", ""):
+        request = decode(message)
+        if method.spec is not None:
+            call.redactor.watch(request.provider_spec, request.secrets)
+        machine = _machine(request) if concerns_machine else None
+        response = await calls.run(method.call, request, is_async=method.is_async, machine=machine)
+        reply = encode(response)
+        if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
         return reply
 
     return answer
 
 
-def _machine(request: Any) -> Hashable | None:
-    """Return what tells the request's machine from all others, if it concerns one (C57)."""
-    if not hasattr(request, "machine_name"):
-        return None
+def _machine(request: Any) -> Hashable:
+    """Return what tells the request's machine from all others (C57)."""
     return request.provider_spec.cluster, request.machine_name
 
 
-def _decode(driver: Driver, method: Method, message: Any) -> Any:
-    """Validate a wire message and return the request that `method` takes.
+def _fields_of(method: Method) -> Container[str]:
+    """Return the names of the fields that the RPC's request has on the wire."""
+    request = cmi_pb2.DESCRIPTOR.message_types_by_name[f"{method.rpc.name}Request"]
+    return frozenset(request.fields_by_name)
 
-    Raises:
+
+def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
+    """Return what validates a wire message and makes of it the request that `method` takes.
+
+    It raises:
         InvalidArgument: Names every offending field (C7, C8, C33, C36, C47, C48).
         Unauthenticated: All is valid but a credential is missing (C44).
     """
-    if method.spec is None or method.secrets is None:
-        return machine.GetVolumeIDsRequest(volumes=_volumes(message.PVSpecList))
-    wire_fields = message.DESCRIPTOR.fields_by_name
-    fields: dict[str, object] = {}
-    problems: list[str] = []
-    if "MachineName" in wire_fields:
-        problems += _name_problems("machineName", message.MachineName, required=True)
-        fields["machine_name"] = message.MachineName
-    if "ProviderID" in wire_fields:
-        problems += _name_problems("providerID", message.ProviderID, required=False)
-        fields["provider_id"] = _own_provider_id(driver, message)
-    if "LastKnownState" in wire_fields:
-        try:
-            fields["last_known_state"] = message.LastKnownState.decode()
-        except UnicodeDecodeError:
-            problems.append("lastKnownState: is not UTF-8 (C16)")
-    fields["provider_spec"], spec_problems = read_spec(method.spec, message.ProviderSpec)
-    problems += spec_problems
-    fields["secrets"], secret_problems, is_credential = read_secrets(
-        method.secrets, message.Secrets
+    spec, secrets = method.spec, method.secrets
+    if spec is None or secrets is None:
+        return _decode_volumes
+    wire_fields = _fields_of(method)
+    has_name, has_id, has_state = (
+        field in wire_fields for field in ("MachineName", "ProviderID", "LastKnownState")
     )
-    if problems or secret_problems:
-        error = Unauthenticated if is_credential and not problems else InvalidArgument
-        raise error(summary(problems + secret_problems))
-    return method.rpc.request(**fields)
+
+    def decode(message: Any) -> Any:
+        fields: dict[str, object] = {}
+        problems: list[str] = []
+        if has_name:
+            name = fields["machine_name"] = message.MachineName
+            problems += _name_problems("machineName", name, required=True)
+        if has_id:
+            problems += _name_problems("providerID", message.ProviderID, required=False)
+            fields["provider_id"] = _own_provider_id(driver, message)
+        if has_state:
+            try:
+                fields["last_known_state"] = message.LastKnownState.decode()
+            except UnicodeDecodeError:
+                problems.append("lastKnownState: is not UTF-8 (C16)")
+        fields["provider_spec"], spec_problems = read_spec(spec, message.ProviderSpec)
+        problems += spec_problems
+        fields["secrets"], secret_problems, is_credential = read_secrets(secrets, message.Secrets)
+        if problems or secret_problems:
+            error = Unauthenticated if is_credential and not problems else InvalidArgument
+            raise error(summary(problems + secret_problems))
+        return method.rpc.request(**fields)
+
+    return decode
+
+
+def _decode_volumes(message: Any) -> machine.GetVolumeIDsRequest:
+    try:
+        volumes = _VOLUME_LIST.validate_json(message.PVSpecList)
+    except ValidationError as error:
+        raise InvalidArgument(summary(problems_of("pvSpecList", error))) from None
+    return machine.GetVolumeIDsRequest(volumes=[*map(PersistentVolumeSpec, volumes)])
 
 
 def _name_problems(field: str, value: str, *, required: bool) -> list[str]:
@@ -127,44 +147,73 @@ def _own_provider_id(driver: Driver, message: Any) -> str:
     return provider_id
 
 
-def _volumes(raw: bytes) -> list[PersistentVolumeSpec]:
-    try:
-        volumes = _VOLUME_LIST.validate_json(raw)
-    except ValidationError as error:
-        raise InvalidArgument(summary(problems_of("pvSpecList", error))) from None
-    return [PersistentVolumeSpec(fields) for fields in volumes]
+def _encoder(method: Method) -> Callable[[Any], Message]:
+    """Return what makes the wire message of what `method` returned.
 
-
-def _encode(method: Method, response: Any) -> Any:
-    """Return the wire message for what `method` returned.
-
-    Raises:
-        TypeError, ValueError: It returned what the contract does not allow: a defect of the
-            driver, which its caller sees as INTERNAL (C13, C45).
+    It raises:
+        TypeError, ValueError: The method returned what the contract does not allow: a defect
+            of the driver, which its caller sees as INTERNAL (C13, C45).
     """
-    where = method.rpc.method
-    if not isinstance(response, method.rpc.response):
-        raise TypeError(
-            f"{where} returned {type(response).__name__}, not {method.rpc.response.__name__}"
+    where, kind = method.rpc.method, method.rpc.response
+    encode = _ENCODERS[kind]
+
+    def checked(response: Any) -> Message:
+        if not isinstance(response, kind):
+            raise TypeError(f"{where} returned {type(response).__name__}, not {kind.__name__}")
+        return encode(where, response)
+
+    return checked
+
+
+def _encode_create(where: str, response: machine.CreateMachineResponse) -> Message:
+    return cmi_pb2.CreateMachineResponse(
+        ProviderID=_checked_name(where, "provider_id", response.provider_id),
+        NodeName=_checked_name(where, "node_name", response.node_name),
+        LastKnownState=response.last_known_state.encode(),
+    )
+
+
+def _encode_delete(_where: str, response: machine.DeleteMachineResponse) -> Message:
+    return cmi_pb2.DeleteMachineResponse(LastKnownState=response.last_known_state.encode())
+
+
+def _encode_status(where: str, response: machine.GetMachineStatusResponse) -> Message:
+    return cmi_pb2.GetMachineStatusResponse(
+        ProviderID=_checked_name(where, "provider_id", response.provider_id),
+        NodeName=_checked_name(where, "node_name", response.node_name),
+    )
+
+
+def _encode_list(where: str, response: machine.ListMachinesResponse) -> Message:
+    if not all(key and name for key, name in response.machines.items()):
+        raise ValueError(f"{where} returned an empty provider ID or machine name (C30)")
+    return cmi_pb2.ListMachinesResponse(MachineList=response.machines)
+
+
+def _encode_shut_down(_where: str, response: machine.ShutDownMachineResponse) -> Message:
+    return cmi_pb2.ShutDownMachineResponse(LastKnownState=response.last_known_state.encode())
+
+
+def _encode_volumes(where: str, response: machine.GetVolumeIDsResponse) -> Message:
+    if isinstance(response.volume_ids, str) or not all(response.volume_ids):
+        raise ValueError(f"{where} returned an empty volume ID, or no list of them")
+    return cmi_pb2.GetVolumeIDsResponse(VolumeIDs=response.volume_ids)
+
+
+_ENCODERS: Final[Mapping[type, Callable[[str, Any], Message]]] = {
+    machine.CreateMachineResponse: _encode_create,
+    machine.DeleteMachineResponse: _encode_delete,
+    machine.GetMachineStatusResponse: _encode_status,
+    machine.ListMachinesResponse: _encode_list,
+    machine.ShutDownMachineResponse: _encode_shut_down,
+    machine.GetVolumeIDsResponse: _encode_volumes,
+}
+
+
+def _checked_name(where: str, attribute: str, value: str) -> str:
+    size = len(value.encode())
+    if not 0 < size <= MAX_NAME_BYTES:
+        raise ValueError(
+            f"{where} returned a {attribute} of {size} bytes, not of 1 to {MAX_NAME_BYTES} (C9)"
         )
-    match response:
-        case machine.ListMachinesResponse():
-            if not all(key and name for key, name in response.machines.items()):
-                raise ValueError(f"{where} returned an empty provider ID or machine name (C30)")
-            return cmi_pb2.ListMachinesResponse(MachineList=response.machines)
-        case machine.GetVolumeIDsResponse():
-            if isinstance(response.volume_ids, str) or not all(response.volume_ids):
-                raise ValueError(f"{where} returned an empty volume ID, or no list of them")
-            return cmi_pb2.GetVolumeIDsResponse(VolumeIDs=response.volume_ids)
-    fields = {}
-    for attribute, wire_field in (("provider_id", "ProviderID"), ("node_name", "NodeName")):
-        if hasattr(response, attribute):
-            value = fields[wire_field] = getattr(response, attribute)
-            if not 0 < len(value.encode()) <= MAX_NAME_BYTES:
-                raise ValueError(
-                    f"{where} returned a {attribute} of {len(value.encode())} bytes, "
-                    f"not of 1 to {MAX_NAME_BYTES} (C9)"
-                )
-    if hasattr(response, "last_known_state"):
-        fields["LastKnownState"] = response.last_known_state.encode()
-    return getattr(cmi_pb2, f"{method.rpc.name}Response")(**fields)
+    return value

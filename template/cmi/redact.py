@@ -9,10 +9,10 @@ and is searched for the secrets of all.
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from urllib.parse import quote, quote_plus
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from google.protobuf.message import Message
 from pydantic import BaseModel, SecretBytes, SecretStr
@@ -33,16 +33,18 @@ class Redactor:
     fails nowhere pays nothing.
     """
 
+    __slots__ = ("__weakref__", "_message", "_models", "_needles")
+
     def __init__(self, message: Message | None = None) -> None:
         self._message = message
-        self._models: list[BaseModel] = []
+        self._models: tuple[BaseModel, ...] = ()
         self._needles: list[str] | None = None
         if message is not None:
-            _alive[id(self)] = self
+            _alive.add(ref(self, _alive.discard))
 
-    def watch(self, model: BaseModel) -> None:
-        """Keep the secret-typed fields of `model` out of texts too."""
-        self._models.append(model)
+    def watch(self, *models: BaseModel) -> None:
+        """Keep the secret-typed fields of `models` out of texts too."""
+        self._models += models
         self._needles = None
 
     def scrub(self, text: str, shortest: int = 1) -> str:
@@ -71,8 +73,8 @@ class Redactor:
         return sorted(needles, key=len, reverse=True)
 
 
-_alive: WeakValueDictionary[int, Redactor] = WeakValueDictionary()
-"""The redactors of all calls in flight."""
+_alive: set[ref[Redactor]] = set()
+"""The redactors of all calls in flight: by C code alone, so that threads may come and go."""
 
 current: ContextVar[Redactor | None] = ContextVar("current", default=None)
 """The redactor of the call that is being served; threads of the pool inherit it."""
@@ -83,10 +85,17 @@ def scrub(text: str) -> str:
 
     Outside of calls, those of all calls in flight are looked for.
     """
+    return scrubber()(text)
+
+
+def scrubber() -> Callable[[str], str]:
+    """Return what does as `scrub` for all texts of one record."""
     redactor = current.get()
-    if redactor is not None:
-        return redactor.scrub(text)
-    for reference in _alive.valuerefs():  # a copy, whatever other threads do meanwhile
+    return _scrub_of_all if redactor is None else redactor.scrub
+
+
+def _scrub_of_all(text: str) -> str:
+    for reference in _alive.copy():  # whatever other threads do meanwhile
         if (other := reference()) is not None:
             text = other.scrub(text, _SHORT)  # a shorter one is likely no secret there
     return text

@@ -1,10 +1,10 @@
 """The gRPC server of a driver: listening, health, reflection, and a graceful stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,8 +116,8 @@ class Server:
         Raises:
             StartupError: The address can't be listened on; the message says why.
         """
-        self._server = grpc.aio.server(interceptors=[self._door], options=_GRPC_OPTIONS)
-        self._server.add_generic_rpc_handlers((self._identity, self._machine))
+        self._server = grpc.aio.server(options=_GRPC_OPTIONS)
+        self._server.add_generic_rpc_handlers((self._door, self._machine, self._identity))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, self._server)
@@ -165,22 +165,20 @@ class Server:
             self.metrics_address = self._metrics.listen(address)
 
 
-class _Door(grpc.aio.ServerInterceptor):
+class _Door(grpc.GenericRpcHandler):
     """Turns new calls away while the server stops; health goes on to say so.
 
-    gRPC's own stop would cancel some of them, as if it were their callers' doing.
+    gRPC's own stop would cancel some of them, as if it were their callers' doing. Not an
+    interceptor, since gRPC starts coroutines for those at every call.
     """
 
     closed = False
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        details: grpc.HandlerCallDetails,
-    ) -> Any:
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        """Return the handler that turns a call away, or None to let others have it."""
         if self.closed and details.method.startswith("/cmi.v1."):
             return grpc.unary_unary_rpc_method_handler(_turn_away)
-        return await continuation(details)
+        return None
 
 
 async def _turn_away(_wire: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -210,6 +208,7 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
     for number in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
+    gc.freeze()  # what a start makes stays, so the collector need not go through it again and again
     fields = {"endpoint": endpoint, "plugin": plugin.name, "version": plugin.version}
     if server.health_address:
         fields["health"] = server.health_address.target

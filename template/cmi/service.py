@@ -46,7 +46,7 @@ class Call:
     """
 
     rpc: str
-    redactor: redact.Redactor = field(default_factory=redact.Redactor)
+    redactor: redact.Redactor = _NO_SECRETS
     fields: dict[str, object] = field(default_factory=dict)
 
 

@@ -25,7 +25,7 @@ from cmi.errors import MAX_MESSAGE_BYTES
 CLUSTER_TAG: Final = "kubernetes.io/cluster/"
 ROLE_TAG: Final = "kubernetes.io/role/"
 
-_SECRET_KEY = re.compile(r"[A-Za-z0-9_.-]+")
+_is_secret_key = re.compile(r"[A-Za-z0-9_.-]+").fullmatch
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PATH = 128
 _MAX_PROBLEMS_BYTES = MAX_MESSAGE_BYTES - len("; and 1000000 more")
@@ -134,7 +134,7 @@ def read_spec(kind: type[SpecT], raw: bytes) -> tuple[SpecT | None, list[str]]:
     Returns:
         The model, or None and one line for every offending field (C8).
     """
-    if not raw.strip():
+    if not raw or raw.isspace():
         return None, ["providerSpec: is empty; it must be a JSON object"]
     try:
         return kind.model_validate_json(raw, by_alias=True, by_name=False), []
@@ -154,7 +154,7 @@ def read_secrets(
     problems = [
         f"secrets{_step(key)}: has a key that is not of letters, digits, '_', '.' and '-'"
         for key in raw
-        if not _SECRET_KEY.fullmatch(key)
+        if not _is_secret_key(key)
     ]
     try:
         return kind.model_validate(raw, by_alias=True, by_name=False), problems, False
@@ -195,7 +195,7 @@ def _message(item: ErrorDetails, wording: Mapping[str, str]) -> str:
 
 
 def _scopes(tags: Mapping[str, str], prefix: str) -> list[str]:
-    return [key.removeprefix(prefix) for key in tags if key.startswith(prefix) and key != prefix]
+    return [key[len(prefix) :] for key in tags if key.startswith(prefix) and key != prefix]
 
 
 def _step(part: int | str) -> str:

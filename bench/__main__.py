@@ -1,0 +1,62 @@
+"""`make bench`: measure, print a table, write JSON."""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import (
+    calls,
+    cold_start,
+    from_nothing,
+    machine,
+    memory,
+    rendering,
+    scale_out,
+    size,
+    slow_clouds,
+)
+from bench.report import Report
+from bench.setting import ROOT, Setting
+
+GROUPS: dict[str, Callable[[Setting, Report], None]] = {
+    "rendering": rendering.measure,
+    "from-nothing": from_nothing.measure,
+    "cold-start": cold_start.measure,
+    "calls": calls.measure,
+    "slow-clouds": slow_clouds.measure,
+    "size": size.measure,
+    "memory": memory.measure,
+    "scale-out": scale_out.measure,
+}
+
+
+def main() -> None:
+    """Run the groups that were asked for, or all."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
+    parser.add_argument("--quick", action="store_true", help="less, in under two minutes")
+    parser.add_argument("--no-go", action="store_true", help="as if Go were not installed")
+    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="FILE")
+    options = parser.parse_args()
+    if unknown := set(options.groups) - set(GROUPS):
+        parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    report = Report()
+    report.note(f"measured on {machine.describe()}")
+    go = shutil.which("go") is not None and not options.no_go
+    if not go:
+        report.note("without Go: the client is in Python, and slower than the servers at times")
+    if machine.SERVER_CORES == machine.CLIENT_CORES:
+        report.note("there is one core, which servers and clients share")
+    with tempfile.TemporaryDirectory(prefix="mcm-provider-bench-") as folder:
+        setting = Setting(Path(folder), options.quick, go, rounds=3 if options.quick else 5)
+        setting.prepare()
+        for name in options.groups or GROUPS:
+            GROUPS[name](setting, report)
+    report.write(options.json)
+    print(f"\nwritten to {options.json}")
+
+
+if __name__ == "__main__":
+    main()

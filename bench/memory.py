@@ -1,0 +1,29 @@
+"""Memory: idle, and after many calls."""
+
+from bench.load import Load
+from bench.report import Report
+from bench.rounds import alternate
+from bench.setting import Setting
+
+
+def measure(setting: Setting, report: Report) -> None:
+    """Compare what an idle process holds; then see whether calls leave anything behind."""
+
+    def idle_driver() -> float:
+        with setting.driver() as driver:
+            return driver.resident()
+
+    def idle_floor() -> float:
+        with setting.floor() as floor:
+            return floor.resident()
+
+    idle = alternate({"driver": idle_driver, "floor": idle_floor}, setting.rounds)
+    report.compare("memory", "idle", "MiB", idle["driver"], idle["floor"])
+    calls = 5_000 if setting.quick else 100_000
+    generator = setting.generator()
+    with setting.driver(log=True) as driver:
+        generator.run(driver, Load(), calls=calls // 5)  # fills what is filled once
+        before = driver.resident()
+        generator.run(driver, Load(), calls=calls)
+        grown = (driver.resident() - before) * 2**20 / calls
+    report.figure("memory", f"growth over {calls:,} calls", "bytes per call", grown)

@@ -1,0 +1,106 @@
+"""A provider without a cloud, laid over a rendered one: a call costs what the framework costs."""
+
+import asyncio
+import os
+import time
+
+from cmi import (
+    CreateMachineRequest,
+    CreateMachineResponse,
+    DeleteMachineRequest,
+    DeleteMachineResponse,
+    Driver,
+    GetMachineStatusRequest,
+    GetMachineStatusResponse,
+    ListMachinesRequest,
+    ListMachinesResponse,
+    listening,
+    server,
+)
+from cmi.app import driver_app
+
+from .apis.provider_spec import Credentials, MachineScope, ProviderSpec, Secrets
+
+SECONDS = float(os.environ.get("BENCH_SECONDS", "0"))
+"""How long CreateMachine takes."""
+MACHINES = {
+    f"noop:///machine-{each}": f"machine-{each}"
+    for each in range(int(os.environ.get("BENCH_MACHINES", "1")))
+}
+"""What ListMachines answers."""
+
+
+def created(name: str) -> CreateMachineResponse:
+    return CreateMachineResponse(provider_id=f"noop:///{name}", node_name=name)
+
+
+def found(name: str) -> GetMachineStatusResponse:
+    return GetMachineStatusResponse(provider_id=f"noop:///{name}", node_name=name)
+
+
+class Blocking(Driver):
+    """Every method is a `def`."""
+
+    def create_machine(
+        self, request: CreateMachineRequest[ProviderSpec, Secrets]
+    ) -> CreateMachineResponse:
+        if SECONDS:
+            time.sleep(SECONDS)
+        return created(request.machine_name)
+
+    def delete_machine(
+        self, request: DeleteMachineRequest[MachineScope, Credentials]
+    ) -> DeleteMachineResponse:
+        return DeleteMachineResponse()
+
+    def get_machine_status(
+        self, request: GetMachineStatusRequest[MachineScope, Credentials]
+    ) -> GetMachineStatusResponse:
+        return found(request.machine_name)
+
+    def list_machines(
+        self, request: ListMachinesRequest[MachineScope, Credentials]
+    ) -> ListMachinesResponse:
+        return ListMachinesResponse(machines=MACHINES)
+
+
+class Async(Driver):
+    """Every method is an `async def`."""
+
+    async def create_machine(
+        self, request: CreateMachineRequest[ProviderSpec, Secrets]
+    ) -> CreateMachineResponse:
+        if SECONDS:
+            await asyncio.sleep(SECONDS)
+        return created(request.machine_name)
+
+    async def delete_machine(
+        self, request: DeleteMachineRequest[MachineScope, Credentials]
+    ) -> DeleteMachineResponse:
+        return DeleteMachineResponse()
+
+    async def get_machine_status(
+        self, request: GetMachineStatusRequest[MachineScope, Credentials]
+    ) -> GetMachineStatusResponse:
+        return found(request.machine_name)
+
+    async def list_machines(
+        self, request: ListMachinesRequest[MachineScope, Credentials]
+    ) -> ListMachinesResponse:
+        return ListMachinesResponse(machines=MACHINES)
+
+
+def share_endpoint() -> None:
+    """Let several processes listen on one endpoint, which a driver refuses."""
+    server._GRPC_OPTIONS = (("grpc.so_reuseport", 1),)  # type: ignore[assignment, misc]
+    listening.check_free = lambda *_: None  # type: ignore[assignment]
+
+
+def make_driver() -> Driver:
+    """Return the driver that BENCH_FORM names."""
+    if os.environ.get("BENCH_SHARED"):
+        share_endpoint()
+    return Blocking() if os.environ.get("BENCH_FORM") == "thread" else Async()
+
+
+main = driver_app(make_driver)

@@ -1,0 +1,67 @@
+"""The benchmarks run, and their table says what was measured; no time is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.report import Report, Target
+from bench.rounds import alternate
+from tests.support import ROOT
+
+
+def test_contestants_take_turns_in_changing_order() -> None:
+    seen: list[str] = []
+
+    def sample(name: str) -> int:
+        seen.append(name)
+        return len(seen)
+
+    samples = alternate({"a": lambda: sample("a"), "b": lambda: sample("b")}, rounds=3)
+    assert "".join(seen) == "abbaab"
+    assert samples == {"a": [1, 4, 5], "b": [2, 3, 6]}
+
+
+def test_a_ratio_is_the_median_of_those_of_each_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report()
+    report.compare("calls", "create", "calls/s", [80, 90, 50], [100, 100, 100], Target(0.85, True))
+    report.compare("calls", "create", "p99 ms", [1, 1, 1], [1, 1, 1], Target(1.25))
+    report.write(tmp_path / "found/bench.json")
+    rate, tail = json.loads((tmp_path / "found/bench.json").read_text())["rows"]
+    assert (rate["ratio"], rate["low"], rate["high"], rate["met"]) == (0.8, 0.5, 0.9, False)
+    assert (tail["ratio"], tail["target"], tail["met"]) == (1, "≤ 1.25", True)
+    assert "≥ 0.85 MISSED" in capsys.readouterr().out
+
+
+def test_a_run_measures_the_driver_and_the_floor(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "--no-go", f"--json={tmp_path}/out", "memory"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "template")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    idle, growth = json.loads((tmp_path / "out").read_text())["rows"]
+    assert idle["value"] > 0
+    assert idle["base"] > 0
+    assert growth["measure"] == "bytes per call"
+
+
+def test_an_unknown_group_is_refused_with_the_known_ones() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bench", "speed"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "template")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "no such group: speed; there are rendering," in result.stderr
