@@ -1,4 +1,4 @@
-"""The benchmarks run, and their table says what was measured; no time is asserted."""
+"""The benchmarks run, and their table says what was measured. No time is asserted."""
 
 import json
 import os
