@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,7 @@ GROUPS: dict[str, Callable[[Setting, Report], None]] = {
 
 def main() -> None:
     """Run the groups that were asked for, or all."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and so are the servers
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--quick", action="store_true", help="less, in under two minutes")
