@@ -75,7 +75,10 @@ def test_a_new_answer_changes_just_what_it_names(
     commit(project)
     update(project, "1.0.0", **answers)
     assert status(project) == changed
-    render(releases, tmp_path / "fresh", "1.0.0", **answers)
+    kept = {
+        "image_repository": recorded(project)["image_repository"]
+    }  # whatever its default is now
+    render(releases, tmp_path / "fresh", "1.0.0", **kept, **answers)
     (tmp_path / "fresh/acme/cloud.py").write_text('"""Mine."""\n')
     assert contents(project) == contents(tmp_path / "fresh")
 
