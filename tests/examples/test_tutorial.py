@@ -1,14 +1,12 @@
 """The tutorial: following it to the letter gives the example, and its figures are true."""
 
-import os
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from scripts.example import EXAMPLE
+from tests.docs.pages import follow
 from tests.support import ROOT, commit, copy_repository, files_of
 
 PAGE = (ROOT / "docs/tutorials/add-a-provider.md").read_text()
@@ -28,7 +26,7 @@ def test_following_it_gives_the_example(filled_in: Path, tmp_path: Path) -> None
         if command.startswith("cd "):
             folder /= command.removeprefix("cd ")
         elif not command.startswith(NOT_RUN):
-            follow(command, folder)
+            follow(folder, command, {})
     pyproject = folder / "pyproject.toml"
     for place, added in ADDITIONS.findall(PAGE):
         assert place in pyproject.read_text()
@@ -42,11 +40,6 @@ def test_following_it_gives_the_example(filled_in: Path, tmp_path: Path) -> None
         name = path.relative_to(filled_in)
         if name.parts[0] != "requirements" and name.name != ".copier-answers.yml":
             assert without_blanks(folder / name) == without_blanks(path), name
-
-
-def follow(command: str, folder: Path) -> None:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(["sh", "-c", command], cwd=folder, check=True, env=os.environ | {"PATH": path})
 
 
 def test_what_it_cost(filled_in: Path) -> None:

@@ -4,33 +4,17 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.docs.pages import follow
 from tests.support import commit, git, make
 from tests.update.projects import recorded, status, update
 from tests.update.release import ADDED
 
 BRANCH = "template-2.0.0"
-
-
-def run(project: Path, command: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run what a CI job or a person would, and return what it prints."""
-    result = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=project,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
 
 
 @pytest.fixture
@@ -49,11 +33,13 @@ def project(project: Path, tmp_path: Path) -> Path:
 
 
 def test_check_update_tells_of_a_newer_release(project: Path) -> None:
-    assert "Current version is 1.0.0, latest version is 2.0.0." in run(project, "make check-update")
+    assert "Current version is 1.0.0, latest version is 2.0.0." in follow(
+        project, "make check-update", {}
+    )
     assert status(project) == []
-    assert '"make lock" pins' in run(project, "make update OPTIONS=--defaults")
+    assert '"make lock" pins' in follow(project, "make update OPTIONS=--defaults", {})
     assert recorded(project)["_commit"] == "2.0.0"
-    assert "up-to-date" in run(project, "make check-update")
+    assert "up-to-date" in follow(project, "make check-update", {})
 
 
 def test_a_lock_that_lacks_a_dependency_is_named(project: Path) -> None:
@@ -110,7 +96,7 @@ class TestTheScheduledJob:
     def test_a_conflict_is_part_of_the_proposal(self, project: Path) -> None:
         (project / ADDED).write_text('"""My news."""\n')
         commit(project)
-        run(project, ".ci/propose template")
+        follow(project, ".ci/propose template", {})
         assert git(project, "branch", "--show-current").strip() == BRANCH
         assert status(project) == []
         message = git(project, "log", "-1", "--format=%B")
@@ -121,7 +107,7 @@ class TestTheScheduledJob:
     def test_nothing_is_proposed_if_nothing_is_new(self, project: Path) -> None:
         update(project)
         commit(project)
-        run(project, ".ci/propose template")
+        follow(project, ".ci/propose template", {})
         assert git(project, "branch", "--show-current").strip() == "main"
 
     def test_newer_dependencies_are_proposed(self, project: Path) -> None:
@@ -130,7 +116,7 @@ class TestTheScheduledJob:
         lock.write_text(pins)
         assert "typer==0.16.0" in pins
         commit(project)
-        run(project, ".ci/propose dependencies")
+        follow(project, ".ci/propose dependencies", {})
         assert re.fullmatch(r"dependencies-\d{4}-\d{2}\n", git(project, "branch", "--show-current"))
         assert git(project, "log", "-1", "--format=%s") == "Update the dependencies\n"
         assert "typer==0.16.0" not in lock.read_text()
@@ -147,7 +133,7 @@ class TestTheScheduledJob:
         """Run the job twice, as in two weeks: the second time its branch is there already."""
         for _ in range(2):
             for step in steps:
-                run(project, step, environment)
+                follow(project, step, environment)
             assert git(project, "branch", "--show-current").strip() == BRANCH
             git(project, "checkout", "--quiet", "main")
             git(project, "branch", "--delete", "--force", "--quiet", BRANCH)
