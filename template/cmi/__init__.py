@@ -23,7 +23,7 @@ from cmi.errors import (
     Unavailable,
     Unimplemented,
 )
-from cmi.machine import (
+from cmi.messages import (
     CreateMachineRequest,
     CreateMachineResponse,
     DeleteMachineRequest,

@@ -6,7 +6,7 @@ YAML (`machine_type` is `machineType`), unless a field names its own alias.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,10 +20,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from cmi.contract import CLUSTER_TAG, ROLE_TAG
 from cmi.errors import MAX_MESSAGE_BYTES
-
-CLUSTER_TAG: Final = "kubernetes.io/cluster/"
-ROLE_TAG: Final = "kubernetes.io/role/"
 
 _is_secret_key = re.compile(r"[A-Za-z0-9_.-]+").fullmatch
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -8,8 +8,8 @@ from functools import cache
 
 from cmi.driver import Driver
 from cmi.endpoint import Endpoint
-from cmi.identity_service import PluginInfo
-from cmi.server import Server, ServerOptions
+from cmi.serving.identity import PluginInfo
+from cmi.serving.server import Server, ServerOptions
 
 TEST_PLUGIN = PluginInfo("driver.under-test", "0")
 

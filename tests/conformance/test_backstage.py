@@ -61,13 +61,13 @@ SPOILED = {
         {"C44"},
     ),
     "unexpected-errors-are-quoted": (
-        "cmi/service.py",
+        "cmi/serving/handler.py",
         "return Internal(f",
         "return Internal(str(error)) or Internal(f",
         {"C45"},
     ),
     "secrets-are-not-scrubbed": (
-        "cmi/redact.py",
+        "cmi/serving/redaction.py",
         "            if needle not in text or",
         "            if needle or",
         {"C50"},
@@ -85,7 +85,7 @@ SPOILED = {
         {"C54"},
     ),
     "two-calls-for-one-machine": (
-        "cmi/calls.py",
+        "cmi/serving/runner.py",
         "if machine is not None and machine in self._machines:",
         "if machine is None and machine in self._machines:",
         {"C57"},

@@ -8,7 +8,7 @@ import pytest
 
 import cmi
 from cmi.client import MachineClass
-from cmi.driver import RPCS
+from cmi.contract import RPCS
 from cmi.manifests import read_provider_spec, read_secret
 from tests.docs.pages import blocks
 from tests.driver import CloudFile, Start, refused

@@ -24,7 +24,7 @@ from cmi import (
     StartupError,
 )
 from cmi.client import Client
-from cmi.identity_service import PluginInfo
+from cmi.serving.identity import PluginInfo
 from cmi.testing import TEST_PLUGIN, serving
 from tests.framework.support import (
     MACHINE_RPCS,

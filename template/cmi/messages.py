@@ -9,12 +9,9 @@ A method says by its annotation what the framework is to validate before it call
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic
+from typing import Any, Generic
 
 from cmi.spec import SecretsT, SpecT
-
-MAX_NAME_BYTES: Final = 128
-"""The longest machine name, provider ID and node name, in bytes of UTF-8 (C9, C47)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

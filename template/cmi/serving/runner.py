@@ -70,7 +70,7 @@ class _Deadlines:
             self._set(loop)
 
 
-class Calls:
+class Runner:
     """Runs the machine calls of one server.
 
     A call counts until its method has really ended. A thread can't be stopped, so a call
@@ -182,8 +182,8 @@ class Calls:
             outcome = await method(), None
         except asyncio.CancelledError:
             outcome = None, RuntimeError("the method cancelled itself")
-        except BaseException as error:  # noqa: BLE001 - `Calls.run` raises what can be raised there
-            outcome = None, _noted(run, error)
+        except BaseException as error:  # noqa: BLE001 - `Runner.run` raises what can be raised there
+            outcome = None, _log_if_given_up(run, error)
         self._end(run, outcome)
 
     def _start_thread(
@@ -237,10 +237,10 @@ def _outcome_of(run: _Run, given_up: threading.Event, method: Callable[[], Any])
     try:
         return method(), None
     except BaseException as error:  # noqa: BLE001 - see above
-        return None, _noted(run, error)
+        return None, _log_if_given_up(run, error)
 
 
-def _noted(run: _Run, error: BaseException) -> BaseException:
+def _log_if_given_up(run: _Run, error: BaseException) -> BaseException:
     """Log an error that nobody waits for any more; return it."""
     if run.is_given_up and not isinstance(error, DeadlineExceeded):
         log.warning("a call failed after it was given up", exc_info=error)
