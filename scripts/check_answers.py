@@ -81,9 +81,7 @@ def resulting(answers: dict[str, Any]) -> dict[str, Any]:
             quiet=True,
             vcs_ref="HEAD",
         )
-        return {
-            name: value for name, value in worker.answers.combined.items() if name[:1] != "_"
-        }
+        return {name: value for name, value in worker.answers.combined.items() if name[:1] != "_"}
 
 
 if __name__ == "__main__":

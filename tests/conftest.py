@@ -10,6 +10,7 @@ import pytest
 from copier import run_copy
 
 from tests.driver import CloudFile, Start, starting
+from tests.forks import no_forks  # noqa: F401 - a fixture for every test
 from tests.support import ANSWERS, ROOT, commit, copy_repository, make
 
 

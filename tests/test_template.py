@@ -228,6 +228,8 @@ def test_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
         if path.name != "template":
             (tmp_path / path.name).symlink_to(path)
     shutil.copytree(TEMPLATE / "cmi/v1", tmp_path / "template/cmi/v1")
+    for name in (".template", "requirements"):
+        (tmp_path / "template" / name).symlink_to(TEMPLATE / name)
     make(tmp_path, "stubs")
     for path in (TEMPLATE / "cmi/v1").glob("cmi_pb2*"):
         assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()

@@ -15,7 +15,7 @@ from typing import Final
 import yaml
 
 ANSWERS: Final = Path(".copier-answers.yml")
-MARKERS: Final = "^(<<<<<<< before|>>>>>>> after) updating$"
+MARKERS: Final = "^([<]{7} before|[>]{7} after) updating$"
 
 
 class NotPossibleError(Exception):
