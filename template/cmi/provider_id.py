@@ -50,4 +50,4 @@ def _patterns(template: str) -> Iterator[str]:
         if name is not None:
             if not name.isidentifier() or spec not in ("", "d"):
                 raise ValueError(f"{template!r} has a part that is not like {{region}} or {{id:d}}")
-            yield f"(?P<{name}>{'[0-9]+' if spec == 'd' else r'[^/\s]+'})"
+            yield f"(?P<{name}>" + ("[0-9]+)" if spec == "d" else r"[^/\s]+)")

@@ -44,7 +44,7 @@ def described(name: str, value: object) -> list[str]:
             lines.append(f"{name}.{member}{inspect.signature(plain)}")
         elif isinstance(found, property):
             lines.append(f"{name}.{member}")
-    annotations = value.__dict__.get("__annotations__", {})
+    annotations = inspect.get_annotations(value)
     lines += [
         f"{name}.{field}: {kind}"
         for field, kind in sorted(annotations.items())
