@@ -84,7 +84,7 @@ class Backstage:
     unname: Callable[[str], object] | None = None
     vanish: Callable[[str], object] | None = None
     parts: Callable[[str], object] | None = None
-    tags: Callable[[str], Collection[str]] | None = None
+    tags: Callable[[str], Mapping[str, str] | Collection[str]] | None = None
     user_data: Callable[[str], bytes] | None = None
     snapshot: Callable[[], object] | None = None
     log: Callable[[], AbstractContextManager[list[str]]] | None = None
@@ -119,7 +119,9 @@ class Target:
         timeout: The deadline of a call, in seconds.
         patience: How long a call is repeated that is ABORTED or UNAVAILABLE, in seconds.
         parallel: The most calls at once.
-        max_machines: The most machines that are there at once; at least 3.
+        max_machines: The most machines that are there at once; at least 3. None is as many as
+            the items need: 3, or one more than `Backstage.page_size`. Where the size of a page
+            is not known, C31 makes as many as this says.
     """
 
     endpoint: Endpoint
@@ -134,4 +136,4 @@ class Target:
     timeout: float = 300.0
     patience: float = 60.0
     parallel: int = 10
-    max_machines: int = 100
+    max_machines: int | None = None
