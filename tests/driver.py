@@ -6,9 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,9 +20,7 @@ import pytest
 from cmi.client import Client, MachineClass, connect
 from cmi.endpoint import Endpoint
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
-
-PATIENCE = 60.0
-"""Seconds after which a test gives up on what it waits for."""
+from tests.support import PATIENCE
 
 Event: TypeAlias = dict[str, Any]
 """One line of a driver's log."""
@@ -254,14 +251,6 @@ def code_of(call: "grpc.Future[Any]") -> str:
         return "CANCELLED"
     error = call.exception(timeout=PATIENCE)
     return "OK" if error is None else call.code().name
-
-
-def await_condition(holds: Callable[[], bool]) -> None:
-    """Return as soon as `holds` returns True: for what nobody gives notice of."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def figure(text: str) -> None:

@@ -11,17 +11,8 @@ import grpc
 import pytest
 
 from cmi.client import MachineClass
-from tests.driver import (
-    PATIENCE,
-    CloudFile,
-    RunningDriver,
-    Start,
-    begin,
-    code_of,
-    figure,
-    refused,
-    whole,
-)
+from tests.driver import CloudFile, RunningDriver, Start, begin, code_of, figure, refused, whole
+from tests.support import PATIENCE
 
 CREATE = ("list_vms", "create_vm", "create_disk", "start_vm")
 DELETE = ("list_vms", "delete_vm", "list_disks", "delete_disk")

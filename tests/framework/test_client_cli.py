@@ -19,7 +19,8 @@ from cmi.cli import app
 from cmi.endpoint import Endpoint
 from cmi.testing import TEST_PLUGIN, serving
 from cmi.v1 import cmi_pb2
-from tests.framework.support import PATIENCE, StandIn, raising
+from tests.framework.support import StandIn, raising
+from tests.support import PATIENCE
 
 MANIFESTS = """
 kind: Secret
