@@ -16,7 +16,7 @@ from cmi.messages import PersistentVolumeSpec
 from cmi.serving.handler import Behaviour, Call, Record, generic_handler
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
-from cmi.spec import problems_of, read_secrets, read_spec, summary
+from cmi.spec import located, problems_of, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,6 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
             problems += _name_problems("machineName", name, required=True)
         if has_id:
             problems += _name_problems("providerID", message.ProviderID, required=False)
-            fields["provider_id"] = _own_provider_id(driver, message)
         if has_state:
             try:
                 fields["last_known_state"] = message.LastKnownState.decode()
@@ -112,6 +111,8 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
         if problems or secret_problems:
             error = Unauthenticated if is_credential and not problems else InvalidArgument
             raise error(summary(problems + secret_problems))
+        if has_id:
+            fields |= _own_provider_id(driver, message, fields["provider_spec"])
         return method.request(**fields)
 
     return decode
@@ -133,17 +134,26 @@ def _name_problems(field: str, value: str, *, required: bool) -> list[str]:
     return []
 
 
-def _own_provider_id(driver: Driver, message: Any) -> str:
-    """Return the provider ID, or nothing if it can't be one of this driver."""
+def _own_provider_id(driver: Driver, message: Any, scope: Any) -> dict[str, object]:
+    """Return the provider ID, and the scope as the ID locates it.
+
+    An ID that can't be one of this driver is left out.
+    """
     provider_id: str = message.ProviderID
-    pattern = driver.provider_id_pattern
-    if provider_id and pattern is not None and not pattern.fullmatch(provider_id):
+    form = driver.provider_id_format
+    if not provider_id or form is None:
+        return {"provider_id": provider_id}
+    try:
+        return {
+            "provider_id": provider_id,
+            "provider_spec": located(scope, form.parse(provider_id)),
+        }
+    except ValueError:
         log.warning(
             "ignored a provider ID that is not this driver's; the machine is looked up by name",
             extra={"fields": {"machine": message.MachineName}},
         )
-        return ""
-    return provider_id
+        return {"provider_id": ""}
 
 
 def _encoder(method: Method) -> Callable[[Any], Message]:
