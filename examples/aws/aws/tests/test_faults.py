@@ -271,16 +271,19 @@ def test_a_deletion_that_was_given_up_is_waited_for_by_the_next(
     gate: Gate, machine_class: MachineClass, refused: Refused
 ) -> None:
     """C15, C22."""
-    options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=3)
-    with serving(MachineServer(Cloud()), options) as endpoint, Client(endpoint, 60) as client:
+    impatient = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=3)
+    with serving(MachineServer(Cloud())) as endpoint, Client(endpoint, timeout=60) as client:
         client.create(machine_class, "m1")
         slow_end = SlowEnd(times=float("inf"))
         with gate.fault(slow_end):
-            with refused("DEADLINE_EXCEEDED"):
-                client.delete(machine_class, "m1")
-            with serving(MachineServer(Cloud())) as elsewhere, Client(elsewhere, 60) as other:
-                slow_end.left = 3
+            with (
+                serving(MachineServer(Cloud()), impatient) as elsewhere,
+                Client(elsewhere, timeout=60) as other,
+                refused("DEADLINE_EXCEEDED"),
+            ):
                 other.delete(machine_class, "m1")
+            slow_end.left = 3
+            client.delete(machine_class, "m1")
         assert slow_end.left == 0
 
 
