@@ -178,6 +178,7 @@ class EmbeddedCloud:
         quota: The most servers of the account.
         latency: What every API call takes, in seconds.
         action_time: What every action takes, in seconds.
+        page_size: How many servers or disks are on one page of a list.
         faults: API call to what goes wrong with it: `throttled`, `crash` (as by kill -9),
             `hang`, or `failed` (the call is accepted, and then its action fails);
             `throttled*2` for twice only.
@@ -194,15 +195,17 @@ class EmbeddedCloud:
         quota: int = 1000,
         latency: float = 0.0,
         action_time: float = 0.0,
+        page_size: int = PAGE_SIZE,
         faults: Mapping[str, str] | None = None,
     ) -> None:
         self._file = file
         self.quota = quota
         self.latency = latency
         self.action_time = action_time
+        self.page_size = page_size
         self._faults = _Faults(faults or {})
         self._one_at_a_time = threading.Lock()
-        self._before: Callable[[str], None] | None = None
+        self._before: Callable[[str], bool | None] | None = None
         with self.transaction() as db:
             _set_up(db)
 
@@ -297,8 +300,13 @@ class EmbeddedCloud:
             db.execute(f"UPDATE servers SET {assignment} WHERE id = ?", [value, server_id])  # noqa: S608 - not from outside
 
     @contextmanager
-    def before_each_call(self, act: Callable[[str], None]) -> Iterator[None]:
-        """Do something before each API call, for as long as the context is open."""
+    def before_each_call(self, act: Callable[[str], bool | None]) -> Iterator[None]:
+        """Do something before each API call, for as long as the context is open.
+
+        Args:
+            act: Gets the name of the call. If it returns True, the action that the call starts
+                is to fail.
+        """
         self._before = act
         try:
             yield
@@ -313,16 +321,58 @@ class EmbeddedCloud:
 
         return self.before_each_call(fail)
 
-    def interrupted_at(self, call: str) -> AbstractContextManager[None]:
-        """Let the first API call of this name fail."""
-        left = [call]
+    @contextmanager
+    def interrupted_at(self, call: str) -> Iterator[threading.Event]:
+        """Let the first API call of this name fail; the event is set once it has."""
+        met = threading.Event()
 
         def fail(name: str) -> None:
-            if name in left:
-                left.remove(name)
+            if name == call and not met.is_set():
+                met.set()
                 raise ThrottledError(f"{name} was interrupted")
 
-        return self.before_each_call(fail)
+        with self.before_each_call(fail):
+            yield met
+
+    @contextmanager
+    def failing_action(self, call: str) -> Iterator[threading.Event]:
+        """Accept the first API call of this name, and let its action fail; likewise."""
+        met = threading.Event()
+
+        def fail(name: str) -> bool:
+            if name != call or met.is_set():
+                return False
+            met.set()
+            return True
+
+        with self.before_each_call(fail):
+            yield met
+
+    @contextmanager
+    def endless_actions(self) -> Iterator[None]:
+        """Let no action end that begins while the context is open."""
+        before, self.action_time = self.action_time, float("inf")
+        try:
+            yield
+        finally:
+            self.action_time = before
+            with self.transaction() as db:
+                db.execute("UPDATE servers SET ends_at = 0 WHERE ends_at = 9e999")
+
+    @contextmanager
+    def stranger(self, region: str, name: str) -> Iterator[None]:
+        """Have a running server without labels, which somebody made by hand."""
+        server_id = _new_id("srv")
+        values = [server_id, region, name, "{}", "running", IMAGES[0], MACHINE_TYPES[0], "", "[]"]
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, '', NULL, '')",
+                values,
+            )
+        try:
+            yield
+        finally:
+            self.remove(server_id)
 
     @contextmanager
     def hold(self, call: str = "") -> Iterator[threading.Event]:
@@ -349,9 +399,8 @@ class EmbeddedCloud:
             True if the action that the call starts is to fail.
         """
         time.sleep(self.latency)
-        if self._before is not None:
-            self._before(call)
-        return self._faults.strike(call)
+        fails = self._before is not None and self._before(call)
+        return self._faults.strike(call) or bool(fails)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -385,7 +434,7 @@ class Client:
     ) -> Page[Server]:
         """Return a page of the servers of a region that have all these labels."""
         with self._call("list_servers", "read") as (db, _):
-            return _page(db, "servers", region, labels, after, _server)
+            return _page(db, "servers", region, labels, after, _server, self._cloud.page_size)
 
     def get_server(self, region: str, server_id: str) -> Server:
         """Return a server.
@@ -504,7 +553,7 @@ class Client:
     ) -> Page[Disk]:
         """Return a page of the disks of a region that have all these labels."""
         with self._call("list_disks", "read") as (db, _):
-            return _page(db, "disks", region, labels, after, _disk)
+            return _page(db, "disks", region, labels, after, _disk, self._cloud.page_size)
 
     def delete_disk(self, region: str, disk_id: str) -> None:
         """Delete a disk.
@@ -629,16 +678,17 @@ def _page(
     labels: Mapping[str, str],
     after: str | None,
     read: Callable[[sqlite3.Row], T],
+    size: int,
 ) -> Page[T]:
     has_label = " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
     wanted = [text for label in labels.items() for text in label]
     rows = db.execute(
         f"SELECT * FROM {table} WHERE region = ? AND id > ?"  # noqa: S608 - made of constants
         f"{has_label * len(labels)} ORDER BY id LIMIT ?",
-        [region, after or "", *wanted, PAGE_SIZE + 1],
+        [region, after or "", *wanted, size + 1],
     ).fetchall()
-    items = rows[:PAGE_SIZE]
-    return Page([*map(read, items)], items[-1]["id"] if len(rows) > PAGE_SIZE else None)
+    items = rows[:size]
+    return Page([*map(read, items)], items[-1]["id"] if len(rows) > size else None)
 
 
 def _row(db: sqlite3.Connection, region: str, server_id: str) -> Any:

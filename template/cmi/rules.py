@@ -70,6 +70,8 @@ def create_machine(
             f"reported as {vm.name!r} of {vm.cluster!r} in role {vm.role!r}; the driver does not "
             "store or read them as it must"
         )
+    for leftover in _own_leftovers(session, spec, name):  # of a VM that failed, or vanished
+        session.delete_leftover(leftover)
     return CreateMachineResponse(provider_id=vm.provider_id, node_name=vm.node_name)
 
 
