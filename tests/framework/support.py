@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from pydantic import Field, SecretStr
 
 from cmi import (
-    ClusterScope,
+    TaggedScope,
     CreateMachineRequest,
     CreateMachineResponse,
     Credential,
@@ -52,7 +52,7 @@ SPEC = {"tags": TAGS, "region": "north"}
 SECRETS = {"apiToken": b"correct-horse"}
 
 
-class Scope(ClusterScope):
+class Scope(TaggedScope):
     region: str
 
 

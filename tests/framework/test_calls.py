@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from cmi import CreateMachineResponse, FailedPrecondition, NotFound
 from cmi.client import Client
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from tests.framework.conftest import LogLines
 from tests.framework.support import (

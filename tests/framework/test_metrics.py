@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cmi import Driver, NotFound
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.support import (

@@ -13,7 +13,9 @@ from cmi.contract import MACHINE, MAX_NAME_BYTES, RPCS
 from cmi.driver import Driver
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
 from cmi.messages import PersistentVolumeSpec
+from cmi.serving.background import in_background
 from cmi.serving.handler import Behaviour, Call, Record, generic_handler
+from cmi.serving.intake import Intake
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
 from cmi.spec import located, problems_of, read_secrets, read_spec, summary
@@ -21,15 +23,27 @@ from cmi.v1 import cmi_pb2
 
 log = logging.getLogger(__name__)
 
+_QUICK: Final = 32 * 1024
+"""The size up to which a request is validated on the event loop, in bytes."""
+
 _VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
 
 
 def machine_handler(
-    driver: Driver, methods: Mapping[str, Method], runner: Runner, record: Record | None = None
+    driver: Driver,
+    methods: Mapping[str, Method],
+    runner: Runner,
+    intake: Intake,
+    record: Record | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
-    `record` is told of every call.
+    Args:
+        driver: The driver.
+        methods: Those it has.
+        runner: What runs them.
+        intake: Bounds the requests in flight.
+        record: Is told of every call.
     """
     behaviours: dict[str, Behaviour] = {
         rpc.name: _answer(driver, methods[rpc.name], runner)
@@ -37,7 +51,7 @@ def machine_handler(
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
     }
-    return generic_handler(MACHINE, behaviours, driver.errors, logging.INFO, record)
+    return generic_handler(MACHINE, behaviours, driver.errors, logging.INFO, record, intake)
 
 
 def _unimplemented(name: str, capability: str) -> Behaviour:
@@ -55,14 +69,20 @@ def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
     async def answer(call: Call, message: Any) -> Message:
         if concerns_machine:
             call.fields["machine"] = message.MachineName
-        request = decode(message)
-        if method.spec is not None:
-            call.redactor.watch(request.provider_spec, request.secrets)
+        if call.lease and method.spec:
+            call.lease.watch_document(method.spec, message.ProviderSpec)
+        if call.size <= _QUICK:
+            request = decode(message)
+        else:
+            request = await in_background(decode, message)
+        if call.lease and method.spec:
+            call.lease.watch(request.provider_spec, request.secrets)
         response = await runner.run(
             method.call,
             request,
             is_async=method.is_async,
             machine=_identity_of(request) if concerns_machine else None,
+            time_remaining=call.time_remaining,
         )
         reply = encode(response)
         if provider_id := getattr(response, "provider_id", ""):
