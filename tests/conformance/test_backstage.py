@@ -45,18 +45,24 @@ SPOILED = {
     "status-stops-the-vm": (
         "acme/machineserver.py",
         "        return rules.get_machine_status(self",
-        "        rules.shut_down_machine(self._cloud.login(request.secrets), request)\n"
-        "        return rules.get_machine_status(self",
+        (
+            "        rules.shut_down_machine(self._cloud.login(request.secrets), request)\n"
+            "        return rules.get_machine_status(self"
+        ),
         {"C27"},
     ),
     "first-page-only": (
         "acme/cloud.py",
-        "            page = self._client.list_servers(region, labels, after)\n"
-        "            yield from page.items\n"
-        "            after = page.next",
-        "            page = self._client.list_servers(region, labels, after)\n"
-        "            yield from page.items\n"
-        "            after = None",
+        (
+            "            page = self._client.list_servers(region, labels, after)\n"
+            "            yield from page.items\n"
+            "            after = page.next"
+        ),
+        (
+            "            page = self._client.list_servers(region, labels, after)\n"
+            "            yield from page.items\n"
+            "            after = None"
+        ),
         {"C31"},
     ),
     "readers-may-write": (
