@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from pydantic import Field, SecretStr
 
 from cmi import (
-    TaggedScope,
     CreateMachineRequest,
     CreateMachineResponse,
     Credential,
@@ -28,6 +27,7 @@ from cmi import (
     ShutDownMachineRequest,
     ShutDownMachineResponse,
     SpecModel,
+    TaggedScope,
 )
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
@@ -165,6 +165,10 @@ class Gate:
         assert self.opened.wait(PATIENCE)
         return created(request)
 
+    def has_entered(self) -> bool:
+        """Tell whether a call is in the method that nobody has awaited."""
+        return self._entered.acquire(blocking=False)
+
     def await_entered(self, calls: int = 1) -> None:
         """Wait until so many calls are in the method."""
         for _ in range(calls):
@@ -202,14 +206,16 @@ class Answer:
     reply: bytes
 
 
-def ask(endpoint: Endpoint, rpc: str, message: Message | bytes = b"") -> Answer:
+def ask(
+    endpoint: Endpoint, rpc: str, message: Message | bytes = b"", timeout: float = PATIENCE
+) -> Answer:
     """Call an RPC with a message, or with any bytes."""
     service = "Identity" if rpc in IDENTITY_RPCS else "Machine"
     wire = message if isinstance(message, bytes) else message.SerializeToString()
     with grpc.insecure_channel(endpoint.target) as channel:
         method = bytes_rpc(channel, f"/cmi.v1.{service}/{rpc}")
         try:
-            reply, call = method.with_call(wire, timeout=PATIENCE)
+            reply, call = method.with_call(wire, timeout=timeout)
         except grpc.RpcError as error:
             reply, call = b"", cast("grpc.Call", error)
     return Answer(

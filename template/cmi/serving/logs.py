@@ -46,16 +46,17 @@ _NAMES: Final = ("logger", "message", "traceback")
 _Event: TypeAlias = dict[str, object]
 
 
-def configure(level: LogLevel, form: LogFormat | None) -> None:
+def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> None:
     """Send all log records to standard error.
 
     Args:
         level: The least severe records to write.
         form: None means text on a terminal, JSON elsewhere.
+        descriptor: Where to write instead.
     """
     if form is None:
-        form = LogFormat.TEXT if os.isatty(2) else LogFormat.JSON
-    handler = Handler(os.dup(2), form)
+        form = LogFormat.TEXT if os.isatty(descriptor) else LogFormat.JSON
+    handler = Handler(os.dup(descriptor), form)
     handler.start()
     redaction.after_log = handler.after_log
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

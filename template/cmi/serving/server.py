@@ -100,6 +100,11 @@ class Server:
         self._health = Health(*SERVICES)
         self._refusal = _RefusalWhileStopping()
 
+    @property
+    def calls(self) -> tuple[int, int]:
+        """How many machine calls run, and how many wait for their turn."""
+        return self._runner.in_flight, self._runner.waiting
+
     async def start(self) -> Endpoint:
         """Listen and serve; return the endpoint, with the port that a port 0 became.
 
