@@ -183,11 +183,11 @@ def test_calls_in_flight(gate: Gate) -> None:
     ):
         calls = [pool.submit(client.create, machine_class(), f"m{each}") for each in range(3)]
         gate.await_entered(3)
-        assert of_driver(samples(address), "in_flight") == {(PROVIDER,): 3}
+        assert of_driver(samples(address), "requests_in_flight") == {(PROVIDER,): 3}
         gate.opened.set()
         for call in calls:
             call.result()
-        await_values(address, "in_flight", {(PROVIDER,): 0})
+        await_values(address, "requests_in_flight", {(PROVIDER,): 0})
 
 
 def test_neither_secrets_nor_names_show_up() -> None:

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from socketserver import ThreadingTCPServer
@@ -60,6 +60,7 @@ class Metrics:
         dropped_lines: Callable[[], int],
     ) -> None:
         self._provider = provider
+        self._servers: list[_HttpServer] = []
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -110,22 +111,31 @@ class Metrics:
         else:
             self._failed.labels(self._provider, operation, code.value[0]).inc()
 
-    def listen(self, address: Endpoint) -> Endpoint:
-        """Answer GET /metrics; return the address, with the port that a port 0 became.
+    def listen(self, endpoint: Endpoint, addresses: Iterable[str]) -> Endpoint:
+        """Answer GET /metrics; return the endpoint, with the port that a port 0 became.
+
+        Args:
+            endpoint: Where to listen.
+            addresses: Its IP addresses.
 
         Raises:
-            OSError: The address can't be listened on.
+            OSError: One of them can't be listened on.
         """
-        self._server = _HttpServer(address, MetricsHandler.factory(self._registry))
-        threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True
-        ).start()
-        return replace(address, port=self._server.server_address[1])
+        handler = MetricsHandler.factory(self._registry)
+        for address in addresses:
+            server = _HttpServer(address, endpoint.port, handler)
+            self._servers.append(server)
+            threading.Thread(
+                target=server.serve_forever, args=(0.1,), name="metrics", daemon=True
+            ).start()
+            endpoint = replace(endpoint, port=server.server_address[1])
+        return endpoint
 
     def close(self) -> None:
         """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
 
 
 class _HttpServer(ThreadingTCPServer):
@@ -134,12 +144,10 @@ class _HttpServer(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address: Endpoint, handler: type[MetricsHandler]) -> None:
-        host = address.host.strip("[]")
-        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
-        self.address_family = found[0][0]
+    def __init__(self, address: str, port: int, handler: type[MetricsHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._scrapes: deque[socket.socket] = deque(maxlen=_MAX_SCRAPES)
-        super().__init__((host, address.port), handler)
+        super().__init__((address, port), handler)
 
     def get_request(self) -> Any:
         """Accept a connection, but not one that stays silent for good."""

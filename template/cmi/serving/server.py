@@ -19,7 +19,7 @@ from cmi.serving import background, logs
 from cmi.serving.health import Health
 from cmi.serving.identity import PluginInfo, identity_handler
 from cmi.serving.intake import Intake
-from cmi.serving.listening import check_free, listen
+from cmi.serving.listening import free_addresses, listen
 from cmi.serving.machine import machine_handler
 from cmi.serving.methods import methods_of
 from cmi.serving.options import ServerOptions
@@ -182,8 +182,8 @@ class Server:
 
     def _start_metrics(self) -> None:
         if self._metrics and (address := self._options.metrics_address):
-            check_free("--metrics-address", address)
-            self.metrics_address = self._metrics.listen(address)
+            addresses = free_addresses("--metrics-address", address)
+            self.metrics_address = self._metrics.listen(address, addresses)
 
 
 class _RefusalWhileStopping(grpc.GenericRpcHandler):
