@@ -198,7 +198,7 @@ def _finished(
             reported = session.get_vm(spec, latest.provider_id)
             if reported is None and was_seen:
                 raise Unavailable(f"VM {vm.provider_id} of machine {name} vanished; try again")
-            latest, was_seen = reported or latest, was_seen or reported is not None
+            latest, was_seen = reported or latest, reported is not None
         return latest if _is_finished(session, name, latest) else None
 
     return wait_for(f"VM {vm.provider_id} of machine {name} to be finished", look)

@@ -37,6 +37,7 @@ def machine_handler(
     runner: Runner,
     intake: Intake,
     record: Record | None = None,
+    count_left_out: Callable[[int], None] | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
@@ -46,9 +47,10 @@ def machine_handler(
         runner: What runs them.
         intake: Bounds the requests in flight.
         record: Is told of every call.
+        count_left_out: Is told how many VMs a list left out.
     """
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], runner)
+        rpc.name: _answer(driver, methods[rpc.name], runner, count_left_out)
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
@@ -63,7 +65,12 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
     return refuse
 
 
-def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
+def _answer(
+    driver: Driver,
+    method: Method,
+    runner: Runner,
+    count_left_out: Callable[[int], None] | None,
+) -> Behaviour:
     decode = _decoder(driver, method)
     encode = _encoder(method)
     concerns_machine = "MachineName" in method.rpc.request_fields
@@ -89,6 +96,10 @@ def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
         reply = encode(response)
         if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
+        if left_out := getattr(response, "left_out", 0):
+            call.fields["left_out"] = left_out
+            if count_left_out is not None:
+                count_left_out(left_out)
         return reply
 
     return answer
