@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cmi.api import *  # noqa: F403 - the list is there
+    from cmi.api import __all__ as __all__
 else:
 
     def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -112,12 +112,17 @@ _BASE64: Final = (
     _urlsafe,
     _percent_of_base64,
 )
-_OF_BYTES: Final = (*_BASE64, bytes.hex, _upper_hex, _repr)
-_OF_LINES: Final = (
+_OF_BYTES: Final[tuple[Callable[[Any], str], ...]] = (*_BASE64, bytes.hex, _upper_hex, _repr)
+_OF_LINES: Final[tuple[Callable[[Any], str], ...]] = (
     *(str, _repr, _json, _json_readable, _json_of_go),
     *(_html, _xml, _xml_with_quotes, _xml_with_numbers),
 )
-_OF_TEXT: Final = (*_OF_LINES, quote, partial(quote, safe=""), quote_plus)
+_OF_TEXT: Final[tuple[Callable[[Any], str], ...]] = (
+    *_OF_LINES,
+    quote,
+    partial(quote, safe=""),
+    quote_plus,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -125,12 +130,14 @@ class Sources:
     """Where the secrets of one call are found, once a text has to be searched for them.
 
     Attributes:
+        plain: Secrets that are known already.
         messages: Requests, whose fields with the option `cmi_secret` count.
         models: Validated models, whose secret-typed fields count.
         documents: Model classes, and JSON that may not be valid for them.
         size: The size of all this, in bytes.
     """
 
+    plain: Collection[bytes] = ()
     messages: list[Message] = field(default_factory=list)
     models: list[BaseModel] = field(default_factory=list)
     documents: list[tuple[type[BaseModel], bytes]] = field(default_factory=list)
@@ -138,7 +145,9 @@ class Sources:
 
     def values(self) -> set[bytes]:
         """Return the secrets themselves."""
-        found = {value for message in self.messages for value in secret_fields(message)}
+        found = {*self.plain}
+        for message in self.messages:
+            found.update(secret_fields(message))
         for model in self.models:
             found.update(_secrets_in(model))
         for kind, raw in self.documents:
@@ -341,7 +350,7 @@ def _forms_of(value: bytes) -> _Known:
             _add_form(known, encode, text)
     for part in _parts_of(value):
         if len(part) >= _START:
-            for encode in (str,) if _NEVER_ESCAPED.fullmatch(part) else _OF_LINES:
+            for encode in _OF_LINES[:1] if _NEVER_ESCAPED.fullmatch(part) else _OF_LINES:
                 _add_form(known, encode, part, is_line=True)
     known.starts = [*dict.fromkeys(known.starts)]
     known.short = [*dict.fromkeys(known.short)]
@@ -420,7 +429,7 @@ class Lease:
     __slots__ = ("_at_end", "sources")
 
     def __init__(self, message: Message, size: int, at_end: Callable[[], None]) -> None:
-        self.sources = Sources([message], size=size)
+        self.sources = Sources(messages=[message], size=size)
         self._at_end = at_end
         in_flight.add(self.sources)
 

@@ -313,7 +313,10 @@ def _only(values: list[str]) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """Return where a field is; a long name is left out whole, since half a secret can't be found."""
+    """Return where a field is.
+
+    A name that is too long is left out whole: it may be a secret, and half of one can't be found.
+    """
     path = ""
     for step in map(_step, location):
         if len(path) + len(step) > _MAX_PATH:

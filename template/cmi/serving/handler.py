@@ -108,7 +108,7 @@ class _Unary:
     async def answer(self, wire: bytes, context: Context) -> bytes:
         began = time.perf_counter()
         call = Call(self._name, context.time_remaining, len(wire))
-        reply, code, level = b"", grpc.StatusCode.OK, self._level
+        reply, code, level, detail = b"", grpc.StatusCode.OK, self._level, ""
         try:
             try:
                 reply = await self._reply(call, wire)

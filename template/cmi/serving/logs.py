@@ -331,7 +331,7 @@ def _scrubbed(event: _Event) -> _Event:
     scrubbed = redaction.in_flight.scrub_all(texts)
     if scrubbed is not texts:
         masked = dict(zip(texts, scrubbed, strict=True)) | {name: name for name in _NAMES}
-        event = {masked[key]: masked.get(value, value) for key, value in event.items()}  # type: ignore[arg-type,call-overload]
+        event = {masked[key]: masked.get(value, value) for key, value in event.items()}  # type: ignore[call-overload]
     return {**head, **event}
 
 
