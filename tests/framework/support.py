@@ -207,14 +207,16 @@ class Answer:
     reply: bytes
 
 
-def ask(endpoint: Endpoint, rpc: str, message: Message | bytes = b"") -> Answer:
+def ask(
+    endpoint: Endpoint, rpc: str, message: Message | bytes = b"", timeout: float = PATIENCE
+) -> Answer:
     """Call an RPC with a message, or with any bytes."""
     service = "Identity" if rpc in IDENTITY_RPCS else "Machine"
     wire = message if isinstance(message, bytes) else message.SerializeToString()
     with grpc.insecure_channel(endpoint.target) as channel:
         method = bytes_rpc(channel, f"/cmi.v1.{service}/{rpc}")
         try:
-            reply, call = method.with_call(wire, timeout=PATIENCE)
+            reply, call = method.with_call(wire, timeout=timeout)
         except grpc.RpcError as error:
             reply, call = b"", cast("grpc.Call", error)
     return Answer(
