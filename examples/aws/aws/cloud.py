@@ -8,14 +8,14 @@ and where it is used, is said in `cmi.Session`.
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore import exceptions
+from botocore import exceptions, parsers
 
 from cmi import (
     VM,
@@ -25,7 +25,6 @@ from cmi import (
     Internal,
     InvalidArgument,
     Leftover,
-    OutOfRange,
     PermissionDenied,
     PersistentVolumeSpec,
     ProviderIdFormat,
@@ -107,8 +106,8 @@ CODES: Final[Mapping[str, type[DriverError]]] = {
     "Invalid*": InvalidArgument,
     "Missing*": InvalidArgument,
     "SpotMaxPriceTooLow": InvalidArgument,
-    "Unsupported": OutOfRange,  # a type or size that this zone does not have
-    "*NotAvailable*": OutOfRange,
+    "Unsupported": ResourceExhausted,  # this zone can't; another may
+    "*NotAvailable*": ResourceExhausted,
     "*Insufficient*": ResourceExhausted,
     "*LimitExceeded": ResourceExhausted,
     "*CountExceeded": ResourceExhausted,
@@ -156,6 +155,7 @@ ERRORS: Final[ErrorTable] = {
     exceptions.ClientError: _of_ec2,
     exceptions.ConnectionError: Unavailable,  # nobody answers there
     exceptions.HTTPClientError: Unavailable,  # the answer got lost, or took too long
+    parsers.ResponseParserError: Unavailable,  # a proxy answered, or the answer is cut off
 }
 """What the SDK's errors mean to the caller."""
 
@@ -173,12 +173,12 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 class Cloud:
     """EC2, whatever the account.
 
-    Making a client takes time, so they are kept: by a digest of the access key, so that a
-    rotated one takes effect at the next call, and not too many.
+    Making a client takes time, so they are kept: by the access key, so that a rotated one takes
+    effect at the next call, and not too many.
     """
 
     def __init__(self) -> None:
-        self._clients: dict[str, EC2Client] = {}
+        self._clients = lru_cache(MAX_CLIENTS)(self._new_client)
         self._one_at_a_time = threading.Lock()
 
     @classmethod
@@ -195,19 +195,17 @@ class Cloud:
         return EC2Session(self, credentials)
 
     def client(self, credentials: Credentials, region: str) -> "EC2Client":
-        """Return the client for an access key and a region; the longest unused one goes."""
+        """Return the client for an access key and a region."""
         # A Secret made from files may end in newlines.
         key = credentials.access_key_id.get_secret_value().strip()
         secret = credentials.secret_access_key.get_secret_value().strip()
-        digest = _digest([key, secret, region])
-        with self._one_at_a_time:
-            client = self._clients.pop(digest, None) or self._session.client(
-                "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=_config()
-            )
-            self._clients[digest] = client
-            if len(self._clients) > MAX_CLIENTS:
-                del self._clients[next(iter(self._clients))]
-        return client
+        with self._one_at_a_time:  # boto3 can't make two at once
+            return self._clients(region, key, secret)
+
+    def _new_client(self, region: str, key: str, secret: str) -> "EC2Client":
+        return self._session.client(
+            "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=_config()
+        )
 
     @cached_property
     def _session(self) -> "BotoSession":
@@ -262,9 +260,12 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         number = 0
         while True:
             token = _digest([request, number])
-            with _unless("IdempotentInstanceTerminated"):
+            try:
                 (made,) = client.run_instances(**request, ClientToken=token)["Instances"]
                 return _instance(made, spec.region)
+            except exceptions.ClientError as error:
+                if _code(error) != "IdempotentInstanceTerminated":
+                    raise
             gone = [vm for vm in self.find_vms(spec, name) if vm.state is VMState.GONE]
             number = max(number + 1, len(gone))
 
