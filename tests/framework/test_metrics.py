@@ -22,7 +22,6 @@ from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.support import (
     IDENTITY_RPCS,
-    PATIENCE,
     AsyncStandIn,
     Gate,
     StandIn,
@@ -31,6 +30,7 @@ from tests.framework.support import (
     raising,
     request,
 )
+from tests.support import PATIENCE
 
 PROVIDER = "driver.under-test"
 CANARY = "canary-7f3a9"

@@ -38,7 +38,8 @@ from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.conftest import LogLines
-from tests.framework.support import PATIENCE, Gate, StandIn, machine_class
+from tests.framework.support import Gate, StandIn, machine_class
+from tests.support import PATIENCE
 
 LOCALHOST = (x509.DNSName("localhost"), *map(x509.IPAddress, map(ip_address, ("127.0.0.1", "::1"))))
 

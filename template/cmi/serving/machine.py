@@ -25,14 +25,23 @@ _VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
 
 
 def machine_handler(
-    driver: Driver, methods: Mapping[str, Method], runner: Runner, record: Record | None = None
+    driver: Driver,
+    methods: Mapping[str, Method],
+    runner: Runner,
+    record: Record | None = None,
+    count_left_out: Callable[[int], None] | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
-    `record` is told of every call.
+    Args:
+        driver: The driver.
+        methods: Those it has.
+        runner: What runs them.
+        record: Is told of every call.
+        count_left_out: Is told how many VMs a list left out.
     """
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], runner)
+        rpc.name: _answer(driver, methods[rpc.name], runner, count_left_out)
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
@@ -47,7 +56,12 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
     return refuse
 
 
-def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
+def _answer(
+    driver: Driver,
+    method: Method,
+    runner: Runner,
+    count_left_out: Callable[[int], None] | None,
+) -> Behaviour:
     decode = _decoder(driver, method)
     encode = _encoder(method)
     concerns_machine = "MachineName" in method.rpc.request_fields
@@ -67,6 +81,10 @@ def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
         reply = encode(response)
         if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
+        if left_out := getattr(response, "left_out", 0):
+            call.fields["left_out"] = left_out
+            if count_left_out is not None:
+                count_left_out(left_out)
         return reply
 
     return answer
