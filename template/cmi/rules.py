@@ -217,8 +217,10 @@ def _is_finished(name: str, vm: VM) -> bool:
         raise vm.failure or Unavailable(
             f"the cloud gave up VM {vm.provider_id} of machine {name} without a reason; try again"
         )
-    if vm.state is VMState.DELETING:
-        raise Unavailable(f"VM {vm.provider_id} of machine {name} is being deleted; try again")
+    if vm.state is VMState.DELETING:  # perhaps by the cloud itself, which could not make it
+        raise vm.failure or Unavailable(
+            f"VM {vm.provider_id} of machine {name} is being deleted; try again"
+        )
     if vm.state is VMState.STOPPED:
         raise FailedPrecondition(f"machine {name} exists but is stopped; delete it first")
     return vm.state is VMState.RUNNING
