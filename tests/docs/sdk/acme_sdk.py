@@ -227,7 +227,7 @@ class Client:
     @contextmanager
     def _call(self) -> Iterator[None]:
         with self._project.one_call():
-            if self._token != "secret-token":  # noqa: S105 - of a cloud that does not exist
+            if self._token != "secret-token":
                 raise LoginError("unknown token")
             yield
 
