@@ -283,7 +283,7 @@ def test_provider_ids(tmp_path: Path) -> None:
         "name": "vm-1",
     }
     assert page.NUMBER.parse(page.NUMBER.format(id=4711)) == {"id": "4711"}
-    with pytest.raises(ValueError, match="hcloud://{id:d}"):
+    with pytest.raises(ValueError, match=re.escape("hcloud://{id:d}")):
         page.NUMBER.parse("hcloud://vm-1")
 
 

@@ -13,6 +13,7 @@ ANSWERS = "docs/how-to/answers.md"
 DEBUG = "docs/how-to/debug.md"
 ERRORS = "docs/how-to/errors.md"
 METRICS = "docs/how-to/metrics.md"
+TIMEOUTS = "docs/how-to/timeouts.md"
 TLS = "docs/how-to/tls.md"
 VOLUMES = "docs/how-to/volumes.md"
 
@@ -53,6 +54,14 @@ def test_volumes(commands: list[str], folder: Path, serve: Serve) -> None:
     (answer,) = blocks(VOLUMES, "text")
     with serve(folder, "make run") as there:
         assert follow(folder, ask, there) == answer.text
+
+
+@follows(TIMEOUTS, "Try it")
+def test_timeouts(commands: list[str], folder: Path, serve: Serve) -> None:
+    start, calls = commands
+    *_, said = blocks(TIMEOUTS, "text")
+    with serve(folder, start) as there:
+        assert follow(folder, calls, there, exit_code=1) == said.text
 
 
 @follows(TLS, "Make certificates", "Start the driver", "Call it")
