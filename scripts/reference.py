@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from cmi import cli
 from cmi.app import driver_app
 from cmi.conformance.items import ITEMS
-from cmi.driver import RPCS, Driver
+from cmi.contract import RPCS
+from cmi.driver import Driver
 from cmi.v1 import cmi_pb2
 
 ROOT: Final = Path(__file__).parents[1]
@@ -64,9 +65,10 @@ def messages() -> str:
     """Return the messages of each machine RPC, field by field."""
     parts = []
     for rpc in RPCS:
-        capability = cmi_pb2.PluginCapability.RPC.Type.Name(rpc.capability)
-        presence = "mandatory" if rpc.mandatory else "optional"
-        parts.append(f"**{rpc.name}** → `{rpc.method}`, capability `{capability}`, {presence}\n")
+        presence = "mandatory" if rpc.is_mandatory else "optional"
+        parts.append(
+            f"**{rpc.name}** → `{rpc.method}`, capability `{rpc.capability_name}`, {presence}\n"
+        )
         rows = [
             (f"`{field.name}`", str(field.number), _type(field), _of(message))
             for message in (f"{rpc.name}Request", f"{rpc.name}Response")

@@ -11,6 +11,7 @@ import pytest
 from copier import run_copy
 
 from tests.driver import CloudFile, Start, starting
+from tests.forks import no_forks  # noqa: F401 - a fixture for every test
 from tests.support import commit, copy_repository, make
 
 

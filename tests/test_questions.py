@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import copier
-import pexpect
 import pytest
 import yaml
 from hypothesis import assume, given, settings
@@ -24,6 +23,7 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from tests.support import COPIER, ROOT, copy_repository, git
+from tests.terminal import converse
 
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")  # conformance item C2
 PACKAGE = ROOT / "template" / "<<provider_name>>"
@@ -389,18 +389,8 @@ class TestWaysToAnswer:
 
     def test_terminal(self, questions: Path, tmp_path: Path) -> None:
         """On 80 columns, where only the beginning of a complaint is seen."""
-        terminal = pexpect.spawn(
-            COPIER[0],
-            [*COPIER[1:], "copy", str(questions), "out"],
-            cwd=str(tmp_path),
-            # Nothing answers prompt_toolkit's question for the cursor's position here.
-            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
-            dimensions=(24, 80),
-            encoding="utf-8",
-            timeout=60,
-        )
         erase, enter, down = "\x15", "\r", "\x1b[B"
-        for shown, keys in (
+        dialogue = [
             ("Example: aws", f"azure{enter}"),
             ("try 'azure_cloud'", f"{erase}my_cloud{enter}"),
             ("Example: AmazonWebServices", f"{erase}My CLOUD{enter}"),
@@ -409,12 +399,8 @@ class TestWaysToAnswer:
             ("Example: Apache-2.0", f"{down}{enter}"),
             ("Example: github", f"{down}{enter}"),
             ("registry.gitlab.com/acme/mcm-my-cloud", enter),
-        ):
-            terminal.expect_exact(shown)
-            terminal.send(keys)
-        terminal.expect(pexpect.EOF)
-        terminal.close()
-        assert terminal.exitstatus == 0
+        ]
+        converse([*COPIER, "copy", str(questions), "out"], tmp_path, os.environ, dialogue)
         assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_missing_name(self, questions: Path, tmp_path: Path) -> None:

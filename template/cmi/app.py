@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cmi import logs
 from cmi.driver import Driver
 from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
 from cmi.errors import StartupError
-from cmi.identity_service import PluginInfo
-from cmi.logs import LogFormat, LogLevel
-from cmi.server import (
+from cmi.serving import logs
+from cmi.serving.identity import PluginInfo
+from cmi.serving.logs import LogFormat, LogLevel
+from cmi.serving.server import (
     DEFAULT_CALL_TIMEOUT,
     DEFAULT_GRACE_PERIOD,
     DEFAULT_MAX_CALLS,

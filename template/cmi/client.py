@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
+from cmi.contract import RPC_BY_NAME
 from cmi.endpoint import Endpoint
 from cmi.tls import TlsFiles, channel_credentials
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
@@ -22,6 +23,26 @@ class MachineClass:
 
     provider_spec: bytes = b"{}"
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+def machine_request(
+    rpc: str,
+    machine_class: MachineClass,
+    name: str = "",
+    provider_id: str = "",
+    last_known_state: str = "",
+) -> Any:
+    """Return the request of the machine RPC of this name, with the values it has a field for."""
+    values = {
+        "MachineName": name,
+        "ProviderSpec": machine_class.provider_spec,
+        "Secrets": machine_class.secrets,
+        "ProviderID": provider_id,
+        "LastKnownState": last_known_state.encode(),
+    }
+    row = RPC_BY_NAME[rpc]
+    present = {key: value for key, value in values.items() if key in row.request_fields}
+    return row.request_type(**present)
 
 
 def connect(endpoint: Endpoint, tls: TlsFiles | None = None) -> grpc.Channel:
@@ -96,11 +117,8 @@ class Client:
         self, machine_class: MachineClass, name: str, last_known_state: str = ""
     ) -> cmi_pb2.CreateMachineResponse:
         """Create a machine."""
-        request = cmi_pb2.CreateMachineRequest(
-            MachineName=name,
-            ProviderSpec=machine_class.provider_spec,
-            Secrets=machine_class.secrets,
-            LastKnownState=last_known_state.encode(),
+        request = machine_request(
+            "CreateMachine", machine_class, name, last_known_state=last_known_state
         )
         return self._machine.CreateMachine(request, timeout=self._timeout)
 
@@ -108,19 +126,12 @@ class Client:
         self, machine_class: MachineClass, name: str, provider_id: str = ""
     ) -> cmi_pb2.GetMachineStatusResponse:
         """Ask for a machine's provider ID and node name."""
-        request = cmi_pb2.GetMachineStatusRequest(
-            MachineName=name,
-            ProviderSpec=machine_class.provider_spec,
-            Secrets=machine_class.secrets,
-            ProviderID=provider_id,
-        )
+        request = machine_request("GetMachineStatus", machine_class, name, provider_id)
         return self._machine.GetMachineStatus(request, timeout=self._timeout)
 
     def list_machines(self, machine_class: MachineClass) -> dict[str, str]:
         """List the machines of the class's cluster and role: provider ID to name."""
-        request = cmi_pb2.ListMachinesRequest(
-            ProviderSpec=machine_class.provider_spec, Secrets=machine_class.secrets
-        )
+        request = machine_request("ListMachines", machine_class)
         return dict(self._machine.ListMachines(request, timeout=self._timeout).MachineList)
 
     def shut_down(
@@ -131,12 +142,8 @@ class Client:
         last_known_state: str = "",
     ) -> cmi_pb2.ShutDownMachineResponse:
         """Stop a machine."""
-        request = cmi_pb2.ShutDownMachineRequest(
-            MachineName=name,
-            ProviderSpec=machine_class.provider_spec,
-            Secrets=machine_class.secrets,
-            ProviderID=provider_id,
-            LastKnownState=last_known_state.encode(),
+        request = machine_request(
+            "ShutDownMachine", machine_class, name, provider_id, last_known_state
         )
         return self._machine.ShutDownMachine(request, timeout=self._timeout)
 
@@ -148,12 +155,8 @@ class Client:
         last_known_state: str = "",
     ) -> cmi_pb2.DeleteMachineResponse:
         """Delete a machine."""
-        request = cmi_pb2.DeleteMachineRequest(
-            MachineName=name,
-            ProviderSpec=machine_class.provider_spec,
-            Secrets=machine_class.secrets,
-            ProviderID=provider_id,
-            LastKnownState=last_known_state.encode(),
+        request = machine_request(
+            "DeleteMachine", machine_class, name, provider_id, last_known_state
         )
         return self._machine.DeleteMachine(request, timeout=self._timeout)
 

@@ -150,11 +150,11 @@ def translate(error: Exception, table: ErrorTable) -> DriverError | None:
     for kind in type(error).__mro__:
         if kind in table:
             meaning = table[kind]
-            return meaning(_text(error)) if isinstance(meaning, type) else _told(meaning, error)
+            return meaning(_text(error)) if isinstance(meaning, type) else _call(meaning, error)
     return None
 
 
-def _told(function: Callable[[Any], DriverError | None], error: Exception) -> DriverError | None:
+def _call(function: Callable[[Any], DriverError | None], error: Exception) -> DriverError | None:
     try:
         return function(error)
     except Exception:  # noqa: BLE001 - the author's; `error` itself is then the unexpected one

@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from cmi import CreateMachineRequest, CreateMachineResponse, ErrorTable, Unavailable, logs
+from cmi import CreateMachineRequest, CreateMachineResponse, ErrorTable, Unavailable
 from cmi.endpoint import Endpoint
-from cmi.identity_service import PluginInfo
-from cmi.server import ServerOptions, serve
+from cmi.serving import logs
+from cmi.serving.identity import PluginInfo
+from cmi.serving.server import ServerOptions, serve
 from tests.framework.support import Keys, Spec, StandIn
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cmi import logs
+from cmi.serving import logs
 from tests.framework.support import Gate
 
 LogLines = Callable[[], list[dict[str, Any]]]

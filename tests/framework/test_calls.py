@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from cmi import CreateMachineResponse, FailedPrecondition, NotFound
 from cmi.client import Client
 from cmi.endpoint import Endpoint
-from cmi.server import ServerOptions
+from cmi.serving.server import ServerOptions
 from cmi.testing import serving
 from tests.framework.conftest import LogLines
 from tests.framework.support import (
@@ -387,7 +387,7 @@ def test_probes_at_the_same_time_share_one_call(gate: Gate) -> None:
 def test_a_probe_that_hangs_is_reported_and_holds_up_nothing(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cmi.server.PROBE_TIMEOUT", 0.05)
+    monkeypatch.setattr("cmi.serving.server.PROBE_TIMEOUT", 0.05)
     with serving(Probed(lambda: gate.opened.wait(PATIENCE))) as endpoint:
         for mentioned in ("within 0.05 s", "still hangs"):
             answer = ask(endpoint, "Probe")

@@ -24,8 +24,9 @@ from cmi import (
     StartupError,
 )
 from cmi.client import Client
-from cmi.identity_service import PluginInfo
-from cmi.testing import TEST_PLUGIN, serving
+from cmi.serving.identity import PluginInfo
+from cmi.testing import serving
+from cmi.testing.serving import TEST_PLUGIN
 from tests.framework.support import (
     MACHINE_RPCS,
     AsyncStandIn,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cmi.logs import LogFormat, LogLevel, configure
+from cmi.serving.logs import LogFormat, LogLevel, configure
 
 log = logging.getLogger("acme")
 

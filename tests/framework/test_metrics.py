@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cmi import Driver, NotFound
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.server import ServerOptions
+from cmi.serving.server import ServerOptions
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.support import (
@@ -250,7 +250,7 @@ def test_scrapers_that_misbehave_leave_no_trace(capfd: pytest.CaptureFixture[str
 
 
 def test_a_scraper_that_stays_silent_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cmi.metrics._SCRAPE_TIMEOUT", 0.05)
+    monkeypatch.setattr("cmi.serving.metrics._SCRAPE_TIMEOUT", 0.05)
     with (
         measured(StandIn()) as (_, address),
         socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection,

@@ -13,7 +13,7 @@ import pytest
 
 from cmi import CreateMachineResponse, NotFound
 from cmi.endpoint import Endpoint
-from cmi.server import ServerOptions
+from cmi.serving.server import ServerOptions
 from cmi.testing import serving
 from tests.framework.conftest import LogLines
 from tests.framework.support import (

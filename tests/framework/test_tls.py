@@ -32,7 +32,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from cmi import Driver
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.server import ServerOptions
+from cmi.serving.server import ServerOptions
 from cmi.testing import serving
 from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc

@@ -32,7 +32,7 @@ from cmi import (
     Unavailable,
     wait_for,
 )
-from cmi.spec import CLUSTER_TAG, ROLE_TAG
+from cmi.contract import CLUSTER_TAG, ROLE_TAG
 
 from .apis.provider_spec import (
     NAME_TAG,

@@ -12,11 +12,10 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from cmi.client import MachineClass
+from cmi.client import MachineClass, machine_request
 from cmi.conformance import specs
 from cmi.conformance.target import Backstage, Target
-from cmi.driver import RPCS
-from cmi.spec import CLUSTER_TAG
+from cmi.contract import CLUSTER_TAG, RPCS
 from cmi.v1 import cmi_pb2
 
 OK: Final = grpc.StatusCode.OK
@@ -266,13 +265,4 @@ class Kit:
         """
         if name and name not in {made for _, made in self._made}:
             raise ValueError(f"{name} is not a machine of this test")
-        chosen = machine_class or self.mine
-        kind = getattr(cmi_pb2, f"{rpc}Request")
-        fields = {
-            "MachineName": name,
-            "ProviderSpec": chosen.provider_spec,
-            "Secrets": chosen.secrets,
-            "ProviderID": provider_id,
-        }
-        present = kind.DESCRIPTOR.fields_by_name
-        return kind(**{key: value for key, value in fields.items() if key in present})
+        return machine_request(rpc, machine_class or self.mine, name, provider_id)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from cmi.client import MachineClass
-from cmi.spec import CLUSTER_TAG, ROLE_TAG
+from cmi.contract import CLUSTER_TAG, ROLE_TAG
 
 
 def fields_of(machine_class: MachineClass) -> dict[str, Any]:

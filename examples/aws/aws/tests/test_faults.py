@@ -9,7 +9,7 @@ import pytest
 
 from cmi.client import Client, MachineClass
 from cmi.endpoint import Endpoint
-from cmi.server import ServerOptions
+from cmi.serving.server import ServerOptions
 from cmi.testing import serving
 
 from ..apis.provider_spec import Credentials

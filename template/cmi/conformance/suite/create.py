@@ -11,7 +11,7 @@ import pytest
 from cmi.conformance import specs
 from cmi.conformance.kit import OK, Kit
 from cmi.conformance.target import Switch
-from cmi.machine import MAX_NAME_BYTES
+from cmi.contract import MAX_NAME_BYTES
 
 _REPEATS = 10
 _DEADLINES = (0.001, 0.003, 0.01, 0.03, 0.1)

@@ -3,7 +3,7 @@
 import pytest
 
 from cmi.conformance.kit import Kit
-from cmi.machine import MAX_NAME_BYTES
+from cmi.contract import MAX_NAME_BYTES
 
 
 def test_C17_absent(kit: Kit) -> None:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from cmi.conformance.kit import Kit
-from cmi.driver import RPCS
+from cmi.contract import RPCS
 from cmi.v1 import cmi_pb2
 
 _NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")

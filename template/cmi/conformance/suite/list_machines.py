@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from cmi.conformance import specs
 from cmi.conformance.kit import Kit
-from cmi.spec import CLUSTER_TAG, ROLE_TAG
+from cmi.contract import CLUSTER_TAG, ROLE_TAG
 
 _A_FEW = 3
 _CALLERS = 8

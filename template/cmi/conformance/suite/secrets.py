@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from cmi.conformance import specs
 from cmi.conformance.kit import Kit
 from cmi.conformance.suite.errors import Provoke, provoking
-from cmi.logs import LogFormat, LogLevel, formatter
+from cmi.serving.logs import LogFormat, LogLevel, formatter
 
 _LONG_ENOUGH = 6
 

@@ -1,20 +1,22 @@
 """`cmi.v1.Machine`: from the wire to a driver's methods and back."""
 
 import logging
-from collections.abc import Callable, Container, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message
 from pydantic import TypeAdapter, ValidationError
 
-from cmi import machine
-from cmi.calls import Calls
-from cmi.driver import RPCS, Driver, Method
+from cmi import messages
+from cmi.contract import MACHINE, MAX_NAME_BYTES, RPCS
+from cmi.driver import Driver
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
-from cmi.machine import MAX_NAME_BYTES, PersistentVolumeSpec
-from cmi.service import Behaviour, Call, Record, generic_handler
-from cmi.spec import problems_of, read_secrets, read_spec, summary
+from cmi.messages import PersistentVolumeSpec
+from cmi.serving.handler import Behaviour, Call, Record, generic_handler
+from cmi.serving.methods import Method
+from cmi.serving.runner import Runner
+from cmi.spec import located, problems_of, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
 
 log = logging.getLogger(__name__)
@@ -23,20 +25,19 @@ _VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
 
 
 def machine_handler(
-    driver: Driver, methods: Mapping[str, Method], calls: Calls, record: Record | None = None
+    driver: Driver, methods: Mapping[str, Method], runner: Runner, record: Record | None = None
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
     `record` is told of every call.
     """
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], calls)
+        rpc.name: _answer(driver, methods[rpc.name], runner)
         if rpc.name in methods
-        else _unimplemented(rpc.name, cmi_pb2.PluginCapability.RPC.Type.Name(rpc.capability))
+        else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
     }
-    service = cmi_pb2.DESCRIPTOR.services_by_name["Machine"]
-    return generic_handler(service, behaviours, driver.errors, logging.INFO, record)
+    return generic_handler(MACHINE, behaviours, driver.errors, logging.INFO, record)
 
 
 def _unimplemented(name: str, capability: str) -> Behaviour:
@@ -46,10 +47,10 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
     return refuse
 
 
-def _answer(driver: Driver, method: Method, calls: Calls) -> Behaviour:
+def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
     decode = _decoder(driver, method)
     encode = _encoder(method)
-    concerns_machine = "MachineName" in _fields_of(method)
+    concerns_machine = "MachineName" in method.rpc.request_fields
 
     async def answer(call: Call, message: Any) -> Message:
         if concerns_machine:
@@ -57,8 +58,12 @@ def _answer(driver: Driver, method: Method, calls: Calls) -> Behaviour:
         request = decode(message)
         if method.spec is not None:
             call.redactor.watch(request.provider_spec, request.secrets)
-        machine = _machine(request) if concerns_machine else None
-        response = await calls.run(method.call, request, is_async=method.is_async, machine=machine)
+        response = await runner.run(
+            method.call,
+            request,
+            is_async=method.is_async,
+            machine=_identity_of(request) if concerns_machine else None,
+        )
         reply = encode(response)
         if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
@@ -67,15 +72,9 @@ def _answer(driver: Driver, method: Method, calls: Calls) -> Behaviour:
     return answer
 
 
-def _machine(request: Any) -> Hashable:
+def _identity_of(request: Any) -> Hashable:
     """Return what tells the request's machine from all others (C57)."""
     return request.provider_spec.cluster, request.machine_name
-
-
-def _fields_of(method: Method) -> Container[str]:
-    """Return the names of the fields that the RPC's request has on the wire."""
-    request = cmi_pb2.DESCRIPTOR.message_types_by_name[f"{method.rpc.name}Request"]
-    return frozenset(request.fields_by_name)
 
 
 def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
@@ -88,9 +87,9 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
     spec, secrets = method.spec, method.secrets
     if spec is None or secrets is None:
         return _decode_volumes
-    wire_fields = _fields_of(method)
     has_name, has_id, has_state = (
-        field in wire_fields for field in ("MachineName", "ProviderID", "LastKnownState")
+        field in method.rpc.request_fields
+        for field in ("MachineName", "ProviderID", "LastKnownState")
     )
 
     def decode(message: Any) -> Any:
@@ -101,7 +100,6 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
             problems += _name_problems("machineName", name, required=True)
         if has_id:
             problems += _name_problems("providerID", message.ProviderID, required=False)
-            fields["provider_id"] = _own_provider_id(driver, message)
         if has_state:
             try:
                 fields["last_known_state"] = message.LastKnownState.decode()
@@ -113,17 +111,19 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
         if problems or secret_problems:
             error = Unauthenticated if is_credential and not problems else InvalidArgument
             raise error(summary(problems + secret_problems))
-        return method.rpc.request(**fields)
+        if has_id:
+            fields |= _own_provider_id(driver, message, fields["provider_spec"])
+        return method.request(**fields)
 
     return decode
 
 
-def _decode_volumes(message: Any) -> machine.GetVolumeIDsRequest:
+def _decode_volumes(message: Any) -> messages.GetVolumeIDsRequest:
     try:
         volumes = _VOLUME_LIST.validate_json(message.PVSpecList)
     except ValidationError as error:
         raise InvalidArgument(summary(problems_of("pvSpecList", error))) from None
-    return machine.GetVolumeIDsRequest(volumes=[*map(PersistentVolumeSpec, volumes)])
+    return messages.GetVolumeIDsRequest(volumes=[*map(PersistentVolumeSpec, volumes)])
 
 
 def _name_problems(field: str, value: str, *, required: bool) -> list[str]:
@@ -134,17 +134,26 @@ def _name_problems(field: str, value: str, *, required: bool) -> list[str]:
     return []
 
 
-def _own_provider_id(driver: Driver, message: Any) -> str:
-    """Return the provider ID, or nothing if it can't be one of this driver."""
+def _own_provider_id(driver: Driver, message: Any, scope: Any) -> dict[str, object]:
+    """Return the provider ID, and the scope as the ID locates it.
+
+    An ID that can't be one of this driver is left out.
+    """
     provider_id: str = message.ProviderID
-    pattern = driver.provider_id_pattern
-    if provider_id and pattern is not None and not pattern.fullmatch(provider_id):
+    form = driver.provider_id_format
+    if not provider_id or form is None:
+        return {"provider_id": provider_id}
+    try:
+        return {
+            "provider_id": provider_id,
+            "provider_spec": located(scope, form.parse(provider_id)),
+        }
+    except ValueError:
         log.warning(
             "ignored a provider ID that is not this driver's; the machine is looked up by name",
             extra={"fields": {"machine": message.MachineName}},
         )
-        return ""
-    return provider_id
+        return {"provider_id": ""}
 
 
 def _encoder(method: Method) -> Callable[[Any], Message]:
@@ -154,7 +163,7 @@ def _encoder(method: Method) -> Callable[[Any], Message]:
         TypeError, ValueError: The method returned what the contract does not allow: a defect
             of the driver, which its caller sees as INTERNAL (C13, C45).
     """
-    where, kind = method.rpc.method, method.rpc.response
+    where, kind = method.rpc.method, method.response
     encode = _ENCODERS[kind]
 
     def checked(response: Any) -> Message:
@@ -165,7 +174,7 @@ def _encoder(method: Method) -> Callable[[Any], Message]:
     return checked
 
 
-def _encode_create(where: str, response: machine.CreateMachineResponse) -> Message:
+def _encode_create(where: str, response: messages.CreateMachineResponse) -> Message:
     return cmi_pb2.CreateMachineResponse(
         ProviderID=_checked_name(where, "provider_id", response.provider_id),
         NodeName=_checked_name(where, "node_name", response.node_name),
@@ -173,40 +182,40 @@ def _encode_create(where: str, response: machine.CreateMachineResponse) -> Messa
     )
 
 
-def _encode_delete(_where: str, response: machine.DeleteMachineResponse) -> Message:
+def _encode_delete(_where: str, response: messages.DeleteMachineResponse) -> Message:
     return cmi_pb2.DeleteMachineResponse(LastKnownState=response.last_known_state.encode())
 
 
-def _encode_status(where: str, response: machine.GetMachineStatusResponse) -> Message:
+def _encode_status(where: str, response: messages.GetMachineStatusResponse) -> Message:
     return cmi_pb2.GetMachineStatusResponse(
         ProviderID=_checked_name(where, "provider_id", response.provider_id),
         NodeName=_checked_name(where, "node_name", response.node_name),
     )
 
 
-def _encode_list(where: str, response: machine.ListMachinesResponse) -> Message:
+def _encode_list(where: str, response: messages.ListMachinesResponse) -> Message:
     if not all(key and name for key, name in response.machines.items()):
         raise ValueError(f"{where} returned an empty provider ID or machine name (C30)")
     return cmi_pb2.ListMachinesResponse(MachineList=response.machines)
 
 
-def _encode_shut_down(_where: str, response: machine.ShutDownMachineResponse) -> Message:
+def _encode_shut_down(_where: str, response: messages.ShutDownMachineResponse) -> Message:
     return cmi_pb2.ShutDownMachineResponse(LastKnownState=response.last_known_state.encode())
 
 
-def _encode_volumes(where: str, response: machine.GetVolumeIDsResponse) -> Message:
+def _encode_volumes(where: str, response: messages.GetVolumeIDsResponse) -> Message:
     if isinstance(response.volume_ids, str) or not all(response.volume_ids):
         raise ValueError(f"{where} returned an empty volume ID, or no list of them")
     return cmi_pb2.GetVolumeIDsResponse(VolumeIDs=response.volume_ids)
 
 
 _ENCODERS: Final[Mapping[type, Callable[[str, Any], Message]]] = {
-    machine.CreateMachineResponse: _encode_create,
-    machine.DeleteMachineResponse: _encode_delete,
-    machine.GetMachineStatusResponse: _encode_status,
-    machine.ListMachinesResponse: _encode_list,
-    machine.ShutDownMachineResponse: _encode_shut_down,
-    machine.GetVolumeIDsResponse: _encode_volumes,
+    messages.CreateMachineResponse: _encode_create,
+    messages.DeleteMachineResponse: _encode_delete,
+    messages.GetMachineStatusResponse: _encode_status,
+    messages.ListMachinesResponse: _encode_list,
+    messages.ShutDownMachineResponse: _encode_shut_down,
+    messages.GetVolumeIDsResponse: _encode_volumes,
 }
 
 

@@ -12,18 +12,19 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cmi.calls import Calls
-from cmi.driver import Driver, methods_of
+from cmi.contract import SERVICES
+from cmi.driver import Driver
 from cmi.endpoint import DEFAULT_ENDPOINT, Endpoint
 from cmi.errors import StartupError
-from cmi.identity_service import PluginInfo, identity_handler
-from cmi.listening import check_free, listen
-from cmi.machine_service import machine_handler
+from cmi.serving.identity import PluginInfo, identity_handler
+from cmi.serving.listening import check_free, listen
+from cmi.serving.machine import machine_handler
+from cmi.serving.methods import methods_of
+from cmi.serving.runner import Runner
 from cmi.tls import TlsFiles, server_credentials
-from cmi.v1 import cmi_pb2
 
 if TYPE_CHECKING:
-    from cmi.metrics import Metrics
+    from cmi.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,6 @@ DEFAULT_GRACE_PERIOD: Final = 30.0
 PROBE_TIMEOUT: Final = 5.0
 _LAST_REPLIES: Final = 1.0
 """What the replies of methods that have ended get to be sent, in seconds."""
-
-SERVICES: Final = tuple(
-    service.full_name for service in cmi_pb2.DESCRIPTOR.services_by_name.values()
-)
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -100,15 +97,15 @@ class Server:
             )
         self._options = options
         self._credentials = server_credentials(options.tls) if options.tls else None
-        self._calls = Calls(max_calls=options.max_calls, call_timeout=options.call_timeout)
-        self._probes = Calls(max_calls=1, call_timeout=PROBE_TIMEOUT)
+        self._runner = Runner(max_calls=options.max_calls, call_timeout=options.call_timeout)
+        self._probes = Runner(max_calls=1, call_timeout=PROBE_TIMEOUT)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
         record = self._metrics.record if self._metrics else None
         methods = methods_of(driver)
-        self._machine = machine_handler(driver, methods, self._calls, record)
+        self._machine = machine_handler(driver, methods, self._runner, record)
         self._identity = identity_handler(driver, methods, plugin, self._probes)
         self._health = health.aio.HealthServicer()
-        self._door = _Door()
+        self._refusal = _RefusalWhileStopping()
 
     async def start(self) -> Endpoint:
         """Listen and serve; return the endpoint, with the port that a port 0 became.
@@ -117,7 +114,7 @@ class Server:
             StartupError: The address can't be listened on; the message says why.
         """
         self._server = grpc.aio.server(options=_GRPC_OPTIONS)
-        self._server.add_generic_rpc_handlers((self._door, self._machine, self._identity))
+        self._server.add_generic_rpc_handlers((self._refusal, self._machine, self._identity))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(served, self._server)
@@ -136,10 +133,10 @@ class Server:
             True if every method has ended, False if some still run.
         """
         await self._health.enter_graceful_shutdown()
-        self._door.closed = True
-        ended = await self._calls.drain(self._options.grace_period)
+        self._refusal.is_on = True
+        ended = await self._runner.drain(self._options.grace_period)
         await self._server.stop(_LAST_REPLIES if ended else None)
-        self._calls.close()
+        self._runner.close()
         self._probes.close()
         if self.health_address:
             await self._health_server.stop(None)
@@ -155,9 +152,9 @@ class Server:
             await self._health_server.start()
 
     def _make_metrics(self, plugin: PluginInfo) -> "Metrics":
-        from cmi.metrics import Metrics
+        from cmi.serving.metrics import Metrics
 
-        return Metrics(plugin.name, lambda: self._calls.in_flight)
+        return Metrics(plugin.name, lambda: self._runner.in_flight)
 
     def _start_metrics(self) -> None:
         if self._metrics and (address := self._options.metrics_address):
@@ -165,23 +162,23 @@ class Server:
             self.metrics_address = self._metrics.listen(address)
 
 
-class _Door(grpc.GenericRpcHandler):
-    """Turns new calls away while the server stops; health goes on to say so.
+class _RefusalWhileStopping(grpc.GenericRpcHandler):
+    """Refuses new calls while the server stops; health still answers and says so.
 
     gRPC's own stop would cancel some of them, as if it were their callers' doing. Not an
     interceptor, since gRPC starts coroutines for those at every call.
     """
 
-    closed = False
+    is_on = False
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
-        """Return the handler that turns a call away, or None to let others have it."""
-        if self.closed and details.method.startswith("/cmi.v1."):
-            return grpc.unary_unary_rpc_method_handler(_turn_away)
+        """Return the handler that refuses a call, or None to leave it to others."""
+        if self.is_on and details.method.startswith("/cmi.v1."):
+            return grpc.unary_unary_rpc_method_handler(_refuse)
         return None
 
 
-async def _turn_away(_wire: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+async def _refuse(_wire: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
     await context.abort(grpc.StatusCode.UNAVAILABLE, "the driver is stopping; try again")
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pydantic_core import to_json
 
-from cmi import redact
+from cmi.serving import redaction
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _to_json(event: dict[str, object]) -> str:
 
 
 def _event(record: logging.LogRecord) -> dict[str, object]:
-    scrub = redact.scrubber()
+    scrub = redaction.scrubber()
     event: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),

@@ -24,7 +24,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from cmi.driver import RPCS
+from cmi.contract import RPCS
 from cmi.endpoint import Endpoint
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from cmi import redact
 from cmi.errors import (
     DriverError,
     ErrorTable,
@@ -27,10 +26,11 @@ from cmi.errors import (
     public_message,
     translate,
 )
+from cmi.serving import redaction
 
 log = logging.getLogger(__name__)
 
-_NO_SECRETS = redact.Redactor()
+_NO_SECRETS = redaction.Redactor()
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -46,7 +46,7 @@ class Call:
     """
 
     rpc: str
-    redactor: redact.Redactor = _NO_SECRETS
+    redactor: redaction.Redactor = _NO_SECRETS
     fields: dict[str, object] = field(default_factory=dict)
 
 
@@ -108,8 +108,8 @@ class _Unary:
         call = Call(self._name)
         try:
             message = self._decode(wire)
-            call.redactor = redact.Redactor(message)
-            redact.current.set(call.redactor)
+            call.redactor = redaction.Redactor(message)
+            redaction.current.set(call.redactor)
             response = await self._behaviour(call, message)
             reply = response.SerializeToString()
         except asyncio.CancelledError:
@@ -143,7 +143,7 @@ class _Unary:
         if self._record is not None:
             self._record(call.rpc, code, seconds)
         if log.isEnabledFor(level):
-            redact.current.set(_NO_SECRETS)  # below is none, so nothing has to be searched
+            redaction.current.set(_NO_SECRETS)  # below is none, so nothing has to be searched
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
             log.log(level, "call", extra={"fields": fields | call.fields})

@@ -9,12 +9,9 @@ A method says by its annotation what the framework is to validate before it call
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic
+from typing import Any, Generic
 
 from cmi.spec import SecretsT, SpecT
-
-MAX_NAME_BYTES: Final = 128
-"""The longest machine name, provider ID and node name, in bytes of UTF-8 (C9, C47)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +52,8 @@ class DeleteMachineRequest(Generic[SpecT, SecretsT]):
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM.
+        provider_spec: Only what is needed to find the VM: in the region, for example, that the
+            provider ID names, if it names one.
         secrets: Only what is needed to log in.
         provider_id: As the driver answered it, or empty: then look the VM up by name (C20).
         last_known_state: What the driver answered last for this machine, or empty.
@@ -81,7 +79,8 @@ class GetMachineStatusRequest(Generic[SpecT, SecretsT]):
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM.
+        provider_spec: Only what is needed to find the VM: in the region, for example, that the
+            provider ID names, if it names one.
         secrets: Only what is needed to log in.
         provider_id: As the driver answered it, or empty: then look the VM up by name.
     """
@@ -113,9 +112,16 @@ class ListMachinesRequest(Generic[SpecT, SecretsT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListMachinesResponse:
-    """Machine names by provider ID; complete (C31), perhaps empty (C32)."""
+    """The machines that were found.
+
+    Attributes:
+        machines: Machine names by provider ID; complete (C31), perhaps empty (C32).
+        left_out: How many VMs can't be listed, since their machine can't be told; a metric
+            counts them.
+    """
 
     machines: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +130,8 @@ class ShutDownMachineRequest(Generic[SpecT, SecretsT]):
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM.
+        provider_spec: Only what is needed to find the VM: in the region, for example, that the
+            provider ID names, if it names one.
         secrets: Only what is needed to log in.
         provider_id: As the driver answered it, or empty: then look the VM up by name.
         last_known_state: What the driver answered last for this machine, or empty.

@@ -12,10 +12,12 @@ from typing import Final
 import grpc
 from google.protobuf.message import Message
 
-from cmi.calls import Calls
-from cmi.driver import RPCS, Driver, Method
+from cmi.contract import IDENTITY, RPCS
+from cmi.driver import Driver
 from cmi.errors import FailedPrecondition, StartupError, translate
-from cmi.service import Call, generic_handler
+from cmi.serving.handler import Call, generic_handler
+from cmi.serving.methods import Method
+from cmi.serving.runner import Runner
 from cmi.v1 import cmi_pb2
 
 ENTRY_POINT_GROUP: Final = "cmi.plugin"
@@ -55,7 +57,7 @@ class PluginInfo:
 
 
 def identity_handler(
-    driver: Driver, methods: Mapping[str, Method], plugin: PluginInfo, probes: Calls
+    driver: Driver, methods: Mapping[str, Method], plugin: PluginInfo, probes: Runner
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Identity` for `driver`.
 
@@ -93,17 +95,16 @@ def identity_handler(
         "GetPluginCapabilities": get_plugin_capabilities,
         "Probe": probe,
     }
-    service = cmi_pb2.DESCRIPTOR.services_by_name["Identity"]
-    return generic_handler(service, behaviours, driver.errors, logging.DEBUG)
+    return generic_handler(IDENTITY, behaviours, driver.errors, logging.DEBUG)
 
 
 class _Prober:
     """Runs `Driver.probe` once at a time, however many ask, beside all machine calls."""
 
-    def __init__(self, driver: Driver, calls: Calls) -> None:
+    def __init__(self, driver: Driver, runner: Runner) -> None:
         self._driver = driver
         self._is_async = inspect.iscoroutinefunction(driver.probe)
-        self._calls = calls
+        self._runner = runner
         self._running: asyncio.Future[bool] | None = None
 
     async def probe(self) -> bool:
@@ -114,10 +115,10 @@ class _Prober:
                 hangs (C6).
         """
         if self._running is None or self._running.done():
-            if self._calls.in_flight:
+            if self._runner.in_flight:
                 raise FailedPrecondition("an earlier probe of the driver still hangs")
             self._running = asyncio.ensure_future(
-                self._calls.run(self._driver.probe, is_async=self._is_async)
+                self._runner.run(self._driver.probe, is_async=self._is_async)
             )
         try:
             return await asyncio.shield(self._running)

@@ -1,0 +1,1 @@
+"""The server of a driver: what decodes, runs, limits, logs and measures the calls."""
