@@ -1,11 +1,9 @@
 """A cluster whose machines a rendered driver makes, under the real machine-controller-manager."""
 
-import sqlite3
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from hashlib import sha256
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,8 +14,9 @@ from lightkube.types import PatchType
 from e2e.binaries import BRIDGE
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.kubelet import Kubelets
-from e2e.process import PATIENCE, Process, await_condition, free_port
+from e2e.process import Process, await_condition, free_port
 from tests.driver import CloudFile, RunningDriver, Start
+from tests.embedded_cloud import NAME_LABEL, opened
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -187,14 +186,12 @@ class Cluster:
 
     def machine_types(self) -> dict[str, str]:
         """Return the type of each machine's VM, as the cloud has it."""
-        with closing(sqlite3.connect(self.cloud.path, timeout=PATIENCE)) as db:
-            query = "SELECT name, json_extract(shape, '$.machineType') FROM vms"
-            return dict(db.execute(query).fetchall())
+        servers = opened(self.cloud.path).servers()
+        return {server.labels[NAME_LABEL]: server.machine_type for server in servers}
 
     def revoke(self, token: str) -> None:
         """Let the cloud refuse an API token."""
-        with closing(sqlite3.connect(self.cloud.path, timeout=PATIENCE)) as db, db:
-            db.execute("DELETE FROM tokens WHERE digest = ?", [sha256(token.encode()).hexdigest()])
+        opened(self.cloud.path).set_token(token, None)
 
     def calls(self, operation: str) -> int:
         """Return how often the driver has done something for MCM, by its metrics."""

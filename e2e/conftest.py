@@ -10,6 +10,7 @@ from e2e.binaries import BRIDGE, KUBERNETES
 from e2e.cluster import Cluster
 from tests.conftest import installed, surroundings, template  # noqa: F401 - fixtures
 from tests.driver import starting
+from tests.forks import no_forks  # noqa: F401 - a fixture for every test
 
 LAST_LINES = 15
 

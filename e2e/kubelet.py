@@ -1,8 +1,7 @@
 """The kubelets of all VMs: what a VM does in its cluster once it runs."""
 
-import sqlite3
 import threading
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Self
 
 from lightkube import Client
@@ -13,6 +12,7 @@ from lightkube.resources.core_v1 import Node, Pod
 
 from e2e.process import INTERVAL, PATIENCE
 from tests.driver import CloudFile
+from tests.embedded_cloud import NAME_LABEL, opened
 
 
 class Kubelets:
@@ -56,12 +56,11 @@ class Kubelets:
     def _running_vms(self) -> list[tuple[str, str, str]]:
         if not self._cloud.path.exists():
             return []
-        with closing(sqlite3.connect(self._cloud.path, timeout=PATIENCE)) as db:
-            try:
-                query = "SELECT id, name, region FROM vms WHERE state = 'running'"
-                return db.execute(query).fetchall()
-            except sqlite3.OperationalError:  # the driver is still making the tables
-                return []
+        return [
+            (server.id, server.labels[NAME_LABEL], server.region)
+            for server in opened(self._cloud.path).servers()
+            if server.status == "running"
+        ]
 
     def _join(self, vm: str, name: str, region: str) -> None:
         provider_id = f"{self._provider}:///{region}/{vm}"

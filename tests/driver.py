@@ -3,24 +3,23 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
 import grpc
 import pytest
 
-from cmi.client import Client, MachineClass, connect
+from cmi.client import Client, MachineClass, connect, machine_request
 from cmi.endpoint import Endpoint
-from cmi.v1 import cmi_pb2, cmi_pb2_grpc
+from cmi.v1 import cmi_pb2_grpc
+from tests.embedded_cloud import NAME_LABEL, opened
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on what it waits for."""
@@ -158,12 +157,17 @@ class CloudFile:
 
         The columns: machine; state of the VM, or `gone`; names of its disks.
         """
-        return self._select(
-            "SELECT name, state, (SELECT group_concat(name) FROM "
-            "  (SELECT name FROM disks WHERE vm_id = vms.id ORDER BY name)) FROM vms "
-            "UNION ALL SELECT machine, 'gone', group_concat(name) FROM disks "
-            "  WHERE vm_id NOT IN (SELECT id FROM vms) GROUP BY vm_id ORDER BY 1, 2"
-        )
+        cloud = opened(self.path)
+        disks = sorted(cloud.disks(), key=lambda disk: str(disk.name))
+        servers = cloud.servers()
+        lines = [
+            (str(server.labels[NAME_LABEL]), _state_of(server), _names_of(disks, server.id))
+            for server in servers
+        ]
+        left = {disk.server_id: disk.labels[NAME_LABEL] for disk in disks}
+        gone = left.keys() - {server.id for server in servers}
+        lines += [(str(left[each]), "gone", _names_of(disks, each)) for each in gone]
+        return sorted(lines)
 
     def names(self, state: str) -> set[str]:
         """Return the machines that have a VM in this state."""
@@ -171,21 +175,23 @@ class CloudFile:
 
     def allow(self, token: str) -> None:
         """Let a token write."""
-        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db, db:
-            db.execute(
-                "INSERT INTO tokens VALUES (?, 'write')", [sha256(token.encode()).hexdigest()]
-            )
+        opened(self.path).set_token(token, "write")
 
     @contextmanager
     def stuck(self) -> Iterator[None]:
         """Let every API call take as long as the context is open."""
-        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db:
-            db.execute("BEGIN IMMEDIATE")
+        with opened(self.path).transaction():
             yield
 
-    def _select(self, query: str) -> list[tuple[str, str, str]]:
-        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as db:
-            return db.execute(query).fetchall()
+
+def _state_of(server: Any) -> str:
+    """Return the state of a server; one that was never started is still being made."""
+    return {"created": "creating"}.get(server.status, str(server.status))
+
+
+def _names_of(disks: list[Any], server_id: str) -> str:
+    """Return the names of a server's disks; `-` if it has none."""
+    return ",".join(disk.name for disk in disks if disk.server_id == server_id) or "-"
 
 
 class Start(Protocol):
@@ -238,11 +244,7 @@ def begin(
     timeout: float = PATIENCE,
 ) -> "grpc.Future[Any]":
     """Call an RPC without waiting for its end."""
-    request = getattr(cmi_pb2, f"{rpc}Request")(
-        MachineName=name,
-        ProviderSpec=machine_class.provider_spec,
-        Secrets=machine_class.secrets,
-    )
+    request = machine_request(rpc, machine_class, name)
     call: grpc.Future[Any] = getattr(stub, rpc).future(request, timeout=timeout)
     return call
 

@@ -1,7 +1,6 @@
 """The entrypoint: makes the driver; the command line around it is the framework's."""
 
-from cmi.app import driver_app
-from cmi.driver import Driver
+from cmi import Driver, driver_app
 
 
 def make_driver() -> Driver:

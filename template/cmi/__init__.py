@@ -1,9 +1,11 @@
-"""The framework of a driver for machine-controller-manager (MCM).
+"""The author's API: all that a provider's package needs to write a driver.
 
-It carries what every driver needs alike: the wire contract, validation, error codes,
-limits, logs and the server. The provider's package holds what is particular to one cloud.
+A provider imports from here, from `cmi.testing` and from `cmi.conformance`, and from nowhere
+else in `cmi`. What is listed in these three keeps its meaning from version to version.
 """
 
+from cmi import rules
+from cmi.app import driver_app
 from cmi.driver import Driver
 from cmi.errors import (
     Aborted,
@@ -38,10 +40,22 @@ from cmi.messages import (
     ShutDownMachineRequest,
     ShutDownMachineResponse,
 )
-from cmi.spec import ClusterScope, Credential, SecretsModel, SpecModel
-from cmi.waiting import wait_for
+from cmi.provider_id import ProviderIdFormat
+from cmi.seam import VM, Leftover, Session, VMState
+from cmi.spec import (
+    ClusterScope,
+    Credential,
+    ScopeTags,
+    SecretsModel,
+    SpecModel,
+    TaggedScope,
+    spec_differences,
+    spec_fingerprint,
+)
+from cmi.waiting import run_async, wait_for
 
 __all__ = [
+    "VM",
     "Aborted",
     "AlreadyExists",
     "ClusterScope",
@@ -61,20 +75,31 @@ __all__ = [
     "GetVolumeIDsResponse",
     "Internal",
     "InvalidArgument",
+    "Leftover",
     "ListMachinesRequest",
     "ListMachinesResponse",
     "NotFound",
     "OutOfRange",
     "PermissionDenied",
     "PersistentVolumeSpec",
+    "ProviderIdFormat",
     "ResourceExhausted",
+    "ScopeTags",
     "SecretsModel",
+    "Session",
     "ShutDownMachineRequest",
     "ShutDownMachineResponse",
     "SpecModel",
     "StartupError",
+    "TaggedScope",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "VMState",
+    "driver_app",
+    "rules",
+    "run_async",
+    "spec_differences",
+    "spec_fingerprint",
     "wait_for",
 ]

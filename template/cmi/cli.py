@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import grpc
 import typer
@@ -18,6 +18,9 @@ from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, Endpoint
 from cmi.manifests import ManifestError, read_provider_spec, read_secret, read_volumes
 from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2
+
+if TYPE_CHECKING:
+    from cmi.conformance import Target
 
 
 class Output(StrEnum):
@@ -218,14 +221,31 @@ def conformance(
         Path | None,
         typer.Option("--other-class", metavar="FILE", help="MachineClass of another cluster."),
     ] = None,
+    changed_class_file: Annotated[
+        Path | None,
+        typer.Option("--changed-class", metavar="FILE", help="Same cluster, VMs of another size."),
+    ] = None,
+    moved_class_file: Annotated[
+        Path | None,
+        typer.Option("--moved-class", metavar="FILE", help="Same cluster, another region."),
+    ] = None,
     volumes_file: Annotated[
         Path | None,
         typer.Option("--volumes", metavar="FILE", help="PersistentVolumes, some the driver's."),
     ] = None,
-    items: Annotated[str | None, typer.Option(help="Only these items, such as C10,C17.")] = None,
+    items: Annotated[str, typer.Option(help="Only these items, such as C10,C17.")] = "",
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit report.")
     ] = None,
+    clean_up: Annotated[
+        bool,
+        typer.Option("--clean-up", help="Delete what killed runs left behind, without asking."),
+    ] = False,
+    max_machines: Annotated[
+        int | None,
+        typer.Option(min=3, help="The most machines at once; C31 makes as many. [default: 3]"),
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, help="The most calls at once.")] = 10,
     endpoint: EndpointOption = None,
     timeout: TimeoutOption = 300.0,
     patience: Annotated[
@@ -241,20 +261,61 @@ def conformance(
         from cmi.conformance import Target, command
     except ModuleNotFoundError as error:
         _fail(f"the conformance kit needs {error.name}; install it with pip")
+
+    try:
+        wanted = command.parse_items(items) if items else []
+    except command.UnknownItemError as error:
+        _fail(f"--items: {error}")
+
+    def other(path: Path | None) -> MachineClass | None:
+        return _machine_class(path, secret_file) if path else None
+
     with _errors_in_one_line():
-        machine_class = _machine_class(class_file, secret_file)
         target = Target(
             endpoint=Endpoint.resolve(endpoint),
-            machine_class=machine_class,
-            other_class=_machine_class(other_class_file, secret_file) if other_class_file else None,
+            machine_class=_machine_class(class_file, secret_file),
+            other_class=other(other_class_file),
+            changed_class=other(changed_class_file),
+            moved_class=other(moved_class_file),
             volumes=json.loads(read_volumes(volumes_file)) if volumes_file else (),
             tls=_tls.get(),
             timeout=timeout,
             patience=patience,
+            parallel=parallel,
+            max_machines=max_machines,
         )
-    with _client(endpoint, timeout) as client:
-        client.info()
-    raise typer.Exit(command.run(target, items, junit))
+        with Client(target.endpoint, timeout, target.tls) as client, _unless_unimplemented():
+            client.info()
+    _offer_clean_up(target, clean_up)
+    raise typer.Exit(command.run(target, wanted, junit))
+
+
+@contextmanager
+def _unless_unimplemented() -> Iterator[None]:
+    """Let a driver pass that answers, though it does not have the RPC."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+
+
+def _offer_clean_up(target: "Target", without_asking: bool) -> None:
+    """Delete what earlier runs of the conformance kit left behind, if that is wanted."""
+    from cmi.conformance import leftovers
+
+    found = leftovers.find(target)
+    if not found:
+        return
+    for each in found:
+        typer.echo(f"left behind by an earlier run: {each.name}  {each.provider_id}")
+    if not without_asking and sys.stdin.isatty():
+        without_asking = typer.confirm("Is no other run going on, and may they be deleted?")
+    elif not without_asking:
+        typer.echo("delete them with --clean-up, unless another run is still going on")
+    if without_asking:
+        for machine in leftovers.delete(target, found):
+            typer.echo(f"can't be deleted: {machine}", err=True)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The base class of a driver."""
 
-import re
 from collections.abc import Awaitable
 from types import MappingProxyType
 from typing import ClassVar
 
 from cmi.errors import ErrorTable
+from cmi.provider_id import ProviderIdFormat
 
 
 class Driver:
@@ -23,9 +23,9 @@ class Driver:
     errors: ClassVar[ErrorTable] = MappingProxyType({})
     """What the SDK's exceptions mean: exception class to `DriverError` class, or to a function."""
 
-    provider_id_pattern: ClassVar[re.Pattern[str] | None] = None
-    """What a provider ID of this driver looks like. Another one is ignored in favour of the
-    machine's name: older clients put the last known state into the same field."""
+    provider_id_format: ClassVar[ProviderIdFormat | None] = None
+    """The form of this driver's provider IDs. Another one is ignored, with a warning, in favour
+    of the machine's name: older clients put the last known state into the same field."""
 
     def probe(self) -> bool | Awaitable[bool]:
         """Tell whether the driver is ready: False while it initialises (C6).

@@ -52,7 +52,8 @@ class DeleteMachineRequest(Generic[SpecT, SecretsT]):
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM.
+        provider_spec: Only what is needed to find the VM: in the region, for example, that the
+            provider ID names, if it names one.
         secrets: Only what is needed to log in.
         provider_id: As the driver answered it, or empty: then look the VM up by name (C20).
         last_known_state: What the driver answered last for this machine, or empty.
@@ -78,7 +79,8 @@ class GetMachineStatusRequest(Generic[SpecT, SecretsT]):
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM.
+        provider_spec: Only what is needed to find the VM: in the region, for example, that the
+            provider ID names, if it names one.
         secrets: Only what is needed to log in.
         provider_id: As the driver answered it, or empty: then look the VM up by name.
     """
@@ -110,9 +112,16 @@ class ListMachinesRequest(Generic[SpecT, SecretsT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListMachinesResponse:
-    """Machine names by provider ID; complete (C31), perhaps empty (C32)."""
+    """The machines that were found.
+
+    Attributes:
+        machines: Machine names by provider ID; complete (C31), perhaps empty (C32).
+        left_out: How many VMs can't be listed, since their machine can't be told; a metric
+            counts them.
+    """
 
     machines: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +130,8 @@ class ShutDownMachineRequest(Generic[SpecT, SecretsT]):
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM.
+        provider_spec: Only what is needed to find the VM: in the region, for example, that the
+            provider ID names, if it names one.
         secrets: Only what is needed to log in.
         provider_id: As the driver answered it, or empty: then look the VM up by name.
         last_known_state: What the driver answered last for this machine, or empty.

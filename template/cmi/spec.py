@@ -4,9 +4,13 @@ All of them are pydantic models. Field names are snake_case in Python and camelC
 YAML (`machine_type` is `machineType`), unless a field names its own alias.
 """
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -55,13 +59,75 @@ class SpecModel(BaseModel):
     )
 
 
-class ClusterScope(SpecModel, extra="ignore"):
+class ClusterScope(SpecModel, ABC, extra="ignore"):
     """The part of a provider spec by which a cluster's VMs are told from all others.
 
-    Subclass it with what else is needed to find a VM (a region, a project); subclass that
-    with everything else and `extra="forbid"`. Status, delete, shut-down and list validate
-    the first only, so that a machine class that has become invalid never blocks a deletion.
+    Use `TaggedScope` if your machine classes have the two default tags. Otherwise subclass this,
+    and say where cluster and role stand: `ScopeTags` reads them from maps and lists of tags.
+
+    Add what else is needed to find a VM (a region, a project), and subclass the result with
+    everything else and `extra="forbid"`. Status, delete, shut-down and list validate the scope
+    only, so that a machine class that has become invalid never blocks a deletion.
     """
+
+    @property
+    @abstractmethod
+    def cluster(self) -> str:
+        """The cluster's ID, not empty (C19, C29)."""
+
+    @property
+    @abstractmethod
+    def role(self) -> str:
+        """The machines' role in the cluster, such as `node`; not empty."""
+
+
+Tags = Mapping[str, Any] | Iterable[str]
+"""Tags as clouds have them: a map; a list of names; a list of `"name: value"`."""
+
+TagsT = TypeVar("TagsT", bound=Tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeTags:
+    """How tags name a cluster and a role: by the names that begin with two prefixes.
+
+    Attributes:
+        cluster_prefix: What stands before the cluster's ID.
+        role_prefix: What stands before the role.
+    """
+
+    cluster_prefix: str = CLUSTER_TAG
+    role_prefix: str = ROLE_TAG
+
+    def cluster(self, tags: Tags) -> str:
+        """Return the cluster's ID, or nothing if not exactly one tag names one."""
+        return _only(_named(tags, self.cluster_prefix))
+
+    def role(self, tags: Tags) -> str:
+        """Return the role, or nothing if not exactly one tag names one."""
+        return _only(_named(tags, self.role_prefix))
+
+    def check(self, tags: TagsT) -> TagsT:
+        """Return `tags`: for pydantic's `AfterValidator`.
+
+        Raises:
+            ValueError: They would match the VMs of every cluster (C33).
+        """
+        for prefix, what in ((self.cluster_prefix, "<id>"), (self.role_prefix, "<role>")):
+            count = len(_named(tags, prefix))
+            if count != 1:
+                raise ValueError(f"needs exactly one tag {prefix}{what}, has {count or 'none'}")
+        return tags
+
+
+class TaggedScope(ClusterScope, extra="ignore"):
+    """A scope with a map of tags, two of which name the cluster and the role.
+
+    They are `kubernetes.io/cluster/<id>` and `kubernetes.io/role/<role>`; `scope_tags` changes
+    the prefixes.
+    """
+
+    scope_tags: ClassVar[ScopeTags] = ScopeTags()
 
     tags: dict[str, str] = Field(
         description="On every VM; with kubernetes.io/cluster/<id> and kubernetes.io/role/<role>"
@@ -70,22 +136,17 @@ class ClusterScope(SpecModel, extra="ignore"):
     @field_validator("tags")
     @classmethod
     def _has_scope(cls, tags: dict[str, str]) -> dict[str, str]:
-        """Refuse tags that would match the VMs of every cluster (C33)."""
-        for prefix, what in ((CLUSTER_TAG, "<id>"), (ROLE_TAG, "<role>")):
-            count = len(_scopes(tags, prefix))
-            if count != 1:
-                raise ValueError(f"needs exactly one tag {prefix}{what}, has {count or 'none'}")
-        return tags
+        return cls.scope_tags.check(tags)
 
     @property
     def cluster(self) -> str:
-        """The cluster's ID: what follows `kubernetes.io/cluster/`."""
-        return _scopes(self.tags, CLUSTER_TAG)[0]
+        """The cluster's ID: what follows the prefix of the cluster's tag."""
+        return self.scope_tags.cluster(self.tags)
 
     @property
     def role(self) -> str:
-        """The machines' role: what follows `kubernetes.io/role/`."""
-        return _scopes(self.tags, ROLE_TAG)[0]
+        """The machines' role: what follows the prefix of the role's tag."""
+        return self.scope_tags.role(self.tags)
 
 
 class _CredentialMark:
@@ -135,9 +196,25 @@ def read_spec(kind: type[SpecT], raw: bytes) -> tuple[SpecT | None, list[str]]:
     if not raw or raw.isspace():
         return None, ["providerSpec: is empty; it must be a JSON object"]
     try:
-        return kind.model_validate_json(raw, by_alias=True, by_name=False), []
+        spec = kind.model_validate_json(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         return None, problems_of("providerSpec", error)
+    if not (spec.cluster and spec.role):  # the author's own scope did not refuse it (C33)
+        return None, ["providerSpec: does not say which cluster and role its machines belong to"]
+    return spec, []
+
+
+def located(scope: SpecT, parts: Mapping[str, str]) -> SpecT:
+    """Return the scope with those of a provider ID's parts that it has a field for.
+
+    Raises:
+        ValueError: A part is not valid for its field, so the ID is none of this driver's.
+    """
+    known = {name: value for name, value in parts.items() if name in type(scope).model_fields}
+    if all(getattr(scope, name) == value for name, value in known.items()):
+        return scope
+    moved = scope.model_copy(update=known)
+    return type(scope).model_validate_json(moved.model_dump_json(by_alias=True))
 
 
 def read_secrets(
@@ -160,6 +237,31 @@ def read_secrets(
         offending = {key for item in _items(error) for key in item["loc"][:1]}
         problems += problems_of("secrets", error, _SECRET_WORDING)
         return None, problems, not offending.isdisjoint(_credential_keys(kind))
+
+
+def spec_fingerprint(spec: BaseModel, leave_out: Collection[str] = ()) -> str:
+    """Return what a VM was made from in a few characters, to be stored with the VM in a tag.
+
+    Args:
+        spec: The provider spec.
+        leave_out: The fields, by their names in Python, that may change on a VM, or that say
+            where it is: the tags and the region, for example.
+
+    Returns:
+        Field and digest of every other field, such as `machineType:1f0a9c image:77b2e0`.
+    """
+    fields = spec.model_dump(mode="json", by_alias=True, exclude=set(leave_out))
+    return " ".join(f"{name}:{_digest(value)}" for name, value in fields.items())
+
+
+def spec_differences(fingerprint: str, spec: BaseModel) -> list[str]:
+    """Return the fields in which a VM with this fingerprint is not as `spec` wants it (C11).
+
+    A field that the fingerprint does not have, since the driver did not know it then, is none.
+    """
+    fields = spec.model_dump(mode="json", by_alias=True)
+    made_from = dict(part.split(":", 1) for part in fingerprint.split() if ":" in part)
+    return [name for name, made in made_from.items() if made != _digest(fields.get(name))]
 
 
 def problems_of(
@@ -192,8 +294,18 @@ def _message(item: ErrorDetails, wording: Mapping[str, str]) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _scopes(tags: Mapping[str, str], prefix: str) -> list[str]:
-    return [key[len(prefix) :] for key in tags if key.startswith(prefix) and key != prefix]
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def _named(tags: Tags, prefix: str) -> list[str]:
+    """Return what follows the prefix in each tag that begins with it and goes on."""
+    names = tags if isinstance(tags, Mapping) else (tag.partition(":")[0].strip() for tag in tags)
+    return [name[len(prefix) :] for name in names if name.startswith(prefix) and name != prefix]
+
+
+def _only(values: list[str]) -> str:
+    return values[0] if len(values) == 1 else ""
 
 
 def _step(part: int | str) -> str:

@@ -20,42 +20,53 @@ SPOILED = {
     ),
     "quota-not-in-the-table": (
         "acme/cloud.py",
-        "    QuotaError: ResourceExhausted,\n",
+        "    sdk.QuotaError: ResourceExhausted,\n",
         "",
         {"C13"},
     ),
     "half-made-vms-are-reported": (
-        "acme/machineserver.py",
-        "if vm.state is VMState.CREATING:",
+        "cmi/rules.py",
+        "if vm.state not in (VMState.RUNNING, VMState.STOPPED):",
         "if not vm.state:",
         {"C15"},
     ),
     "disks-are-left-over": (
-        "acme/machineserver.py",
-        "        session.delete_leftovers(_scope(request), request.machine_name)\n",
-        "",
+        "cmi/rules.py",
+        "            session.delete_leftover(leftover)\n        return not leftovers",
+        "            pass\n        return True",
         {"C15", "C22"},
     ),
     "several-vms-pass-for-one": (
-        "acme/machineserver.py",
+        "cmi/rules.py",
         "if len(vms) > 1:",
         "if len(vms) > 2:",
         {"C25"},
     ),
     "status-stops-the-vm": (
         "acme/machineserver.py",
-        "        return GetMachineStatusResponse(",
-        "        session.stop_vm(vm)\n        return GetMachineStatusResponse(",
+        "        return rules.get_machine_status(self",
+        (
+            "        rules.shut_down_machine(self._cloud.login(request.secrets), request)\n"
+            "        return rules.get_machine_status(self"
+        ),
         {"C27"},
     ),
     "first-page-only": (
         "acme/cloud.py",
-        "if len(page) < PAGE_SIZE:",
-        "if len(page) <= PAGE_SIZE:",
+        (
+            "            page = self._client.list_servers(region, labels, after)\n"
+            "            yield from page.items\n"
+            "            after = page.next"
+        ),
+        (
+            "            page = self._client.list_servers(region, labels, after)\n"
+            "            yield from page.items\n"
+            "            after = None"
+        ),
         {"C31"},
     ),
     "readers-may-write": (
-        "acme/cloud.py",
+        "acme/embedded_cloud.py",
         'if access == "write" and',
         'if access == "never" and',
         {"C44"},
@@ -79,9 +90,9 @@ SPOILED = {
         {"C52"},
     ),
     "variables-of-its-own": (
-        "acme/cloud.py",
-        '"EMBEDDED_CLOUD_QUOTA"',
-        '"CMI_QUOTA"',
+        "acme/embedded_cloud.py",
+        'read("EMBEDDED_CLOUD_QUOTA"',
+        'read("CMI_QUOTA"',
         {"C54"},
     ),
     "two-calls-for-one-machine": (

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-import pexpect
 import pytest
 
 from tests.support import ROOT
+from tests.terminal import converse
 
 PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))]
 
@@ -124,21 +124,7 @@ def follow_at_a_terminal(
     folder: Path, commands: str, surroundings: Mapping[str, str], dialogue: Mapping[str, str]
 ) -> None:
     """Run commands that ask; `dialogue` has what to type at each text that shows, in its order."""
-    terminal = pexpect.spawn(
-        "bash",
-        shell(commands)[1:],
-        cwd=str(folder),
-        # Nothing answers prompt_toolkit's question for the cursor's position here.
-        env=environment({**surroundings, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}),
-        encoding="utf-8",
-        timeout=120,
-    )
-    for shown, typed in dialogue.items():
-        terminal.expect_exact(shown)
-        terminal.send(typed)
-    terminal.expect(pexpect.EOF)
-    terminal.close()
-    assert terminal.exitstatus == 0
+    converse(shell(commands), folder, environment(surroundings), dialogue.items())
 
 
 def shell(commands: str) -> list[str]:

@@ -23,7 +23,7 @@ def test_answers_on_the_command_line(
     (copy,) = commands
     follow(tmp_path, copy, address)
     answers = recorded(tmp_path / "mcm-provider-acme")
-    assert (answers["provider_title"], answers["ci"]) == ("Acme Cloud", "gitlab")
+    assert (answers["github_org"], answers["ci"]) == ("my-company", "gitlab")
     assert answers["license"] == "Apache-2.0"
 
 

@@ -10,6 +10,7 @@ import cmi
 from cmi.client import MachineClass
 from cmi.contract import RPCS
 from cmi.manifests import read_provider_spec, read_secret
+from tests import embedded_cloud
 from tests.docs.pages import blocks
 from tests.driver import CloudFile, Start, refused
 from tests.support import ROOT
@@ -82,7 +83,7 @@ def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: Machine
 
 def test_log_messages() -> None:
     """Each stands in the code, word for word."""
-    code = "".join(path.read_text() for path in (ROOT / "template/cmi").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "template/cmi").rglob("*.py"))
     for message, level, _ in rows(METRICS, "Logs"):
         assert f'"{message}"' in code
         assert level.split()[0] in ("info", "warning", "error")
@@ -90,8 +91,7 @@ def test_log_messages() -> None:
 
 def test_environment() -> None:
     """All variables, and all API calls that can fail."""
-    cloud = (ROOT / "template/<<provider_name>>/cloud.py").read_text()
+    cloud = (ROOT / "template/<<provider_name>>/embedded_cloud.py").read_text()
     variables = {name for name, *_ in rows(COMMAND_LINE, "Environment")}
     assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | {"CMI_ENDPOINT"}
-    calls = set(re.findall(r'api_call\("(\w+)"', cloud))
-    assert calls <= set(re.findall(r"`(\w+)`", COMMAND_LINE))
+    assert {*embedded_cloud.module().API_CALLS} <= set(re.findall(r"`(\w+)`", COMMAND_LINE))

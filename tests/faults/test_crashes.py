@@ -23,8 +23,8 @@ from tests.driver import (
     whole,
 )
 
-CREATE = ("list_vms", "create_vm", "create_disk", "start_vm")
-DELETE = ("list_vms", "delete_vm", "list_disks", "delete_disk")
+CREATE = ("list_servers", "create_server", "attach_network", "create_disk", "start_server")
+DELETE = ("list_servers", "delete_server", "get_server", "list_disks", "delete_disk")
 
 
 @pytest.fixture(scope="module")

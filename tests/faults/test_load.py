@@ -22,7 +22,7 @@ def test_health_and_probe_answer_while_a_thousand_calls_block(
     start: Start, cloud: CloudFile, machine_class: MachineClass
 ) -> None:
     """The calls hang for good, so nothing that is answered has waited for one of them."""
-    driver = start(cloud, "--grace-period=0.5", faults="list_vms=hang")
+    driver = start(cloud, "--grace-period=0.5", faults="list_servers=hang")
     client = driver.client()
     beyond = 200
     refusals = Semaphore(0)

@@ -47,7 +47,7 @@ def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> 
     seen += [driver.metrics(), Path(f"/proc/{driver.pid}/cmdline").read_text()]
     driver.signal(signal.SIGTERM)
     assert driver.wait() == 0
-    crashing = start(cloud, "--log-level=debug", faults="start_vm=crash")
+    crashing = start(cloud, "--log-level=debug", faults="start_server=crash")
     _refusal(crashing.client(), mine)
     crashing.wait()
     seen += [*driver.log, *crashing.log]

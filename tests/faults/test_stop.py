@@ -57,7 +57,7 @@ def _is_turned_away(client: Client) -> bool:
 def test_a_second_signal_ends_it_at_once_and_a_retry_finishes_the_call(
     start: Start, cloud: CloudFile, machine_class: MachineClass
 ) -> None:
-    driver = start(cloud, "--grace-period=1000", faults="start_vm=hang")
+    driver = start(cloud, "--grace-period=1000", faults="start_server=hang")
     with driver.stub() as stub:
         call = begin(stub, "CreateMachine", machine_class, "m2")
         await_condition(lambda: cloud.names("creating") == {"m2"})
@@ -73,7 +73,7 @@ def test_a_second_signal_ends_it_at_once_and_a_retry_finishes_the_call(
 def test_a_hung_sdk_call_holds_up_its_own_machine_only(
     start: Start, cloud: CloudFile, machine_class: MachineClass
 ) -> None:
-    driver = start(cloud, "--call-timeout=2", "--grace-period=0.5", faults="create_vm=hang*1")
+    driver = start(cloud, "--call-timeout=2", "--grace-period=0.5", faults="create_server=hang*1")
     client = driver.client()
     with refused("DEADLINE_EXCEEDED", "2 s", "safe to repeat"):
         client.create(machine_class, "m2")

@@ -15,7 +15,7 @@ from cmi import Driver
 from cmi.app import driver_app
 from cmi.endpoint import Endpoint
 from cmi.serving.server import Server, ServerOptions
-from cmi.testing import TEST_PLUGIN, background_loop
+from cmi.testing.serving import TEST_PLUGIN, background_loop
 from tests.framework.support import PATIENCE, StandIn
 from tests.support import ROOT
 

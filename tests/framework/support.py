@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from pydantic import Field, SecretStr
 
 from cmi import (
-    ClusterScope,
     CreateMachineRequest,
     CreateMachineResponse,
     Credential,
@@ -28,6 +27,7 @@ from cmi import (
     ShutDownMachineRequest,
     ShutDownMachineResponse,
     SpecModel,
+    TaggedScope,
 )
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
@@ -52,7 +52,7 @@ SPEC = {"tags": TAGS, "region": "north"}
 SECRETS = {"apiToken": b"correct-horse"}
 
 
-class Scope(ClusterScope):
+class Scope(TaggedScope):
     region: str
 
 

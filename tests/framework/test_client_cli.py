@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 from cmi import NotFound
 from cmi.cli import app
 from cmi.endpoint import Endpoint
-from cmi.testing import TEST_PLUGIN, serving
+from cmi.testing import serving
+from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
 from tests.framework.support import PATIENCE, StandIn, raising
 

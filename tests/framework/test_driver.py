@@ -25,7 +25,8 @@ from cmi import (
 )
 from cmi.client import Client
 from cmi.serving.identity import PluginInfo
-from cmi.testing import TEST_PLUGIN, serving
+from cmi.testing import serving
+from cmi.testing.serving import TEST_PLUGIN
 from tests.framework.support import (
     MACHINE_RPCS,
     AsyncStandIn,

@@ -17,7 +17,7 @@ from tests.framework.support import PATIENCE, StandIn, ask, created, request
 def test_it_looks_until_there_is_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.001)
     looks = iter([None, False, "there", "never reached"])
-    assert waiting.wait_for(lambda: next(looks)) == "there"
+    assert waiting.wait_for("something", lambda: next(looks)) == "there"
     assert next(looks) == "never reached"
 
 
@@ -32,7 +32,7 @@ def test_the_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(threading, "Event", Clock)
     looks = iter([*[None] * 20, "there"])
-    waiting.wait_for(lambda: next(looks))
+    waiting.wait_for("something", lambda: next(looks))
     assert 0.25 <= pauses[0] <= 0.5
     assert all(2.5 <= pause <= 5 for pause in pauses[5:])
     assert len(set(pauses)) > 10
@@ -49,7 +49,7 @@ def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) ->
         if left.is_set():
             return created(received)
         try:
-            waiting.wait_for(never)
+            waiting.wait_for("action 4711 to end", never)
         finally:
             left.set()
         raise AssertionError("nothing came, and yet the wait is over")
@@ -58,6 +58,7 @@ def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) ->
     with serving(StandIn(wait_for_ever), options) as endpoint:
         answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
         assert answer.code == "DEADLINE_EXCEEDED"
+        assert "waited for action 4711 to end" in answer.message
         assert looked.is_set()
         assert left.wait(PATIENCE)
         await_condition(

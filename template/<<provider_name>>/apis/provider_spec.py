@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from cmi import ClusterScope, Credential, SecretsModel, SpecModel
+from cmi import Credential, SecretsModel, SpecModel, TaggedScope
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """1 to 63 lower-case letters, digits, '-' and '.'."""
 
 
-class MachineScope(ClusterScope, extra="ignore"):
+class MachineScope(TaggedScope, extra="ignore"):
     """What is needed to find a machine's VM: the region, and the tags of the cluster.
 
     All that status, delete, shut-down and list validate.

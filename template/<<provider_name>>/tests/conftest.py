@@ -1,90 +1,37 @@
-"""A driver of this package behind a real socket, and a client that talks to it."""
+"""A driver of this package on an embedded cloud, and a client that talks to it."""
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
-from cmi.client import Client, MachineClass
-from cmi.manifests import read_provider_spec, read_secret
-from cmi.testing import serving
+from cmi.testing import Client, MachineClass, Samples, connected
 
 from ..cloud import Cloud
+from ..embedded_cloud import EmbeddedCloud
 from ..machineserver import MachineServer
 
-SAMPLES = Path(__file__).parents[2] / "kubernetes"
 
-
-@pytest.fixture
-def cloud_file(tmp_path: Path) -> str:
-    """Where the cloud of this test keeps its state."""
-    return str(tmp_path / "cloud.sqlite")
-
-
-@pytest.fixture
-def cloud(cloud_file: str) -> Cloud:
-    """An empty cloud with room for three VMs."""
-    return Cloud(cloud_file, quota=3)
-
-
-@pytest.fixture
-def client(cloud: Cloud) -> Iterator[Client]:
-    """A client of a driver that runs on `cloud`."""
-    with serving(MachineServer(cloud)) as endpoint, Client(endpoint, timeout=30) as client:
-        yield client
-
-
-Change = Callable[..., MachineClass]
+@pytest.fixture(scope="session")
+def samples() -> Samples:
+    """The samples of this project."""
+    return Samples(Path(__file__).parents[2] / "kubernetes")
 
 
 @pytest.fixture(scope="session")
-def changed() -> Change:
-    """A function that returns the samples' machine class, with other fields or secrets.
-
-    A field that is to be left out is None.
-    """
-    sample = json.loads(read_provider_spec(SAMPLES / "machine-class.yaml"))
-    sample_secrets = read_secret(SAMPLES / "secret.yaml")
-
-    def change(secrets: dict[str, bytes | None] | None = None, **fields: Any) -> MachineClass:
-        spec = {key: value for key, value in (sample | fields).items() if value is not None}
-        data = sample_secrets | (secrets or {})
-        return MachineClass(
-            provider_spec=json.dumps(spec).encode(),
-            secrets={key: value for key, value in data.items() if value is not None},
-        )
-
-    return change
-
-
-@pytest.fixture(scope="session")
-def machine_class(changed: Change) -> MachineClass:
+def machine_class(samples: Samples) -> MachineClass:
     """The machine class and the secret of the samples."""
-    return changed()
+    return samples.machine_class()
 
 
-@pytest.fixture(scope="session")
-def other_cluster(changed: Change) -> MachineClass:
-    """The same for another cluster of the account."""
-    return changed(
-        tags={"kubernetes.io/cluster/shoot--dev--other": "1", "kubernetes.io/role/node": "1"}
-    )
+@pytest.fixture
+def embedded_cloud(tmp_path: Path) -> EmbeddedCloud:
+    """An empty cloud with room for three VMs."""
+    return EmbeddedCloud(str(tmp_path / "cloud.sqlite"), quota=3)
 
 
-@contextmanager
-def _refused(code: str, *mentioned: str) -> Iterator[None]:
-    with pytest.raises(grpc.RpcError) as caught:
-        yield
-    assert caught.value.code().name == code, caught.value.details()
-    for text in mentioned:
-        assert text in str(caught.value.details())
-
-
-@pytest.fixture(scope="session")
-def refused() -> Callable[..., AbstractContextManager[None]]:
-    """`with refused("NOT_FOUND", "m1"):` expects the status and texts that its message holds."""
-    return _refused
+@pytest.fixture
+def client(embedded_cloud: EmbeddedCloud) -> Iterator[Client]:
+    """A client of a driver that runs on `embedded_cloud`."""
+    with connected(MachineServer(Cloud(embedded_cloud))) as client:
+        yield client

@@ -16,7 +16,7 @@ from cmi.messages import PersistentVolumeSpec
 from cmi.serving.handler import Behaviour, Call, Record, generic_handler
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
-from cmi.spec import problems_of, read_secrets, read_spec, summary
+from cmi.spec import located, problems_of, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
 
 log = logging.getLogger(__name__)
@@ -25,14 +25,23 @@ _VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
 
 
 def machine_handler(
-    driver: Driver, methods: Mapping[str, Method], runner: Runner, record: Record | None = None
+    driver: Driver,
+    methods: Mapping[str, Method],
+    runner: Runner,
+    record: Record | None = None,
+    count_left_out: Callable[[int], None] | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
-    `record` is told of every call.
+    Args:
+        driver: The driver.
+        methods: Those it has.
+        runner: What runs them.
+        record: Is told of every call.
+        count_left_out: Is told how many VMs a list left out.
     """
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], runner)
+        rpc.name: _answer(driver, methods[rpc.name], runner, count_left_out)
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
@@ -47,7 +56,12 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
     return refuse
 
 
-def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
+def _answer(
+    driver: Driver,
+    method: Method,
+    runner: Runner,
+    count_left_out: Callable[[int], None] | None,
+) -> Behaviour:
     decode = _decoder(driver, method)
     encode = _encoder(method)
     concerns_machine = "MachineName" in method.rpc.request_fields
@@ -67,6 +81,10 @@ def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
         reply = encode(response)
         if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
+        if left_out := getattr(response, "left_out", 0):
+            call.fields["left_out"] = left_out
+            if count_left_out is not None:
+                count_left_out(left_out)
         return reply
 
     return answer
@@ -100,7 +118,6 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
             problems += _name_problems("machineName", name, required=True)
         if has_id:
             problems += _name_problems("providerID", message.ProviderID, required=False)
-            fields["provider_id"] = _own_provider_id(driver, message)
         if has_state:
             try:
                 fields["last_known_state"] = message.LastKnownState.decode()
@@ -112,6 +129,8 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
         if problems or secret_problems:
             error = Unauthenticated if is_credential and not problems else InvalidArgument
             raise error(summary(problems + secret_problems))
+        if has_id:
+            fields |= _own_provider_id(driver, message, fields["provider_spec"])
         return method.request(**fields)
 
     return decode
@@ -133,17 +152,26 @@ def _name_problems(field: str, value: str, *, required: bool) -> list[str]:
     return []
 
 
-def _own_provider_id(driver: Driver, message: Any) -> str:
-    """Return the provider ID, or nothing if it can't be one of this driver."""
+def _own_provider_id(driver: Driver, message: Any, scope: Any) -> dict[str, object]:
+    """Return the provider ID, and the scope as the ID locates it.
+
+    An ID that can't be one of this driver is left out.
+    """
     provider_id: str = message.ProviderID
-    pattern = driver.provider_id_pattern
-    if provider_id and pattern is not None and not pattern.fullmatch(provider_id):
+    form = driver.provider_id_format
+    if not provider_id or form is None:
+        return {"provider_id": provider_id}
+    try:
+        return {
+            "provider_id": provider_id,
+            "provider_spec": located(scope, form.parse(provider_id)),
+        }
+    except ValueError:
         log.warning(
             "ignored a provider ID that is not this driver's; the machine is looked up by name",
             extra={"fields": {"machine": message.MachineName}},
         )
-        return ""
-    return provider_id
+        return {"provider_id": ""}
 
 
 def _encoder(method: Method) -> Callable[[Any], Message]:

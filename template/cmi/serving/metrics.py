@@ -62,6 +62,12 @@ class Metrics:
             ("provider", "operation", "error_code"),
             registry=self._registry,
         )
+        self._left_out = Counter(
+            "driver_machines_left_out_total",
+            "VMs that a list left out, since their machine can't be told.",
+            ("provider",),
+            registry=self._registry,
+        ).labels(provider)
         Gauge(
             "driver_requests_in_flight",
             "Machine calls that are running, those of callers that are gone included.",
@@ -76,6 +82,10 @@ class Metrics:
             self._duration.labels(self._provider, operation).observe(seconds)
         else:
             self._failed.labels(self._provider, operation, code.value[0]).inc()
+
+    def count_left_out(self, vms: int) -> None:
+        """Count the VMs that a list left out."""
+        self._left_out.inc(vms)
 
     def listen(self, address: Endpoint) -> Endpoint:
         """Answer GET /metrics; return the address, with the port that a port 0 became.

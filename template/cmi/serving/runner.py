@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import logging
-import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,12 +28,21 @@ class _Run:
         waiter: Gets the outcome, or None at the deadline.
         has_begun: It will end by itself.
         is_given_up: Nobody waits for its outcome any more.
+        name: The name of the method.
+        thread_call: What its thread knows of it; None for an `async def`.
     """
 
     machine: Hashable | None
     waiter: asyncio.Future[_Outcome | None]
     has_begun: bool = False
     is_given_up: bool = False
+    name: str = ""
+    thread_call: waiting.ThreadCall | None = None
+
+    @property
+    def waiting_for(self) -> str:
+        """What it waits for, as `wait_for` was told; empty if that is not known."""
+        return self.thread_call.waiting_for if self.thread_call else ""
 
 
 class _Deadlines:
@@ -126,7 +134,7 @@ class Runner:
         if machine is not None and machine in self._machines:
             raise Aborted
         loop = asyncio.get_running_loop()
-        run = _Run(machine, loop.create_future())
+        run = _Run(machine, loop.create_future(), name=getattr(method, "__name__", ""))
         start = self._start_task if is_async else self._start_thread
         give_up = start(loop, run, partial(method, *arguments))
         self._enter(run)
@@ -140,8 +148,9 @@ class Runner:
                 run.is_given_up = True
                 give_up()
         if outcome is None:
+            waits = f" while it waited for {run.waiting_for}" if run.waiting_for else ""
             raise DeadlineExceeded(
-                f"the call did not end within {self._call_timeout:g} s; it is safe to repeat"
+                f"the call did not end within {self._call_timeout:g} s{waits}; it is safe to repeat"
             )
         result, error = outcome
         if error is None:
@@ -190,12 +199,13 @@ class Runner:
         self, loop: asyncio.AbstractEventLoop, run: _Run, method: Callable[[], Any]
     ) -> Callable[[], object]:
         """Start a `def` in a thread, which nothing can stop; return what tells `wait_for` to."""
-        context, given_up = contextvars.copy_context(), threading.Event()
-        thread = self._threads.submit(context.run, _outcome_of, run, given_up, method)
+        context = contextvars.copy_context()
+        run.thread_call = call = waiting.ThreadCall(loop)
+        thread = self._threads.submit(context.run, _outcome_of, run, call, method)
         thread.add_done_callback(partial(self._hand_over, loop, run))
 
         def give_up() -> None:
-            given_up.set()
+            call.give_up()
             thread.cancel()
 
         return give_up
@@ -232,8 +242,8 @@ def _wake(run: _Run, outcome: _Outcome | None) -> None:
         run.waiter.set_result(outcome)
 
 
-def _outcome_of(run: _Run, given_up: threading.Event, method: Callable[[], Any]) -> _Outcome:
-    waiting.given_up.set(given_up)
+def _outcome_of(run: _Run, call: waiting.ThreadCall, method: Callable[[], Any]) -> _Outcome:
+    waiting.current_call.set(call)
     try:
         return method(), None
     except BaseException as error:  # noqa: BLE001 - see above
@@ -243,5 +253,10 @@ def _outcome_of(run: _Run, given_up: threading.Event, method: Callable[[], Any])
 def _log_if_given_up(run: _Run, error: BaseException) -> BaseException:
     """Log an error that nobody waits for any more; return it."""
     if run.is_given_up and not isinstance(error, DeadlineExceeded):
-        log.warning("a call failed after it was given up", exc_info=error)
+        fields = {"method": run.name}
+        if isinstance(run.machine, tuple):
+            fields["machine"] = run.machine[-1]
+        if run.waiting_for:
+            fields["waited_for"] = run.waiting_for
+        log.warning("a call failed after it was given up", exc_info=error, extra={"fields": fields})
     return error

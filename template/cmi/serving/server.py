@@ -101,8 +101,9 @@ class Server:
         self._probes = Runner(max_calls=1, call_timeout=PROBE_TIMEOUT)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
         record = self._metrics.record if self._metrics else None
+        count_left_out = self._metrics.count_left_out if self._metrics else None
         methods = methods_of(driver)
-        self._machine = machine_handler(driver, methods, self._runner, record)
+        self._machine = machine_handler(driver, methods, self._runner, record, count_left_out)
         self._identity = identity_handler(driver, methods, plugin, self._probes)
         self._health = health.aio.HealthServicer()
         self._refusal = _RefusalWhileStopping()

@@ -1,4 +1,4 @@
-"""For tests: a driver served in this process, over a real socket."""
+"""A driver served in this process, over a real socket."""
 
 import asyncio
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from cmi.client import Client
 from cmi.driver import Driver
 from cmi.endpoint import Endpoint
 from cmi.serving.identity import PluginInfo
@@ -29,6 +30,21 @@ def serving(driver: Driver, options: ServerOptions | None = None) -> Iterator[En
         yield endpoint
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+
+
+@contextmanager
+def connected(driver: Driver, timeout: float = 30.0) -> Iterator[Client]:
+    """Serve `driver` while the context is open.
+
+    Args:
+        driver: The driver.
+        timeout: The deadline of a call, in seconds.
+
+    Yields:
+        A client that talks to it.
+    """
+    with serving(driver) as endpoint, Client(endpoint, timeout) as client:
+        yield client
 
 
 @cache

@@ -1,0 +1,291 @@
+"""The rules of the contract for the machine RPCs, over any `Session`: one function for each.
+
+They say which VM a call is about, when one is adopted, refused, finished, left alone or listed.
+A driver's methods are one line each over them. Where a cloud differs, write that method out.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from cmi.contract import MAX_NAME_BYTES
+from cmi.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    OutOfRange,
+    Unavailable,
+)
+from cmi.messages import (
+    CreateMachineRequest,
+    CreateMachineResponse,
+    DeleteMachineRequest,
+    DeleteMachineResponse,
+    GetMachineStatusRequest,
+    GetMachineStatusResponse,
+    GetVolumeIDsRequest,
+    GetVolumeIDsResponse,
+    ListMachinesRequest,
+    ListMachinesResponse,
+    PersistentVolumeSpec,
+    ShutDownMachineRequest,
+    ShutDownMachineResponse,
+)
+from cmi.seam import VM, VMT, Leftover, Session, VMState
+from cmi.spec import ClusterScope, SecretsT, SpecT
+from cmi.waiting import wait_for
+
+log = logging.getLogger(__name__)
+
+ScopeT = TypeVar("ScopeT", bound=ClusterScope)
+
+
+def create_machine(
+    session: Session[SpecT, SpecT, SecretsT, VMT],
+    request: CreateMachineRequest[SpecT, SecretsT],
+) -> CreateMachineResponse:
+    """Make the machine's VM, or finish the one that an earlier try began (C10, C12, C15).
+
+    Raises:
+        AlreadyExists: There is a VM that was made from another spec (C11).
+        FailedPrecondition: There is a VM that somebody stopped (C13).
+        OutOfRange: The machine has several VMs (C25).
+        Unavailable: The machine's VM is being deleted, or vanished while it was made.
+    """
+    name, spec = request.machine_name, request.provider_spec
+    vm = _only(name, _named(session, spec, name))
+    is_new = vm is None
+    if vm is None:
+        vm = session.create_vm(name, spec, request.secrets)
+    elif differing := session.differences(vm, spec):
+        raise AlreadyExists(
+            f"machine {name} exists with another {', '.join(differing)}; "
+            "delete it first or use another name"
+        )
+    vm = _finished(session, request, vm, is_new=is_new)
+    if (vm.name, vm.cluster, vm.role) != (name, spec.cluster, spec.role):
+        raise Internal(
+            f"VM {vm.provider_id} was made for machine {name} of cluster {spec.cluster}, but is "
+            f"reported as {vm.name!r} of {vm.cluster!r} in role {vm.role!r}; the driver does not "
+            "store or read them as it must"
+        )
+    return CreateMachineResponse(provider_id=vm.provider_id, node_name=vm.node_name)
+
+
+def delete_machine(
+    session: Session[ScopeT, Any, Any, VMT],
+    request: DeleteMachineRequest[ScopeT, Any],
+) -> DeleteMachineResponse:
+    """Delete the machine's VM and what is left of it, and wait until both are gone (C22).
+
+    It is OK if there is none (C17). With a provider ID only that VM is deleted, also if the
+    machine has another one of the same name: MCM deletes a surplus VM in this way (C20).
+    """
+    scope, name = request.provider_spec, request.machine_name
+    vms = _found(session, request)
+    for vm in vms:
+        if vm.state is not VMState.DELETING:
+            session.delete_vm(vm)
+    for vm in vms:
+        wait_for(
+            f"VM {vm.provider_id} of machine {name} to be gone",
+            lambda vm=vm: _is_absent(session.get_vm(scope, vm.provider_id)),  # type: ignore[misc]
+        )
+
+    def without_leftovers() -> bool:
+        leftovers = _own_leftovers(session, scope, name)
+        for leftover in leftovers:
+            session.delete_leftover(leftover)
+        return not leftovers
+
+    wait_for(f"what is left of machine {name} to be gone", without_leftovers)
+    return DeleteMachineResponse()
+
+
+def get_machine_status(
+    session: Session[ScopeT, Any, Any, VMT],
+    request: GetMachineStatusRequest[ScopeT, Any],
+) -> GetMachineStatusResponse:
+    """Report the machine's VM (C23).
+
+    Raises:
+        NotFound: There is none (C24), or none that is finished.
+        OutOfRange: There are several (C25).
+    """
+    vm = _existing(session, request)
+    return GetMachineStatusResponse(provider_id=vm.provider_id, node_name=vm.node_name)
+
+
+def list_machines(
+    session: Session[ScopeT, Any, Any, VMT],
+    request: ListMachinesRequest[ScopeT, Any],
+) -> ListMachinesResponse:
+    """List the VMs of the cluster and role, half-made ones too, and what is left of others (C29).
+
+    One that has no usable name or provider ID is left out, with a warning: an error would keep
+    MCM from collecting the orphans of all classes (C30).
+    """
+    scope = request.provider_spec
+    machines: dict[str, str] = {}
+    left_out = 0
+    for vm in _own(scope, session.list_vms(scope)):
+        if _is_usable(vm.name) and _is_usable(vm.provider_id):
+            machines[vm.provider_id] = vm.name
+        else:
+            left_out += 1
+            log.warning(
+                "left out of the list: a VM whose machine can't be told; delete it by hand, or "
+                "give it back its name",
+                extra={"fields": {"provider_id": vm.provider_id, "cluster": scope.cluster}},
+            )
+    for leftover in _own_leftovers(session, scope, None):
+        if _is_usable(leftover.machine) and _is_usable(leftover.provider_id):
+            machines.setdefault(leftover.provider_id, leftover.machine)
+    return ListMachinesResponse(machines=machines, left_out=left_out)
+
+
+def shut_down_machine(
+    session: Session[ScopeT, Any, Any, VMT],
+    request: ShutDownMachineRequest[ScopeT, Any],
+) -> ShutDownMachineResponse:
+    """Stop the machine's VM, and wait until it is stopped (C34).
+
+    Raises:
+        NotFound: There is none (C35).
+        OutOfRange: There are several (C25).
+    """
+    vm = _existing(session, request)
+    scope = request.provider_spec
+
+    def has_stopped() -> bool:
+        now = session.get_vm(scope, vm.provider_id)
+        return now is None or now.state is not VMState.RUNNING
+
+    if vm.state is VMState.RUNNING:
+        session.stop_vm(vm)
+        wait_for(f"VM {vm.provider_id} of machine {request.machine_name} to stop", has_stopped)
+    return ShutDownMachineResponse()
+
+
+def get_volume_ids(
+    volume_id: Callable[[PersistentVolumeSpec], str | None], request: GetVolumeIDsRequest
+) -> GetVolumeIDsResponse:
+    """Pick the volumes that are this cloud's: those that `volume_id` returns an ID of (C37)."""
+    found = map(volume_id, request.volumes)
+    return GetVolumeIDsResponse(volume_ids=[each for each in found if each])
+
+
+def _finished(
+    session: Session[SpecT, SpecT, SecretsT, VMT],
+    request: CreateMachineRequest[SpecT, SecretsT],
+    vm: VMT,
+    *,
+    is_new: bool,
+) -> VMT:
+    """Return the VM once nothing is left to do for it.
+
+    The cloud may take a moment to report a new VM. One that was seen before and is not reported
+    any more has vanished.
+    """
+    name, spec = request.machine_name, request.provider_spec
+    latest, was_seen = vm, not is_new
+
+    def look() -> VMT | None:
+        nonlocal latest, was_seen
+        if latest.state is VMState.CREATING:
+            session.advance_vm(latest, spec, request.secrets)
+            reported = session.get_vm(spec, latest.provider_id)
+            if reported is None and was_seen:
+                raise Unavailable(f"VM {vm.provider_id} of machine {name} vanished; try again")
+            latest, was_seen = reported or latest, reported is not None
+        return latest if _is_finished(session, name, latest) else None
+
+    return wait_for(f"VM {vm.provider_id} of machine {name} to be finished", look)
+
+
+def _is_finished(session: Session[Any, Any, Any, VMT], name: str, vm: VMT) -> bool:
+    """Tell whether the VM runs; raise if it never will."""
+    if vm.state is VMState.FAILED:
+        session.delete_vm(vm)  # or a retry would find it again
+    if vm.state in (VMState.FAILED, VMState.GONE):
+        raise vm.failure or Unavailable(
+            f"the cloud gave up VM {vm.provider_id} of machine {name} without a reason; try again"
+        )
+    if vm.state is VMState.DELETING:
+        raise Unavailable(f"VM {vm.provider_id} of machine {name} is being deleted; try again")
+    if vm.state is VMState.STOPPED:
+        raise FailedPrecondition(f"machine {name} exists but is stopped; delete it first")
+    return vm.state is VMState.RUNNING
+
+
+AnyRequest = (
+    DeleteMachineRequest[ScopeT, Any]
+    | GetMachineStatusRequest[ScopeT, Any]
+    | ShutDownMachineRequest[ScopeT, Any]
+)
+
+
+def _existing(session: Session[ScopeT, Any, Any, VMT], request: AnyRequest[ScopeT]) -> VMT:
+    """Return the machine's finished VM.
+
+    A half-made one is NOT_FOUND: MCM would take it for finished and never call CreateMachine,
+    which finishes it.
+    """
+    name = request.machine_name
+    vm = _only(name, _found(session, request))
+    if vm is None:
+        raise NotFound(f"machine {name} does not exist in cluster {request.provider_spec.cluster}")
+    if vm.state not in (VMState.RUNNING, VMState.STOPPED):
+        raise NotFound(f"machine {name} is not there yet or any more: its VM is {vm.state.value}")
+    return vm
+
+
+def _found(session: Session[ScopeT, Any, Any, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
+    """Return the VM that the provider ID names, whatever its name; without one, those by name."""
+    scope = request.provider_spec
+    if not request.provider_id:
+        return _named(session, scope, request.machine_name)
+    vm = session.get_vm(scope, request.provider_id)
+    return [] if vm is None else _own(scope, [vm])
+
+
+def _named(session: Session[ScopeT, Any, Any, VMT], scope: ScopeT, name: str) -> list[VMT]:
+    return [vm for vm in _own(scope, session.find_vms(scope, name)) if vm.name == name]
+
+
+def _own(scope: ClusterScope, vms: Iterable[VMT]) -> list[VMT]:
+    """Return those VMs that are there and that are of the scope's cluster and role (C19, C26)."""
+    return [vm for vm in vms if _is_own(scope, vm) and not _is_absent(vm)]
+
+
+def _own_leftovers(
+    session: Session[ScopeT, Any, Any, Any], scope: ScopeT, name: str | None
+) -> list[Leftover]:
+    """Return what is left of the scope's VMs, or of those of one machine."""
+    return [
+        each
+        for each in session.list_leftovers(scope, name)
+        if _is_own(scope, each) and name in (None, each.machine)
+    ]
+
+
+def _is_own(scope: ClusterScope, resource: VM | Leftover) -> bool:
+    return (resource.cluster, resource.role) == (scope.cluster, scope.role)
+
+
+def _is_absent(vm: VM | None) -> bool:
+    return vm is None or vm.state is VMState.GONE
+
+
+def _is_usable(name: str) -> bool:
+    return 0 < len(name.encode()) <= MAX_NAME_BYTES
+
+
+def _only(name: str, vms: list[VMT]) -> VMT | None:
+    if len(vms) > 1:
+        ids = ", ".join(sorted(vm.provider_id for vm in vms))
+        raise OutOfRange(
+            f"machine {name} has {len(vms)} VMs: {ids}; delete those that are too many"
+        )
+    return vms[0] if vms else None
