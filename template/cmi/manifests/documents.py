@@ -21,6 +21,7 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _JSON_SPACE: Final = " \t\r\n"
+_NOTHING: Final = re.compile(r"\s*|#.*|---(\s.*)?")
 _END_OF_LINE: Final = re.compile(r"[^\S\n]*\n?")
 
 
@@ -206,7 +207,7 @@ def _yaml_documents(text: str, lines_before: int) -> Iterator[_Document]:
 
 def _yaml_document(lines: list[str], end: int) -> Iterator[_Document]:
     """Yield the document of these lines, unless all of them are empty or comments."""
-    if any(line.strip() and not line.startswith(("#", "---")) for line in lines):
+    if not all(map(_NOTHING.fullmatch, lines)):
         yield _Document(end - len(lines), "\n".join([*lines, ""]))
 
 

@@ -1,0 +1,94 @@
+"""How answers are printed: as a table, for scripts, and with colour on a terminal."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final, TextIO
+
+import yaml
+
+_STYLES: Final = {"": "", "header": "1", "error": "31", "good": "32", "bad": "33"}
+"""Of the colours that are legible on a light and on a dark background."""
+
+
+class Output(StrEnum):
+    """How an answer is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is for people."""
+        return self in (Output.TABLE, Output.WIDE)
+
+
+class Columns:
+    """Lays rows out in columns. Nothing is cut, so that it can be copied."""
+
+    def __init__(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(self, row: Sequence[str]) -> str:
+        """Return a row as a line."""
+        cells = [cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)]
+        return "   ".join(cells).rstrip()
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Print a line at once, also where standard output is a pipe."""
+    print(_styled(text, style, sys.stdout), flush=True)
+
+
+def print_error(message: str) -> None:
+    """Print one line on standard error."""
+    print(f"{_styled('error:', 'error', sys.stderr)} {message}", file=sys.stderr)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below a header."""
+    columns = Columns(header, rows)
+    print_line(columns.line(header), "header")
+    for row in rows:
+        print_line(columns.line(row))
+
+
+def print_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], output: Output, value: object
+) -> None:
+    """Print rows that begin with a name; or, for scripts, the value that holds the same."""
+    if output is Output.NAME:
+        for row in rows:
+            print_line(row[0])
+    elif output.is_table:
+        print_table(header, rows)
+    else:
+        _print_value(value, output)
+
+
+def print_fields(fields: Mapping[str, str], output: Output, value: object) -> None:
+    """Print the fields of one thing, its name first; or, for scripts, the value."""
+    if output is Output.NAME:
+        print_line(fields["name"])
+    elif output.is_table:
+        print_table(("FIELD", "VALUE"), [*fields.items()])
+    else:
+        _print_value(value, output)
+
+
+def _print_value(value: object, output: Output) -> None:
+    if output is Output.YAML:
+        print_line(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    else:
+        print_line(json.dumps(value, indent=2))
+
+
+def _styled(text: str, style: str, stream: TextIO) -> str:
+    """Colour a text on a terminal, unless NO_COLOR (https://no-color.org) is set."""
+    wanted = _STYLES[style] and stream.isatty() and not os.environ.get("NO_COLOR")
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if wanted else text
