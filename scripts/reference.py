@@ -19,7 +19,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from typer.testing import CliRunner
 
 from cmi import cli
-from cmi.app import driver_app
+from cmi.app import command_line
 from cmi.conformance.items import ITEMS
 from cmi.contract import RPCS
 from cmi.driver import Driver
@@ -49,7 +49,7 @@ def driver_options() -> str:
         raise NotImplementedError
 
     make_driver.__module__ = EXAMPLE
-    return _help(driver_app(make_driver), f"python -m {EXAMPLE}")
+    return _help(command_line(make_driver), f"python -m {EXAMPLE}")
 
 
 def client_commands() -> str:

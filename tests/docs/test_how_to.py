@@ -6,13 +6,14 @@ from pathlib import Path
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
 from tests.driver import CloudFile
-from tests.support import ROOT
+from tests.support import ROOT, free_port
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
 DEBUG = "docs/how-to/debug.md"
 ERRORS = "docs/how-to/errors.md"
 METRICS = "docs/how-to/metrics.md"
+TIMEOUTS = "docs/how-to/timeouts.md"
 TLS = "docs/how-to/tls.md"
 VOLUMES = "docs/how-to/volumes.md"
 
@@ -83,6 +84,14 @@ def test_volumes(commands: list[str], folder: Path, serve: Serve) -> None:
         assert follow(folder, ask, there) == answer.text
 
 
+@follows(TIMEOUTS, "Try it")
+def test_timeouts(commands: list[str], folder: Path, serve: Serve) -> None:
+    start, calls = commands
+    *_, said = blocks(TIMEOUTS, "text")
+    with serve(folder, start) as there:
+        assert follow(folder, calls, there, exit_code=1) == said.text
+
+
 @follows(TLS, "Make certificates", "Start the driver", "Call it")
 def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
     make, start, call, call_without = commands
@@ -94,8 +103,9 @@ def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
 
 
 @follows(METRICS, "Watch a driver with Prometheus")
-def test_metrics(commands: list[str], folder: Path, serve: Serve, free_port: int) -> None:
-    start, call = (command.replace("9090", str(free_port)) for command in commands)
+def test_metrics(commands: list[str], folder: Path, serve: Serve) -> None:
+    port = free_port()
+    start, call = (command.replace("9090", str(port)) for command in commands)
     with serve(folder, start) as there:
         shown = follow(folder, call, there)
     assert 'driver_requests_in_flight{provider="acme.gardener"} 0.0' in shown

@@ -24,14 +24,15 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from cmi import Driver
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.certificates import Authority, pem, write
 from tests.framework import process
 from tests.framework.conftest import LogLines
-from tests.framework.support import PATIENCE, Gate, StandIn, machine_class
+from tests.framework.support import Gate, StandIn, machine_class
+from tests.support import PATIENCE
 
 
 @pytest.fixture(scope="module")
