@@ -10,7 +10,7 @@ $(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/stubs/.stamp)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools into .venv (the other targets do it too)
