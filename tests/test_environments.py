@@ -83,7 +83,8 @@ class Mirror:
 @contextmanager
 def mirror_of(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Mirror]:
     folder.mkdir()
-    handler = type("Handler", (Quiet,), {"asked": set()})
+    asked: set[str] = set()
+    handler = type("Handler", (Quiet,), {"asked": asked})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -92,7 +93,7 @@ def mirror_of(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[M
         try:
             scheme = "https" if context else "http"
             url = f"{scheme}://127.0.0.1:{server.server_port}/simple"
-            yield Mirror(url, folder, handler.asked)
+            yield Mirror(url, folder, asked)
         finally:
             server.shutdown()
             thread.join()
