@@ -20,6 +20,10 @@ QUESTIONS = {name for name in SETTINGS if not name.startswith("_")}
 DELIMITERS = {key: text for key, text in SETTINGS["_envops"].items() if key.endswith("_string")}
 SUFFIX = SETTINGS["_templates_suffix"]
 COPIER = [sys.executable, "-m", "copier"]
+ANSWERS = {"provider_name": "acme", "github_org": "gardener"}
+"""The questions without a default, as most tests answer them."""
+DATA = [f"--data={name}={value}" for name, value in ANSWERS.items()]
+"""The same for a command line."""
 
 PATIENCE = 120.0
 """Seconds after which a test gives up on what it waits for, however busy the machine is."""
@@ -49,7 +53,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def copy_repository(target: Path, *, template: bool) -> Path:
     """Copy the questions, and the template too if asked, without caches."""
-    parts = ["questions", "licenses", *(["template"] if template else [])]
+    parts = ["includes", *(["template"] if template else [])]
     for part in parts:
         shutil.copytree(
             ROOT / part,

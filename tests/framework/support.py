@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from pydantic import Field, SecretStr
 
 from cmi import (
-    ClusterScope,
     CreateMachineRequest,
     CreateMachineResponse,
     Credential,
@@ -28,6 +27,7 @@ from cmi import (
     ShutDownMachineRequest,
     ShutDownMachineResponse,
     SpecModel,
+    TaggedScope,
 )
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
@@ -49,7 +49,7 @@ SPEC = {"tags": TAGS, "region": "north"}
 SECRETS = {"apiToken": b"correct-horse"}
 
 
-class Scope(ClusterScope):
+class Scope(TaggedScope):
     region: str
 
 
@@ -207,14 +207,16 @@ class Answer:
     reply: bytes
 
 
-def ask(endpoint: Endpoint, rpc: str, message: Message | bytes = b"") -> Answer:
+def ask(
+    endpoint: Endpoint, rpc: str, message: Message | bytes = b"", timeout: float = PATIENCE
+) -> Answer:
     """Call an RPC with a message, or with any bytes."""
     service = "Identity" if rpc in IDENTITY_RPCS else "Machine"
     wire = message if isinstance(message, bytes) else message.SerializeToString()
     with grpc.insecure_channel(endpoint.target) as channel:
         method = bytes_rpc(channel, f"/cmi.v1.{service}/{rpc}")
         try:
-            reply, call = method.with_call(wire, timeout=PATIENCE)
+            reply, call = method.with_call(wire, timeout=timeout)
         except grpc.RpcError as error:
             reply, call = b"", cast("grpc.Call", error)
     return Answer(

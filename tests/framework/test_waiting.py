@@ -7,7 +7,7 @@ import pytest
 
 from cmi import CreateMachineResponse, waiting
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from tests.framework.conftest import LogLines
 from tests.framework.support import StandIn, ask, created, request
