@@ -73,9 +73,10 @@ bench: .venv/.stamp build/stubs/.stamp ## measure, against the smallest servers;
 	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
 
 .PHONY: lint
-lint: .venv/.stamp ## check style and format
+lint: .venv/.stamp ## check style, format and the layers of the framework
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
+	cd template && PYTHONPATH=. ../.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: format
 format: .venv/.stamp ## mend style and format
