@@ -107,7 +107,7 @@ def _xml_with_numbers(text: str) -> str:
     return html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
 
 
-_BASE64: Final = (
+_BASE64: Final[tuple[Callable[[Any], str], ...]] = (
     *(partial(_base64, shift) for shift in range(3)),
     _urlsafe,
     _percent_of_base64,

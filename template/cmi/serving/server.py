@@ -23,8 +23,8 @@ from cmi.serving.listening import free_addresses, listen
 from cmi.serving.machine import machine_handler
 from cmi.serving.methods import methods_of
 from cmi.serving.options import ServerOptions
+from cmi.serving.process import STOP_SIGNALS
 from cmi.serving.runner import Runner
-from cmi.serving.signals import STOP_SIGNALS
 from cmi.tls import server_credentials
 
 if TYPE_CHECKING:
