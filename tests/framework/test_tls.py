@@ -107,6 +107,7 @@ def write(path: Path, content: bytes) -> None:
     """Replace a file as a careful program does: it is there at every moment."""
     draft = path.with_suffix(".new")
     draft.write_bytes(content)
+    draft.chmod(0o640)
     draft.replace(path)
 
 
