@@ -23,6 +23,7 @@ from cmi.client import Client
 from cmi.endpoint import Endpoint
 from cmi.serving import logs
 from cmi.serving.options import LogFormat
+from tests.framework import http2
 from tests.framework.process import START, environment
 from tests.framework.support import PATIENCE, machine_class
 from tests.support import health_stub
@@ -191,44 +192,12 @@ def test_a_health_watcher_that_reads_nothing_does_not_hold_up_the_stop(tmp_path:
     """It gives the server no room to send: a window of no bytes."""
     with started(tmp_path, "--grace-period=1") as process:
         endpoint = Endpoint.parse(serving_line(process)["endpoint"])
-        with socket.create_connection((endpoint.host, endpoint.port)) as watcher:
-            watcher.sendall(watch_without_a_window())
+        with http2.connection(endpoint, window=0) as watcher:
+            watcher.sendall(http2.call(1, "/grpc.health.v1.Health/Watch"))
+            watcher.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1, bytes(5)))
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
-
-
-def watch_without_a_window() -> bytes:
-    """Return the frames of a client that watches health, with an initial window of zero."""
-
-    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-        return (
-            len(payload).to_bytes(3, "big")
-            + bytes([kind, flags])
-            + (stream.to_bytes(4, "big") + payload)
-        )
-
-    def header(name: bytes, value: bytes) -> bytes:
-        return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-    settings = frame(4, 0, 0, (4).to_bytes(2, "big") + (0).to_bytes(4, "big"))
-    headers = b"".join(
-        header(name, value)
-        for name, value in (
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", b"/grpc.health.v1.Health/Watch"),
-            (b":authority", b"x"),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-        )
-    )
-    return (
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        + settings
-        + frame(1, 4, 1, headers)
-        + frame(0, 1, 1, bytes(5))
-    )
 
 
 def test_a_log_argument_that_can_not_be_printed() -> None:
