@@ -23,8 +23,8 @@ from cmi.serving.listening import free_addresses, listen
 from cmi.serving.machine import machine_handler
 from cmi.serving.methods import methods_of
 from cmi.serving.options import ServerOptions
+from cmi.serving.process import STOP_SIGNALS
 from cmi.serving.runner import Runner
-from cmi.serving.signals import STOP_SIGNALS
 from cmi.tls import server_credentials
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ _GRPC_OPTIONS: Final = (
     # "too many pings" and loses its calls.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),
     # A client that vanished without a word is noticed, and its calls are cancelled.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -109,6 +108,11 @@ class Server:
     def calls(self) -> tuple[int, int]:
         """How many machine calls run, and how many wait for their turn."""
         return self._runner.in_flight, self._runner.waiting
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """The size of the requests in flight."""
+        return self._intake.bytes_in_flight
 
     async def start(self) -> Endpoint:
         """Listen and serve; return the endpoint, with the port that a port 0 became.
@@ -184,7 +188,7 @@ class Server:
             plugin.name,
             in_flight=lambda: self._runner.in_flight,
             waiting=lambda: self._runner.waiting,
-            bytes_in_flight=lambda: self._intake.bytes_in_flight,
+            bytes_in_flight=lambda: self.bytes_in_flight,
             dropped_lines=logs.dropped,
         )
 
