@@ -94,8 +94,8 @@ docs: .venv/.stamp ## build the documentation into build/site; a warning or a br
 	@echo 'Built $(SITE)/index.html'
 
 .PHONY: reference
-reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
-	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+reference: .venv/.stamp ## write the parts of docs/reference/ and of the tutorial that are made from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
 
 .PHONY: stubs
 stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi/v1/cmi.proto
