@@ -1,42 +1,45 @@
 .DEFAULT_GOAL := help
-include template/requirements/venv.mk
+include template/.template/environments.mk
 
 # Rendered projects set themselves up with the same uv and Python, whatever make was told on its command line.
-python := MAKEFLAGS= UV="$(UV)" PYTHON="$(PYTHON)" .venv/bin/python
+python := MAKEFLAGS= .venv/bin/python
+
+# What the tests install and lock without a network lies here: nobody empties it but `make clean`.
+export UV_CACHE_DIR := $(CURDIR)/build/cache
+$(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/stubs/.stamp)
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/docs/.stamp build/example/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools into .venv (the other targets do it too)
 
-.venv/.stamp: requirements/dev.txt $(uv)
+.venv/.stamp: requirements/dev.txt $(fetched)
 	@echo 'Installing the tools into .venv'
-	@$(call environment,.venv,requirements/dev.txt)
-	@touch $@
+	@$(call environment,.venv,$<)
+	@$(stamp)
 
-build/docs/.stamp: requirements/docs.txt $(uv)
-	@echo 'Installing docs into build/docs'
-	@$(call environment,build/docs,$<)
-	@touch $@
+build/stubs/.stamp: requirements/stubs.txt $(fetched)
+	@echo 'Installing the generator of the stubs into build/stubs'
+	@$(call environment,build/stubs,$<)
+	@$(stamp)
 
-# Never run: it brings what the tests of the example install into uv's cache.
-build/example/.stamp: examples/aws/requirements/dev.txt $(uv)
-	@echo 'Installing what the example needs into build/example'
-	@$(call environment,build/example,$<)
-	@touch $@
-
-# Tests lock dependencies too, without a network: from what this leaves in uv's cache.
-build/locks/.stamp: $(wildcard template/requirements/*.txt) $(uv)
+# Tests lock dependencies too, without a network: from what this leaves in the cache.
+build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $(fetched)
 	@echo 'Looking up what the locks pin'
-	@mkdir -p $(@D)
-	@set -e; for file in template/requirements/*.txt; do $(call lock,$$file,$(@D)/$$(basename $$file)); done
+	@set -e; locks=$$(mktemp -d); trap 'rm -rf "$$locks"' EXIT; \
+	for file in $(filter %.txt,$^); do $(call lock,$$file,"$$locks/$$(basename $$file)"); done
 	@touch $@
 
 .PHONY: demo
 demo: .venv/.stamp ## render a project, run its driver, create and delete machines
 	@$(python) scripts/demo.py
+
+.PHONY: check-answers
+check-answers: .venv/.stamp ## check the answers in FILE before a project is rendered with them
+	@test -n "$(FILE)" || { echo 'Say which: make check-answers FILE=answers.yml' >&2; exit 1; }
+	@$(python) scripts/check_answers.py "$(FILE)"
 
 .PHONY: example
 example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
@@ -81,17 +84,22 @@ format: .venv/.stamp ## mend style and format
 
 .PHONY: types
 types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
-	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e bench/*.py
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi template/.template tests scripts e2e bench/*.py
 
 SITE ?= build/site
 .PHONY: docs
-docs: build/docs/.stamp ## build the documentation into build/site; a warning or a broken link is an error
-	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
+docs: .venv/.stamp ## build the documentation into build/site; a warning or a broken link is an error
+	@.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
 	@echo 'Built $(SITE)/index.html'
 
 .PHONY: reference
 reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
 	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+
+.PHONY: stubs
+stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi/v1/cmi.proto
+	cd template && PATH="$(CURDIR)/build/stubs/bin:$$PATH" ../build/stubs/bin/python -m grpc_tools.protoc -I . \
+		--python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. cmi/v1/cmi.proto
 
 .PHONY: lock revendor
 lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
@@ -99,22 +107,13 @@ revendor: upgrade = --upgrade
 revendor: ## pin the newest dependencies that both allow, and regenerate the stubs
 lock revendor: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
-	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
-	$(MAKE) -C "$$project" $@ UV="$(UV)"; \
-	cp "$$project"/requirements/*.txt template/requirements/; \
-	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/; \
-	$(MAKE) relock
-	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
-	$(call lock,template/requirements/run.txt --group docs,requirements/docs.txt)
-
-# The example pins what the template pins, and its own dependencies on top.
-.PHONY: relock
-relock: .venv/.stamp
-	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
-	cp template/requirements/run.txt template/requirements/dev.txt examples/aws/requirements/; \
-	$(python) -m scripts.example "$$project"; \
-	$(MAKE) -C "$$project" lock UV="$(UV)"; \
-	cp "$$project"/requirements/run.txt "$$project"/requirements/dev.txt examples/aws/requirements/
+	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD \
+		--data provider_name=example --data github_org=example . "$$project"; \
+	$(MAKE) -C "$$project" $@; \
+	cp "$$project"/requirements/*.txt template/requirements/
+	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group dev,requirements/dev.txt)
+	$(call lock,--group stubs,requirements/stubs.txt)
+	$(if $(upgrade),$(MAKE) stubs)
 
 .PHONY: release
 release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3

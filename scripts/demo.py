@@ -14,6 +14,7 @@ from copier import run_copy
 
 TEMPLATE = Path(__file__).parents[1]
 PROVIDER = "demo"
+ANSWERS = {"provider_name": PROVIDER, "github_org": "my-company"}
 MACHINES = ("machine-1", "machine-2", "machine-3")
 FILES = ("--class", "kubernetes/machine-class.yaml", "--secret", "kubernetes/secret.yaml")
 
@@ -22,7 +23,8 @@ def main() -> None:
     """Run the demo; whatever happens, leave neither files nor processes behind."""
     with tempfile.TemporaryDirectory(prefix="mcm-provider-demo-") as folder:
         project = Path(folder) / f"mcm-provider-{PROVIDER}"
-        step("Render a project", f"copier copy --defaults -d provider_name={PROVIDER} . {project}")
+        data = " ".join(f"-d {name}={value}" for name, value in ANSWERS.items())
+        step("Render a project", f"copier copy --defaults {data} . {project}")
         render(project)
         step("Install it", "make setup")
         run(project, "make", "--no-print-directory", "setup")
@@ -34,8 +36,7 @@ def main() -> None:
 def render(project: Path) -> None:
     """Render the template as it lies here, uncommitted changes included."""
     warnings.simplefilter("ignore")  # copier warns of those changes
-    answers = {"provider_name": PROVIDER}
-    run_copy(str(TEMPLATE), project, answers, defaults=True, quiet=True, vcs_ref="HEAD")
+    run_copy(str(TEMPLATE), project, ANSWERS, defaults=True, quiet=True, vcs_ref="HEAD")
 
 
 @contextmanager

@@ -161,7 +161,7 @@ class Page(Generic[T]):
     """A part of a list.
 
     Attributes:
-        items: At most `PAGE_SIZE`.
+        items: At most so many as the cloud puts on a page.
         next: What the next call is given as `after`; None if this is the last page.
     """
 
@@ -178,7 +178,7 @@ class EmbeddedCloud:
         quota: The most servers of the account.
         latency: What every API call takes, in seconds.
         action_time: What every action takes, in seconds.
-        page_size: How many servers or disks are on one page of a list.
+        page_size: The most servers or disks on a page.
         faults: API call to what goes wrong with it: `throttled`, `crash` (as by kill -9),
             `hang`, or `failed` (the call is accepted, and then its action fails);
             `throttled*2` for twice only.
@@ -205,7 +205,7 @@ class EmbeddedCloud:
         self.page_size = page_size
         self._faults = _Faults(faults or {})
         self._one_at_a_time = threading.Lock()
-        self._before: Callable[[str], bool | None] | None = None
+        self._before: Callable[[str], None] | None = None
         with self.transaction() as db:
             _set_up(db)
 
@@ -282,7 +282,7 @@ class EmbeddedCloud:
         self._change(server_id, "labels = ?", json.dumps(dict(labels)))
 
     def copy(self, server_id: str) -> str:
-        """Make a second server like one that is there, without its disks; return its ID."""
+        """Make a second server that is like one which is there; return its ID."""
         twin = _new_id("srv")
         with self.transaction() as db:
             db.execute("CREATE TEMP TABLE twin AS SELECT * FROM servers WHERE id = ?", [server_id])
@@ -300,13 +300,8 @@ class EmbeddedCloud:
             db.execute(f"UPDATE servers SET {assignment} WHERE id = ?", [value, server_id])  # noqa: S608 - not from outside
 
     @contextmanager
-    def before_each_call(self, act: Callable[[str], bool | None]) -> Iterator[None]:
-        """Do something before each API call, for as long as the context is open.
-
-        Args:
-            act: Gets the name of the call. If it returns True, the action that the call starts
-                is to fail.
-        """
+    def before_each_call(self, act: Callable[[str], None]) -> Iterator[None]:
+        """Do something before each API call, for as long as the context is open."""
         self._before = act
         try:
             yield
@@ -323,56 +318,52 @@ class EmbeddedCloud:
 
     @contextmanager
     def interrupted_at(self, call: str) -> Iterator[threading.Event]:
-        """Let the first API call of this name fail; the event is set once it has."""
-        met = threading.Event()
+        """Let the first API call of this name fail; the event is set once it did."""
+        reached = threading.Event()
 
         def fail(name: str) -> None:
-            if name == call and not met.is_set():
-                met.set()
+            if name == call and not reached.is_set():
+                reached.set()
                 raise ThrottledError(f"{name} was interrupted")
 
         with self.before_each_call(fail):
-            yield met
+            yield reached
 
     @contextmanager
     def failing_action(self, call: str) -> Iterator[threading.Event]:
-        """Accept the first API call of this name, and let its action fail; likewise."""
-        met = threading.Event()
+        """Accept the first API call of this name, and let its action fail."""
+        reached = threading.Event()
 
-        def fail(name: str) -> bool:
-            if name != call or met.is_set():
-                return False
-            met.set()
-            return True
+        def fail(name: str) -> None:
+            if name == call and not reached.is_set():
+                reached.set()
+                self._faults.add(call, "failed*1")
 
         with self.before_each_call(fail):
-            yield met
+            yield reached
 
     @contextmanager
-    def endless_actions(self) -> Iterator[None]:
-        """Let no action end that begins while the context is open."""
+    def pending_actions(self) -> Iterator[None]:
+        """Let no action come to its end for as long as the context is open."""
         before, self.action_time = self.action_time, float("inf")
         try:
             yield
         finally:
             self.action_time = before
             with self.transaction() as db:
-                db.execute("UPDATE servers SET ends_at = 0 WHERE ends_at = 9e999")
+                db.execute("UPDATE servers SET ends_at = 0 WHERE ends_at > 1e300")
+                _end_actions(db)
 
     @contextmanager
     def stranger(self, region: str, name: str) -> Iterator[None]:
-        """Have a running server without labels, which somebody made by hand."""
-        server_id = _new_id("srv")
-        values = [server_id, region, name, "{}", "running", IMAGES[0], MACHINE_TYPES[0], "", "[]"]
+        """Have a server of this name that somebody else made, without labels."""
         with self.transaction() as db:
-            db.execute(
-                "INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, '', NULL, '')",
-                values,
-            )
+            values = [_new_id("srv"), region, name, "{}", "running", IMAGES[0], MACHINE_TYPES[0]]
+            _insert_server(db, [*values, "elsewhere", "[]", "", None])
         try:
             yield
         finally:
-            self.remove(server_id)
+            self.remove(values[0])
 
     @contextmanager
     def hold(self, call: str = "") -> Iterator[threading.Event]:
@@ -399,8 +390,9 @@ class EmbeddedCloud:
             True if the action that the call starts is to fail.
         """
         time.sleep(self.latency)
-        fails = self._before is not None and self._before(call)
-        return self._faults.strike(call) or bool(fails)
+        if self._before is not None:
+            self._before(call)
+        return self._faults.strike(call)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -434,7 +426,7 @@ class Client:
     ) -> Page[Server]:
         """Return a page of the servers of a region that have all these labels."""
         with self._call("list_servers", "read") as (db, _):
-            return _page(db, "servers", region, labels, after, _server, self._cloud.page_size)
+            return _page(db, "servers", region, labels, after, self._cloud.page_size, _server)
 
     def get_server(self, region: str, server_id: str) -> Server:
         """Return a server.
@@ -487,9 +479,7 @@ class Client:
                 raise QuotaError(f"the account's quota of {self._cloud.quota} servers is used up")
             values = [_new_id("srv"), region, name, json.dumps(dict(labels)), "creating", image]
             values += [machine_type, "", "[]", user_data, request_token]
-            db.execute(
-                "INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, '')", values
-            )
+            _insert_server(db, values)
             _begin(db, values[0], "create", fails, self._cloud.action_time)
             return _server(_row(db, region, values[0]))
 
@@ -553,7 +543,7 @@ class Client:
     ) -> Page[Disk]:
         """Return a page of the disks of a region that have all these labels."""
         with self._call("list_disks", "read") as (db, _):
-            return _page(db, "disks", region, labels, after, _disk, self._cloud.page_size)
+            return _page(db, "disks", region, labels, after, self._cloud.page_size, _disk)
 
     def delete_disk(self, region: str, disk_id: str) -> None:
         """Delete a disk.
@@ -595,12 +585,17 @@ class _Faults:
         self._lock = threading.Lock()
         self._left: dict[str, tuple[str, float]] = {}
         for call, fault in faults.items():
-            kind, _, times = fault.partition("*")
-            if call not in API_CALLS or kind not in self.KINDS or not (times or "1").isdigit():
-                raise ValueError(
-                    f"{call}={fault} is no fault; use a call such as create_server, and "
-                    "throttled, crash, hang, failed or hang*2"
-                )
+            self.add(call, fault)
+
+    def add(self, call: str, fault: str) -> None:
+        """Let calls of this name go wrong."""
+        kind, _, times = fault.partition("*")
+        if call not in API_CALLS or kind not in self.KINDS or not (times or "1").isdigit():
+            raise ValueError(
+                f"{call}={fault} is no fault; use a call such as create_server, and "
+                "throttled, crash, hang, failed or hang*2"
+            )
+        with self._lock:
             self._left[call] = (kind, int(times) if times else float("inf"))
 
     def strike(self, call: str) -> bool:
@@ -644,6 +639,11 @@ def _set_up(db: sqlite3.Connection) -> None:
         db.executemany("INSERT INTO tokens VALUES (?, ?)", tokens)
 
 
+def _insert_server(db: sqlite3.Connection, values: Sequence[str | None]) -> None:
+    """Insert a server on which no action has been begun."""
+    db.execute("INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, '')", values)
+
+
 def _begin(
     db: sqlite3.Connection, server_id: str, command: str, fails: bool, seconds: float
 ) -> None:
@@ -677,8 +677,8 @@ def _page(
     region: str,
     labels: Mapping[str, str],
     after: str | None,
-    read: Callable[[sqlite3.Row], T],
     size: int,
+    read: Callable[[sqlite3.Row], T],
 ) -> Page[T]:
     has_label = " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
     wanted = [text for label in labels.items() for text in label]

@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from cmi.client import Client, MachineClass
 from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
 from cmi.manifests import ManifestError, read_provider_spec, read_secret, read_volumes
+from cmi.redaction import Redactor, Sources
 from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2
 
@@ -60,6 +61,10 @@ app = typer.Typer(
 
 _tls: ContextVar[TlsFiles | None] = ContextVar("tls", default=None)
 """What the options say that stand before the command."""
+_insecure: ContextVar[bool] = ContextVar("insecure", default=False)
+
+_redactor = Redactor()
+"""Knows the secrets that this process sends: what a driver tells of them is not shown."""
 
 
 @app.callback()
@@ -79,8 +84,15 @@ def options(
             metavar="NAME", help="The name in the driver's certificate, if it is not the address."
         ),
     ] = "",
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", help="Send secrets in plain text to an address beyond loopback."
+        ),
+    ] = False,
 ) -> None:
     """Talk to a running driver for machine-controller-manager."""
+    _insecure.set(insecure)
     with _errors_in_one_line():
         files = TlsFiles.resolve(
             tls_cert, tls_key, tls_ca, ca_option="--tls-ca", server_name=tls_server_name
@@ -279,6 +291,7 @@ def conformance(
             moved_class=other(moved_class_file),
             volumes=json.loads(read_volumes(volumes_file)) if volumes_file else (),
             tls=_tls.get(),
+            insecure=_insecure.get(),
             timeout=timeout,
             patience=patience,
             parallel=parallel,
@@ -321,7 +334,10 @@ def _offer_clean_up(target: "Target", without_asking: bool) -> None:
 @contextmanager
 def _client(endpoint: str | None, timeout: float) -> Iterator[Client]:
     """Open a client; turn every error within into one line and exit code 1."""
-    with _errors_in_one_line(), Client(Endpoint.resolve(endpoint), timeout, _tls.get()) as client:
+    with (
+        _errors_in_one_line(),
+        Client(Endpoint.resolve(endpoint), timeout, _tls.get(), insecure=_insecure.get()) as client,
+    ):
         yield client
 
 
@@ -356,12 +372,21 @@ def _no_connection(details: str) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {_shown(message)}", err=True)
     sys.exit(1)
+
+
+def _shown(text: str) -> str:
+    """Return a text of a driver without secrets, and without what a terminal would obey."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in _redactor.scrub(text)
+    )
 
 
 def _machine_class(class_file: Path, secret_file: Path | None) -> MachineClass:
     secrets = read_secret(secret_file) if secret_file else {}
+    _redactor.add(Sources(plain=[*secrets.values()]))
     return MachineClass(provider_spec=read_provider_spec(class_file), secrets=secrets)
 
 
@@ -380,11 +405,12 @@ def _print_machine(
 
 
 def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(_redactor.scrub(json.dumps(value, indent=2)))
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
+    lines = [header, *([_shown(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("   ".join(cells).rstrip())

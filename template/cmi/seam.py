@@ -55,8 +55,9 @@ class VM:
             if it can't be told. The rules leave a VM of another cluster alone (C19, C26).
         role: Likewise its role in the cluster.
         state: Its state.
-        failure: Why a `FAILED` or `GONE` VM does not run, if the cloud says so: an exception
-            of the SDK, or of this framework, such as `ResourceExhausted`. Its caller gets it.
+        failure: Why a `FAILED`, `DELETING` or `GONE` VM does not run, if the cloud says so: an
+            exception of the SDK, or of this framework, such as `ResourceExhausted`. The caller
+            of CreateMachine gets it.
     """
 
     name: str

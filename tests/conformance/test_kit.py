@@ -15,7 +15,8 @@ import pytest
 from cmi.conformance.items import ITEMS
 from tests.conformance import broken, unusual
 from tests.conformance.saboteur import Saboteur, sabotaged
-from tests.driver import PATIENCE, CloudFile, RunningDriver, Start, await_condition
+from tests.driver import CloudFile, RunningDriver, Start
+from tests.support import PATIENCE, await_condition
 from tests.terminal import converse
 
 KINDS = [

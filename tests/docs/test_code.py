@@ -25,7 +25,7 @@ LONG_CREATES = "docs/how-to/long-creates.md"
 MACHINE_CLASS = MachineClass(
     provider_spec=b'{"tags": {"kubernetes.io/cluster/c": "1", "kubernetes.io/role/r": "1"}}'
 )
-AnyRequest = cmi.CreateMachineRequest[cmi.ClusterScope, cmi.SecretsModel]
+AnyRequest = cmi.CreateMachineRequest[cmi.TaggedScope, cmi.SecretsModel]
 
 
 def written(page: str, folder: Path) -> Path:
@@ -90,7 +90,7 @@ def test_errors(error: Exception, code: str, tmp_path: Path) -> None:
             raise error
 
         def delete_machine(
-            self, request: cmi.DeleteMachineRequest[cmi.ClusterScope, cmi.SecretsModel]
+            self, request: cmi.DeleteMachineRequest[cmi.TaggedScope, cmi.SecretsModel]
         ) -> cmi.DeleteMachineResponse:
             raise AssertionError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
 from tests.driver import CloudFile
+from tests.support import free_port
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
@@ -23,7 +24,7 @@ def test_answers_on_the_command_line(
     (copy,) = commands
     follow(tmp_path, copy, address)
     answers = recorded(tmp_path / "mcm-provider-acme")
-    assert (answers["provider_title"], answers["ci"]) == ("Acme Cloud", "gitlab")
+    assert (answers["github_org"], answers["ci"]) == ("my-company", "gitlab")
     assert answers["license"] == "Apache-2.0"
 
 
@@ -65,8 +66,9 @@ def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
 
 
 @follows(METRICS, "Watch a driver with Prometheus")
-def test_metrics(commands: list[str], folder: Path, serve: Serve, free_port: int) -> None:
-    start, call = (command.replace("9090", str(free_port)) for command in commands)
+def test_metrics(commands: list[str], folder: Path, serve: Serve) -> None:
+    port = free_port()
+    start, call = (command.replace("9090", str(port)) for command in commands)
     with serve(folder, start) as there:
         shown = follow(folder, call, there)
     assert 'driver_requests_in_flight{provider="acme.gardener"} 0.0' in shown

@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.pages import follow, follow_at_a_terminal, follows
 from tests.driver import CloudFile, Start
-from tests.support import commit, git
+from tests.support import DATA, commit, git
 from tests.update.projects import recorded, status
 from tests.update.release import make_next_release
 
@@ -17,7 +17,7 @@ ADOPT = "docs/how-to/adopt.md"
 @pytest.fixture
 def project(address: dict[str, str], tmp_path: Path) -> Path:
     """A project made as the README says, with an edit of its author's."""
-    copy = "copier copy --defaults -d provider_name=acme gh:ORG/mcm-provider-template project"
+    copy = f"copier copy --defaults {' '.join(DATA)} gh:ORG/mcm-provider-template project"
     follow(tmp_path, copy, address)
     project = tmp_path / "project"
     (project / "acme/mine.py").write_text('"""Mine."""\n')

@@ -20,7 +20,8 @@ from cmi.endpoint import Endpoint
 from cmi.testing import serving
 from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
-from tests.framework.support import PATIENCE, StandIn, raising
+from tests.framework.support import StandIn, raising
+from tests.support import PATIENCE
 
 MANIFESTS = """
 kind: Secret

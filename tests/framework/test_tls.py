@@ -32,13 +32,14 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from cmi import Driver
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.conftest import LogLines
-from tests.framework.support import PATIENCE, Gate, StandIn, machine_class
+from tests.framework.support import Gate, StandIn, machine_class
+from tests.support import PATIENCE
 
 LOCALHOST = (x509.DNSName("localhost"), *map(x509.IPAddress, map(ip_address, ("127.0.0.1", "::1"))))
 
