@@ -258,6 +258,15 @@ def a_vm_on_its_way_out_is_not_adopted(rules: Rules) -> None:
         create(rules, FakeSession([vm(state=VMState.DELETING)]))
 
 
+def a_vm_that_the_cloud_gives_up_says_why(rules: Rules) -> None:
+    """It may go through `DELETING` first: a retry would not find out any more."""
+    failure = ResourceExhausted("no room")
+    for state in (VMState.DELETING, VMState.GONE):
+        session = FakeSession(made=[vm(state=VMState.CREATING), vm(state=state, failure=failure)])
+        with refused(ResourceExhausted, "no room"):
+            create(rules, session)
+
+
 def a_gone_vm_is_made_anew(rules: Rules) -> None:
     session = FakeSession([vm("vm-0", VMState.GONE)])
     assert create(rules, session).provider_id == "vm-1"
