@@ -103,7 +103,7 @@ stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi/v1/cm
 
 .PHONY: lock revendor
 lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
-revendor: upgrade = --upgrade
+revendor: upgrade = $(newest)
 revendor: ## pin the newest dependencies that both allow, and regenerate the stubs
 lock revendor: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \

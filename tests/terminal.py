@@ -10,8 +10,7 @@ from pathlib import Path
 import pexpect
 from pexpect.fdpexpect import fdspawn
 
-PATIENCE = 120.0
-"""Seconds after which a test gives up on the next thing that the program should show."""
+from tests.support import PATIENCE
 
 
 def converse(

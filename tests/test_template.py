@@ -167,7 +167,7 @@ PYPROJECT = text_of("template/pyproject.toml.jinja")
 
 
 class TestVersionsAgree:
-    PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+    PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
     def test_python(self) -> None:
         """The oldest is in all places, and CI runs every one of them."""
@@ -182,6 +182,12 @@ class TestVersionsAgree:
         assert f"is not Python {oldest} or newer" in makefile
         for name in ("README.md", "template/README.md.jinja"):
             assert f"Python {oldest} or newer" in text_of(name)
+        classifiers = re.findall(
+            r'^  "Programming Language :: Python :: (3\..+)",$', PYPROJECT, re.MULTILINE
+        )
+        assert classifiers == list(self.PYTHONS)
+        ours = yaml.safe_load(text_of(".github/workflows/ci.yml"))
+        assert ours["jobs"]["test"]["strategy"]["matrix"]["python"] == list(self.PYTHONS)
         github = yaml.safe_load(text_of("template/.github/workflows/ci.yml"))
         assert github["jobs"]["check"]["strategy"]["matrix"]["python"] == list(self.PYTHONS)
         gitlab = yaml.safe_load(text_of("template/.gitlab-ci.yml"))

@@ -11,7 +11,8 @@ import pytest
 from cmi.conformance.items import ITEMS
 from tests.conformance import broken
 from tests.conformance.saboteur import Saboteur, sabotaged
-from tests.driver import PATIENCE, CloudFile, Start, await_condition
+from tests.driver import CloudFile, Start
+from tests.support import PATIENCE, await_condition
 
 BROKEN = [
     kind

@@ -39,12 +39,14 @@ class Block:
         language: What it is written in.
         title: The file that it is of, or nothing.
         text: What is in it, not indented.
+        indented: The same as it stands on the page.
     """
 
     heading: str
     language: str
     title: str
     text: str
+    indented: str
 
 
 def blocks(page: str, language: str = "") -> list[Block]:
@@ -54,7 +56,8 @@ def blocks(page: str, language: str = "") -> list[Block]:
         heading = part["heading"] or heading
         if part["heading"] is None:
             text = textwrap.dedent(part["text"])
-            found.append(Block(heading, part["language"], part["title"] or "", text))
+            title = part["title"] or ""
+            found.append(Block(heading, part["language"], title, text, part["text"]))
     return [block for block in found if language in ("", block.language)]
 
 

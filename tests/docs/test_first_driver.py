@@ -52,7 +52,7 @@ def asked() -> list[str]:
 
 def same(table: str) -> str:
     """Return a table whose provider IDs are all alike."""
-    return re.sub("vm-[0-9a-f]+", "vm-…", table)
+    return re.sub("srv-[0-9a-f]+", "srv-…", table)
 
 
 def insert(path: Path, *, after: str, text: str) -> None:

@@ -36,8 +36,8 @@ from cmi.endpoint import Endpoint
 from cmi.testing import serving
 from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
-from tests.framework.support import PATIENCE, Keys, Scope, StandIn, created, raising
-from tests.support import ROOT, TEMPLATE
+from tests.framework.support import Keys, Scope, StandIn, created, raising
+from tests.support import PATIENCE, ROOT, TEMPLATE
 from tests.terminal import at_terminal
 
 MANIFESTS = """

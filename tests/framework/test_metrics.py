@@ -17,12 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from cmi import Driver, NotFound
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.support import (
     IDENTITY_RPCS,
-    PATIENCE,
     AsyncStandIn,
     Gate,
     StandIn,
@@ -31,6 +30,7 @@ from tests.framework.support import (
     raising,
     request,
 )
+from tests.support import PATIENCE
 
 PROVIDER = "driver.under-test"
 CANARY = "canary-7f3a9"
@@ -183,11 +183,11 @@ def test_calls_in_flight(gate: Gate) -> None:
     ):
         calls = [pool.submit(client.create, machine_class(), f"m{each}") for each in range(3)]
         gate.await_entered(3)
-        assert of_driver(samples(address), "in_flight") == {(PROVIDER,): 3}
+        assert of_driver(samples(address), "requests_in_flight") == {(PROVIDER,): 3}
         gate.opened.set()
         for call in calls:
             call.result()
-        await_values(address, "in_flight", {(PROVIDER,): 0})
+        await_values(address, "requests_in_flight", {(PROVIDER,): 0})
 
 
 def test_neither_secrets_nor_names_show_up() -> None:

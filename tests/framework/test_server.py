@@ -14,8 +14,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from cmi.testing import serving
-from tests.framework.support import PATIENCE, SECRETS, SPEC, StandIn
-from tests.support import bytes_rpc, health_stub
+from tests.framework.support import SECRETS, SPEC, StandIn
+from tests.support import PATIENCE, bytes_rpc, health_stub
 
 SERVICES = ["cmi.v1.Identity", "cmi.v1.Machine"]
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cmi.cli import connection, identity, kit, machines, version
-from cmi.cli.connection import EndpointOption, TlsCa, TlsCert, TlsKey, TlsServerName
+from cmi.cli.connection import EndpointOption, Insecure, TlsCa, TlsCert, TlsKey, TlsServerName
 
 __all__ = ["app", "main"]
 
@@ -19,6 +19,7 @@ def options(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_server_name: TlsServerName = None,
+    insecure: Insecure = None,
     _version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=version.show),
@@ -35,6 +36,7 @@ def options(
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_server_name=tls_server_name,
+            insecure=insecure,
         )
     )
 

@@ -37,6 +37,10 @@ TlsServerName: TypeAlias = Annotated[
         metavar="NAME", help="The name in the driver's certificate, if it is not the address."
     ),
 ]
+Insecure: TypeAlias = Annotated[
+    bool | None,
+    typer.Option("--insecure", help="Send secrets in plain text to an address beyond loopback."),
+]
 TimeoutOption: TypeAlias = Annotated[float, typer.Option(min=0.001, help="Deadline in seconds.")]
 
 
@@ -49,6 +53,7 @@ class Given:
     tls_cert: TlsCert = None
     tls_key: TlsKey = None
     tls_server_name: TlsServerName = None
+    insecure: Insecure = None
 
 
 _NOTHING: Final = Given()
@@ -62,11 +67,13 @@ class Connection:
     Attributes:
         endpoint: Its address.
         tls: The files for TLS; None means plain text.
+        insecure: Whether plain text is sent beyond loopback, too.
         timeout: The deadline of a call, in seconds.
     """
 
     endpoint: Endpoint
     tls: TlsFiles | None
+    insecure: bool
     timeout: float
 
     @contextmanager
@@ -74,7 +81,7 @@ class Connection:
         """Open a client; an error within is one line and exit code 1."""
         with (
             errors.in_one_line(self.endpoint),
-            Client(self.endpoint, self.timeout, self.tls) as client,
+            Client(self.endpoint, self.timeout, self.tls, insecure=self.insecure) as client,
         ):
             yield client
 
@@ -130,4 +137,5 @@ def _connection(after: dict[str, Any], timeout: float) -> Connection:
             ca_option="--tls-ca",
             server_name=given["tls_server_name"] or "",
         )
-        return Connection(Endpoint.resolve(given["endpoint"]), tls, timeout)
+        endpoint = Endpoint.resolve(given["endpoint"])
+    return Connection(endpoint, tls, bool(given["insecure"]), timeout)

@@ -86,6 +86,7 @@ def conformance(
             moved_class=other(moved_class_file),
             volumes=json.loads(read_volumes(volumes_file)) if volumes_file else (),
             tls=connection.tls,
+            insecure=connection.insecure,
             timeout=connection.timeout,
             patience=patience,
             parallel=parallel,

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from cmi.cli.output import Output
+from cmi.cli.output import Output, hide
 from cmi.client import MachineClass
 from cmi.manifests import read_machine_class
 
@@ -44,9 +44,11 @@ StateOption: TypeAlias = Annotated[str, typer.Option(help="What the driver answe
 def machine_class_of(
     class_file: Path, secret_files: list[Path] | None, name: str = ""
 ) -> MachineClass:
-    """Return the machine class that the options name, with its secrets.
+    """Return the machine class that the options name, with its secrets, which nobody sees.
 
     Raises:
         ManifestError: A file can't be read, or does not say clearly which object is meant.
     """
-    return read_machine_class(class_file, secret_files or (), name=name)
+    machine_class = read_machine_class(class_file, secret_files or (), name=name)
+    hide(machine_class.secrets.values())
+    return machine_class
