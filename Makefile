@@ -33,8 +33,8 @@ build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $
 	@touch $@
 
 .PHONY: demo
-demo: .venv/.stamp ## render a project, run its driver, create and delete machines
-	@$(python) scripts/demo.py
+demo: build/copier/.stamp ## render a project, run its driver, create and delete machines
+	@MAKEFLAGS= build/copier/bin/python scripts/demo.py
 
 .PHONY: check-answers
 check-answers: .venv/.stamp ## check the answers in FILE before a project is rendered with them

@@ -39,7 +39,11 @@ TlsServerName: TypeAlias = Annotated[
 ]
 Insecure: TypeAlias = Annotated[
     bool | None,
-    typer.Option("--insecure", help="Send secrets in plain text to an address beyond loopback."),
+    typer.Option(
+        "--insecure",
+        help="Send secrets in plain text to an address beyond loopback.",
+        show_default=False,
+    ),
 ]
 TimeoutOption: TypeAlias = Annotated[float, typer.Option(min=0.001, help="Deadline in seconds.")]
 
@@ -67,14 +71,14 @@ class Connection:
     Attributes:
         endpoint: Its address.
         tls: The files for TLS; None means plain text.
-        insecure: Whether plain text is sent beyond loopback, too.
         timeout: The deadline of a call, in seconds.
+        insecure: Send plain text to an address that is not a loopback address, too.
     """
 
     endpoint: Endpoint
     tls: TlsFiles | None
-    insecure: bool
     timeout: float
+    insecure: bool
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -137,5 +141,6 @@ def _connection(after: dict[str, Any], timeout: float) -> Connection:
             ca_option="--tls-ca",
             server_name=given["tls_server_name"] or "",
         )
-        endpoint = Endpoint.resolve(given["endpoint"])
-    return Connection(endpoint, tls, bool(given["insecure"]), timeout)
+        return Connection(
+            Endpoint.resolve(given["endpoint"]), tls, timeout, insecure=bool(given["insecure"])
+        )

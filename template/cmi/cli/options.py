@@ -44,11 +44,11 @@ StateOption: TypeAlias = Annotated[str, typer.Option(help="What the driver answe
 def machine_class_of(
     class_file: Path, secret_files: list[Path] | None, name: str = ""
 ) -> MachineClass:
-    """Return the machine class that the options name, with its secrets, which nobody sees.
+    """Return the machine class that the options name, with its secrets.
 
     Raises:
         ManifestError: A file can't be read, or does not say clearly which object is meant.
     """
     machine_class = read_machine_class(class_file, secret_files or (), name=name)
-    hide(machine_class.secrets.values())
+    hide(machine_class.secrets)
     return machine_class

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, TextIO
 
@@ -11,11 +11,12 @@ import yaml
 
 from cmi.redaction import Redactor, Sources
 
-_redactor: Final = Redactor()
-"""Knows the secrets that this process sends: what a driver tells of them is not shown."""
-
 _STYLES: Final = {"": "", "header": "1", "error": "31", "good": "32", "bad": "33"}
 """Of the colours that are legible on a light and on a dark background."""
+
+
+_redactor: Final = Redactor()
+"""Knows the secrets that this process sends: what a driver tells of them is not shown."""
 
 
 class Output(StrEnum):
@@ -37,28 +38,36 @@ class Columns:
     """Lays rows out in columns. Nothing is cut, so that it can be copied."""
 
     def __init__(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        cells = [header, *(map(_shown, row) for row in rows)]
-        self._widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [map(shown, row) for row in (header, *rows)]
+        self._widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
     def line(self, row: Sequence[str]) -> str:
         """Return a row as a line."""
-        cells = [_shown(cell).ljust(width) for cell, width in zip(row, self._widths, strict=True)]
+        cells = [shown(cell).ljust(width) for cell, width in zip(row, self._widths, strict=True)]
         return "   ".join(cells).rstrip()
 
 
-def hide(secrets: Iterable[bytes]) -> None:
-    """Never show these, whatever a driver answers."""
-    _redactor.add(Sources(plain=[*secrets]))
+def hide(secrets: Mapping[str, bytes]) -> None:
+    """Show the values of a Secret nowhere from now on."""
+    _redactor.add(Sources(plain=[*secrets.values()]))
+
+
+def shown(text: str) -> str:
+    """Return a text of a driver without secrets, and without what a terminal would obey."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in _redactor.scrub(text)
+    )
 
 
 def print_line(text: str, style: str = "") -> None:
     """Print a line at once, also where standard output is a pipe."""
-    print(_styled(text, style, sys.stdout), flush=True)
+    print(_styled(shown(text), style, sys.stdout), flush=True)
 
 
 def print_error(message: str) -> None:
     """Print one line on standard error."""
-    print(f"{_styled('error:', 'error', sys.stderr)} {_shown(message)}", file=sys.stderr)
+    print(f"{_styled('error:', 'error', sys.stderr)} {shown(message)}", file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -75,7 +84,7 @@ def print_rows(
     """Print rows that begin with a name; or, for scripts, the value that holds the same."""
     if output is Output.NAME:
         for row in rows:
-            print_line(_shown(row[0]))
+            print_line(row[0])
     elif output.is_table:
         print_table(header, rows)
     else:
@@ -85,7 +94,7 @@ def print_rows(
 def print_fields(fields: Mapping[str, str], output: Output, value: object) -> None:
     """Print the fields of one thing, its name first; or, for scripts, the value."""
     if output is Output.NAME:
-        print_line(_shown(fields["name"]))
+        print_line(fields["name"])
     elif output.is_table:
         print_table(("FIELD", "VALUE"), [*fields.items()])
     else:
@@ -93,28 +102,11 @@ def print_fields(fields: Mapping[str, str], output: Output, value: object) -> No
 
 
 def _print_value(value: object, output: Output) -> None:
-    value = _scrubbed(value)
     if output is Output.YAML:
-        print_line(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n"))
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
     else:
-        print_line(json.dumps(value, indent=2))
-
-
-def _scrubbed(value: object) -> object:
-    """Return a value without secrets in its texts."""
-    if isinstance(value, Mapping):
-        return {_redactor.scrub(key): _scrubbed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [*map(_scrubbed, value)]
-    return _redactor.scrub(value) if isinstance(value, str) else value
-
-
-def _shown(text: str) -> str:
-    """Return a text of a driver without secrets, and without what a terminal would obey."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in _redactor.scrub(text)
-    )
+        text = json.dumps(value, indent=2)
+    print(_redactor.scrub(text), flush=True)  # both escape what a terminal would obey
 
 
 def _styled(text: str, style: str, stream: TextIO) -> str:
