@@ -98,7 +98,8 @@ def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
     follow(folder, make, {})
     with serve(folder, start) as there:
         assert "acme.gardener" in follow(folder, call, there)
-        assert follow(folder, call_without, there, exit_code=1) == turned_away.text
+        expected = turned_away.text.replace("tcp://127.0.0.1:8080", there["CMI_ENDPOINT"])
+        assert follow(folder, call_without, there, exit_code=1) == expected
 
 
 @follows(METRICS, "Watch a driver with Prometheus")
