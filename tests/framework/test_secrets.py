@@ -23,7 +23,6 @@ from cmi.testing import serving
 from tests.framework.conftest import LogFile, LogLines
 from tests.framework.support import (
     BOTH,
-    PATIENCE,
     SPEC,
     Action,
     AsyncStandIn,
