@@ -54,7 +54,7 @@ class Mirror:
 
     url: str
     folder: Path
-    asked: ClassVar[set[str]]
+    asked: set[str]
 
     def add(self, name: str, files: Mapping[str, str]) -> str:
         """Publish version 1.0 of a package, and return the line that pins it."""
