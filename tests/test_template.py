@@ -239,3 +239,11 @@ def test_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
     make(tmp_path, "stubs")
     for path in (TEMPLATE / "cmi/v1").glob("cmi_pb2*"):
         assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("makefile", ["Makefile", "bridge/Makefile", "template/Makefile.jinja"])
+def test_the_help_of_make_fits_a_terminal_of_80_columns(makefile: str) -> None:
+    targets = re.findall(r"^([a-z0-9-]+):.*## (.*)$", (ROOT / makefile).read_text(), re.MULTILINE)
+    (width,) = re.findall(r"make %-(\d+)s", (ROOT / makefile).read_text())
+    assert max(len(name) for name, _ in targets) <= int(width)
+    assert [text for _, text in targets if len("  make ") + int(width) + 1 + len(text) > 80] == []
