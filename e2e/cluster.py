@@ -14,9 +14,10 @@ from lightkube.types import PatchType
 from e2e.binaries import BRIDGE
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.kubelet import Kubelets
-from e2e.process import Process, await_condition, free_port
+from e2e.process import Process, await_condition
 from tests.driver import CloudFile, RunningDriver, Start
 from tests.embedded_cloud import NAME_LABEL, opened
+from tests.support import free_port
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -110,6 +111,10 @@ class Cluster:
         """Put the drivers' logs beside those of the other processes."""
         lines = [line for driver in self._drivers for line in driver.log]
         (self._folder / "driver.log").write_text("".join(lines))
+
+    def log_of(self, program: str) -> str:
+        """Return what one of the two programs has logged."""
+        return (self._folder / f"{program}.log").read_text()
 
     def _start(self, program: str, address: str, nodes: bool, *options: str) -> Process:
         """Start one of the two programs, as the service account of its name."""

@@ -243,13 +243,12 @@ def read_secrets(
 def spec_fingerprint(spec: BaseModel, leave_out: Collection[str] = ()) -> str:
     """Return what a VM was made from in a few characters, to be stored with the VM in a tag.
 
+    It consists of the name and a digest of each field, as in `machineType:1f0a9c image:77b2e0`.
+
     Args:
         spec: The provider spec.
         leave_out: The fields, by their names in Python, that may change on a VM, or that say
             where it is: the tags and the region, for example.
-
-    Returns:
-        Field and digest of every other field, such as `machineType:1f0a9c image:77b2e0`.
     """
     fields = spec.model_dump(mode="json", by_alias=True, exclude=set(leave_out))
     return " ".join(f"{name}:{_digest(value)}" for name, value in fields.items())

@@ -31,6 +31,9 @@ def test_demo(commands: list[str]) -> None:
     shown = follow(ROOT, demo, {})
     for machine in ("machine-1", "machine-2", "machine-3"):
         assert f"{machine}   demo:///" in shown
+    assert "deleted 3 of 3 machines" in shown
+    assert shown.index("\nSTEP ") < shown.index("\nNext:\n")
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @follows(README, "Make a driver")

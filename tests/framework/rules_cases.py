@@ -258,6 +258,15 @@ def a_vm_on_its_way_out_is_not_adopted(rules: Rules) -> None:
         create(rules, FakeSession([vm(state=VMState.DELETING)]))
 
 
+def a_vm_that_the_cloud_gives_up_says_why(rules: Rules) -> None:
+    """It may go through `DELETING` first: a retry would not find out any more."""
+    failure = ResourceExhausted("no room")
+    for state in (VMState.DELETING, VMState.GONE):
+        session = FakeSession(made=[vm(state=VMState.CREATING), vm(state=state, failure=failure)])
+        with refused(ResourceExhausted, "no room"):
+            create(rules, session)
+
+
 def a_gone_vm_is_made_anew(rules: Rules) -> None:
     session = FakeSession([vm("vm-0", VMState.GONE)])
     assert create(rules, session).provider_id == "vm-1"
@@ -265,10 +274,12 @@ def a_gone_vm_is_made_anew(rules: Rules) -> None:
 
 def a_failed_vm_is_deleted_and_its_failure_told(rules: Rules) -> None:
     failed = vm(state=VMState.FAILED, failure=ResourceExhausted("no room"))
-    for session in (FakeSession([failed]), FakeSession(made=[vm(state=VMState.CREATING), failed])):
+    made = [vm(state=VMState.CREATING), failed]
+    for session in (FakeSession([failed]), FakeSession(made=made)):
+        session.leftovers = [leftover(provider_id="vm-1")]
         with refused(ResourceExhausted, "no room"):
             create(rules, session)
-        assert session.log[-1] == "delete vm-1"
+        assert session.log[-2:] == ["delete vm-1", "delete disk-1"]
 
 
 def a_vm_that_ended_while_it_was_made_is_told(rules: Rules) -> None:

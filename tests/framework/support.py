@@ -32,10 +32,7 @@ from cmi import (
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
 from cmi.v1 import cmi_pb2
-from tests.support import bytes_rpc
-
-PATIENCE = 30.0
-"""Seconds after which a test gives up on what should happen at once."""
+from tests.support import PATIENCE, bytes_rpc
 
 IDENTITY_RPCS = ("GetPluginInfo", "GetPluginCapabilities", "Probe")
 MACHINE_RPCS = (
@@ -161,12 +158,16 @@ class Gate:
         self._entered = threading.Semaphore(0)
 
     def __call__(self, request: Any) -> CreateMachineResponse:
-        self._entered.release()
+        self.enter()
         assert self.opened.wait(PATIENCE)
         return created(request)
 
+    def enter(self) -> None:
+        """Count a call that is in the method."""
+        self._entered.release()
+
     def has_entered(self) -> bool:
-        """Tell whether a call is in the method that nobody has awaited."""
+        """Tell whether a call is in the method that was not told of before."""
         return self._entered.acquire(blocking=False)
 
     def await_entered(self, calls: int = 1) -> None:
@@ -224,3 +225,21 @@ def ask(
         trailers=frozenset(key for key, _ in call.trailing_metadata() or ()),
         reply=reply,
     )
+
+
+def give_up(endpoint: Endpoint, message: Message, has_begun: Callable[[], bool]) -> Answer:
+    """Make a CreateMachine call that the server gives up while its method runs.
+
+    A busy machine may take longer than the call's time limit to begin the method. A call that is
+    given up before that has no effect, so it is made again.
+
+    Returns:
+        The answer to the call that was given up.
+    """
+    answer = ask(endpoint, "CreateMachine", message)
+    while not has_begun():
+        again = ask(endpoint, "CreateMachine", message)
+        if again.code != "ABORTED":  # it is when the method is just beginning
+            answer = again
+    assert answer.code == "DEADLINE_EXCEEDED"
+    return answer

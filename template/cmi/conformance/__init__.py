@@ -4,6 +4,6 @@ It needs pytest. A driver of this framework is checked in process, with `Backsta
 other one, or a deployed one, by `python -m cmi conformance`.
 """
 
-from cmi.conformance.target import Backstage, Target
+from cmi.conformance.target import Backstage, Target, Trap
 
-__all__ = ["Backstage", "Target"]
+__all__ = ["Backstage", "Target", "Trap"]

@@ -62,9 +62,9 @@ class _WithFields(logging.Formatter):
         return "\n".join([" ".join(told), *rest])
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Let captured logs of failing tests show the fields of their records."""
-    logs = config.pluginmanager.get_plugin("logging-plugin")
+    logs = session.config.pluginmanager.get_plugin("logging-plugin")
     handler = getattr(logs, "report_handler", None)
     if handler is not None and handler.formatter is not None:
         handler.setFormatter(_WithFields(handler.formatter))

@@ -64,4 +64,5 @@ def _interrupted(kit: Kit, rpc: str) -> Iterator[Interrupted]:
                 yield Interrupted(name, provider_id, outcome, before)
             else:
                 outcome.ok()
+        kit.clean_up()
     kit.check(reached, f"{rpc} came to none of the steps {', '.join(steps)}; name its own")
