@@ -54,7 +54,6 @@ class Leaky(cmi_pb2_grpc.MachineServicer):
             ProviderID=f"x:///{told}", NodeName="n1\x1b[31m\r\nforged  line", LastKnownState=b"s"
         )
 
-
     def DeleteMachine(self, request: Any, context: Any) -> Any:  # noqa: N802
         return cmi_pb2.DeleteMachineResponse()
 
@@ -62,8 +61,8 @@ class Leaky(cmi_pb2_grpc.MachineServicer):
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     server = grpc.server(ThreadPoolExecutor(4))
-    cmi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
-    cmi_pb2_grpc.add_MachineServicer_to_server(Leaky(), server)
+    cmi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)  # type: ignore[abstract]
+    cmi_pb2_grpc.add_MachineServicer_to_server(Leaky(), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"tcp://127.0.0.1:{port}"
