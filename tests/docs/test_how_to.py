@@ -43,7 +43,8 @@ def test_answers_from_a_file(commands: list[str], address: dict[str, str], tmp_p
 def test_check_answers(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
     (file,) = blocks(ANSWERS, "yaml")
     for path in ROOT.iterdir():
-        (tmp_path / path.name).symlink_to(path)
+        if not (tmp_path / path.name).exists():  # the template, in which `address` found it
+            (tmp_path / path.name).symlink_to(path)
     (tmp_path / file.title).write_text(file.text)
     check, pretend = commands
     shown = follow(tmp_path, check, {})
@@ -98,7 +99,8 @@ def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
     follow(folder, make, {})
     with serve(folder, start) as there:
         assert "acme.gardener" in follow(folder, call, there)
-        assert follow(folder, call_without, there, exit_code=1) == turned_away.text
+        expected = turned_away.text.replace("tcp://127.0.0.1:8080", there["CMI_ENDPOINT"])
+        assert follow(folder, call_without, there, exit_code=1) == expected
 
 
 @follows(METRICS, "Watch a driver with Prometheus")
@@ -115,19 +117,25 @@ def test_metrics(commands: list[str], folder: Path, serve: Serve) -> None:
     "Debug a driver with the client",
     "Is it there, and which one is it",
     "What MCM sees",
+    "Many machines",
     "Let the cloud misbehave",
 )
 def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
-    *calls, crash = commands
+    *calls, many, crash = commands
     with serve(folder, "make run") as there:
         shown = follow(folder, "".join(calls), there)
+        shown_of_many = follow(folder, calls[0] + many, there)
     assert "CREATE_MACHINE" in shown
     assert "ready\n" in shown
     assert json.loads(shown[shown.rindex("{") :]) == {}
+    assert "load-20" in shown_of_many
+    assert shown_of_many.endswith("deleted 20 of 20 machines\n")
     cloud = CloudFile(folder / "embedded-cloud.sqlite")
     with serve(folder, crash) as there:
         follow(folder, calls[0] + calls[2].splitlines()[0], there, exit_code=1)
-        assert "no driver answers there" in follow(folder, calls[1], there, exit_code=1)
+        assert f"no driver answers at {there['CMI_ENDPOINT']};" in follow(
+            folder, calls[1], there, exit_code=1
+        )
     assert cloud.names("creating") == {"m1"}
     with serve(folder, "make run") as there:
         follow(folder, calls[0] + calls[2], there)
