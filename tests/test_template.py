@@ -22,6 +22,7 @@ from tests.support import (
     commit,
     files_of,
     git,
+    link,
     make,
 )
 
@@ -230,9 +231,7 @@ def test_locks_are_those_of_their_sources(template: Path, tmp_path: Path) -> Non
 
 
 def test_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
-    for path in ROOT.iterdir():
-        if path.name != "template":
-            (tmp_path / path.name).symlink_to(path)
+    link(ROOT, tmp_path, "template")
     shutil.copytree(TEMPLATE / "cmi/v1", tmp_path / "template/cmi/v1")
     for name in (".template", "requirements"):
         (tmp_path / "template" / name).symlink_to(TEMPLATE / name)
