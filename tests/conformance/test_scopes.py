@@ -140,7 +140,7 @@ def form(
         values: dict[str, Any] = yaml.safe_load(
             text.replace("{cluster}", cluster).replace("{role}", role)
         )
-        return values | {"region": "node", "image": one or CLUSTER}
+        return {"region": "node", "image": one} | values
 
     one = one or CLUSTER
     other = str(int(one) + 1) if one.isdigit() else f"{one}-conformance-1"
@@ -180,7 +180,10 @@ FORMS = {
         one="o",
     ),
     "in two places": form(
-        Twice, "{clusterId: {cluster}, network: net-{cluster}}", "no cluster", has_role=False
+        Twice,
+        "{clusterId: {cluster}, network: net-{cluster}, image: linux}",
+        "no cluster",
+        has_role=False,
     ),
 }
 
@@ -215,7 +218,7 @@ def test_nothing_is_guessed_from_outside() -> None:
     assert list(scopes.without()) == []
 
 
-IMPORTS = "from pydantic import AfterValidator\nfrom cmi import ClusterScope, ScopeTags, "
+IMPORTS = "from pydantic import AfterValidator\nfrom cmi import ClusterScope, ScopeTags, Credential"
 
 # Rendered projects with another form, as their authors declare it: the changes to
 # `apis/provider_spec.py` and `cloud.py`, and the fields of the sample.
@@ -229,7 +232,7 @@ DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
                 '        role_prefix="kubernetes.io-role-",\n'
                 "    )\n"
             ),
-            "from cmi import ": "from cmi import ScopeTags, ",
+            "from cmi import Credential": "from cmi import ScopeTags, Credential",
         },
         {"tags": {"kubernetes.io-cluster-demo": "1", "kubernetes.io-role-node": "1"}},
     ),
@@ -244,7 +247,7 @@ DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
                 "    cluster = property(lambda self: SCOPE_TAGS.cluster(self.tags))\n"
                 "    role = property(lambda self: SCOPE_TAGS.role(self.tags))\n"
             ),
-            "from cmi import ": IMPORTS,
+            "from cmi import Credential": IMPORTS,
             "{**spec.tags,": '{**dict.fromkeys(spec.tags, ""),',
         },
         {"tags": ["kubernetes-io-cluster-demo", "kubernetes-io-role-node"]},
@@ -257,7 +260,7 @@ DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
                 "    cluster = property(lambda self: ScopeTags().cluster(self.tags))\n"
                 "    role = property(lambda self: ScopeTags().role(self.tags))\n"
             ),
-            "from cmi import ": IMPORTS,
+            "from cmi import Credential": IMPORTS,
             "{**spec.tags,": '{**dict.fromkeys(spec.tags, ""),',
         },
         {"tags": ["kubernetes.io/cluster/demo: 1", "kubernetes.io/role/node: 1"]},
@@ -275,7 +278,7 @@ DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
                 "    cluster = property(lambda self: SCOPE_TAGS.cluster(self.spec.tags))\n"
                 "    role = property(lambda self: SCOPE_TAGS.role(self.spec.tags))\n"
             ),
-            "from cmi import ": IMPORTS,
+            "from cmi import Credential": IMPORTS,
             "{**spec.tags,": "{**spec.spec.tags,",
             'leave_out={"tags", "region"}': 'leave_out={"spec", "region"}',
         },
@@ -291,7 +294,7 @@ DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
                 "    cluster = property(lambda self: self.cluster_name)\n"
                 '    role = property(lambda self: "node")\n'
             ),
-            "from cmi import ": "from cmi import ClusterScope, ",
+            "from cmi import Credential": "from cmi import ClusterScope, Credential",
             "{**spec.tags,": "{",
             'leave_out={"tags", "region"}': 'leave_out={"cluster_name", "region"}',
         },
