@@ -215,6 +215,13 @@ class TestVersionsAgree:
         assert bound in tomllib.loads(text_of("pyproject.toml"))["dependency-groups"]["dev"]
         assert f'copier = ["{bound}"]' in PYPROJECT
 
+    def test_dependencies(self) -> None:
+        """The wheel with the kit asks for what a rendered project asks for, and for pytest."""
+        ours = tomllib.loads(text_of("pyproject.toml"))["project"]["dependencies"]
+        framework = PYPROJECT.partition("# The framework's.")[2].partition("# Yours")[0]
+        theirs = re.findall(r'"(.+)"', framework)
+        assert ours == [*theirs, *re.findall(r'"(pytest>=.+)"', PYPROJECT)]
+
     def test_pins(self) -> None:
         """The framework is tested here with what it is rendered with."""
         ours = pins("requirements/dev.txt")
