@@ -128,9 +128,8 @@ def test_on_gitlab(project: Path, tmp_path: Path) -> None:
     git(project, "push", "--quiet", "origin", "main")
     for week in ("first", "second"):
         (tmp_path / week).mkdir()
-        pipeline = on_gitlab(project, tmp_path / week)
-        expect_proposal(project, pipeline)
-    assert (pipeline.remote / "options").read_text().splitlines() == [
+        expect_proposal(project, on_gitlab(project, tmp_path / week))
+    assert (tmp_path / "remote.git/options").read_text().splitlines() == [
         "merge_request.create",
         "merge_request.title=Update the template to 2.0.0",
     ]
