@@ -42,27 +42,28 @@ def test_answers_from_a_file(commands: list[str], address: dict[str, str], tmp_p
 @follows(ANSWERS, "Check the answers first")
 def test_check_answers(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
     (file,) = blocks(ANSWERS, "yaml")
+    clone = tmp_path / "clone"
+    clone.mkdir()
     for path in ROOT.iterdir():
-        if not (tmp_path / path.name).exists():  # the template, in which `address` found it
-            (tmp_path / path.name).symlink_to(path)
-    (tmp_path / file.title).write_text(file.text)
+        (clone / path.name).symlink_to(path)
+    (clone / file.title).write_text(file.text)
     check, pretend = commands
-    shown = follow(tmp_path, check, {})
+    shown = follow(clone, check, {})
     assert "provider_name: acme\n" in shown
     assert "repository_name: machine-controller-manager-provider-acme\n" in shown
 
     text = file.text + "licence: MIT\n"
     for good, bad in (("my-company", "my--company"), ("license: MIT", "license: GPL")):
         text = text.replace(good, bad)
-    (tmp_path / file.title).write_text(text.replace("name: acme", "name: azure"))
-    complaints = follow(tmp_path, check, {}, exit_code=2).splitlines()[:-1]
+    (clone / file.title).write_text(text.replace("name: acme", "name: azure"))
+    complaints = follow(clone, check, {}, exit_code=2).splitlines()[:-1]
     assert [line.removeprefix(f"{file.title}: ") for line in complaints] == [
         "licence: no such question",
         "provider_name: SDK's name; try 'azure_cloud'",
         "github_org: no owner's name; try 'my-company'",
         "license: 'GPL' is not in ['Apache-2.0', 'MIT', 'none']",
     ]
-    said = follow(tmp_path, pretend, address)
+    said = follow(clone, pretend, address)
     assert said.endswith("'provider_name': SDK's name; try 'azure_cloud'\n")
     assert len(said.splitlines()) == 1
 
