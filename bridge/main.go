@@ -6,6 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	_ "github.com/gardener/machine-controller-manager/pkg/util/client/metrics/prometheus" // registers them
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/app"
@@ -15,9 +18,13 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/logs"
+	"k8s.io/klog/v2"
 
 	"mcm-provider-template/bridge/internal/bridge"
 )
+
+// releaseTimeout is how long the API server gets to take the lease back.
+const releaseTimeout = 5 * time.Second
 
 func main() {
 	server := options.NewMCServer()
@@ -27,24 +34,59 @@ func main() {
 	flag.InitFlags()
 	logs.InitLogs()
 
+	bridge.SurvivePanics()
+
 	err := run(server, driver)
 	logs.FlushLogs()
-	fmt.Fprintf(os.Stderr, "error: %v\n", err)
-	os.Exit(1)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		os.Exit(1)
+	}
 }
 
-// run waits for the driver and then is a machine-controller. It never returns without an error.
+// run waits for the driver and then is a machine-controller, until it is told to stop.
 func run(server *options.MCServer, driver bridge.Options) error {
 	// MCM checks its own flags too, but only once it runs, and that waits for the driver.
 	if err := server.Validate(); err != nil {
+		return err
+	}
+	if err := driver.CheckVerbosity(pflag.CommandLine); err != nil {
 		return err
 	}
 	forwarder, err := bridge.Dial(driver)
 	if err != nil {
 		return err
 	}
-	if err := forwarder.AwaitReady(context.Background()); err != nil {
-		return err
+	stopping, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	if err := forwarder.AwaitReady(stopping); err != nil {
+		return nil // it was told to stop
 	}
-	return app.Run(server, forwarder)
+	failed := make(chan error, 1)
+	go func() { failed <- app.Run(server, forwarder) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-stopping.Done():
+		restore() // a second signal ends it at once
+		return stop(server, forwarder, driver.GracePeriod)
+	}
+}
+
+// stop waits for the calls in flight and lets another machine-controller lead. MCM's library, which can't be stopped,
+// has to end with the process directly after.
+func stop(server *options.MCServer, forwarder *bridge.Driver, gracePeriod time.Duration) error {
+	klog.Info("Stopping; no further call reaches the driver")
+	ctx, cancel := context.WithTimeout(context.Background(), gracePeriod)
+	defer cancel()
+	if left := forwarder.Drain(ctx); left > 0 {
+		return fmt.Errorf("%d calls did not end within %s; the lease is kept until it expires, "+
+			"so that no other driver repeats them sooner", left, gracePeriod)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if err := bridge.ReleaseLease(ctx, server); err != nil {
+		klog.Warningf("Another machine-controller leads once the lease has expired: %v", err)
+	}
+	return nil
 }

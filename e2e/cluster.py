@@ -112,6 +112,10 @@ class Cluster:
         lines = [line for driver in self._drivers for line in driver.log]
         (self._folder / "driver.log").write_text("".join(lines))
 
+    def log_of(self, program: str) -> str:
+        """Return what one of the two programs has logged."""
+        return (self._folder / f"{program}.log").read_text()
+
     def _start(self, program: str, address: str, nodes: bool, *options: str) -> Process:
         """Start one of the two programs, as the service account of its name."""
         host, _, port = address.partition(":")

@@ -19,7 +19,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from typer.testing import CliRunner
 
 from cmi import cli
-from cmi.app import driver_app
+from cmi.app import command_line
 from cmi.conformance.items import ITEMS
 from cmi.contract import RPCS
 from cmi.driver import Driver
@@ -49,12 +49,12 @@ def driver_options() -> str:
         raise NotImplementedError
 
     make_driver.__module__ = EXAMPLE
-    return _help(driver_app(make_driver), f"python -m {EXAMPLE}")
+    return _help(command_line(make_driver), f"python -m {EXAMPLE}")
 
 
 def client_commands() -> str:
     """Return the help of the client, and of each of its commands."""
-    program = "python -m cmi"
+    program = "cmi"
     commands = [command.name or _name(command) for command in cli.app.registered_commands]
     parts = [_help(cli.app, program)]
     parts += [f"### {name}\n\n{_help(cli.app, program, name)}" for name in commands]

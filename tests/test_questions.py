@@ -120,6 +120,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "name-soft-keyword": ("provider_name", "match", "match_cloud"),
     "name-stdlib": ("provider_name", "platform", "platform_cloud"),
     "name-stdlib-of-3.11": ("provider_name", "distutils", "distutils_cloud"),
+    "name-soft-keyword-of-3.15": ("provider_name", "lazy", "lazy_cloud"),
+    "name-stdlib-of-3.15": ("provider_name", "profiling", "profiling_cloud"),
     "name-stdlib-of-3.14": ("provider_name", "annotationlib", "annotationlib_cloud"),
     "name-yaml": ("provider_name", "yes", "yes_cloud"),
     "name-dependency": ("provider_name", "google", "google_cloud"),

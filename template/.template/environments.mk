@@ -34,22 +34,28 @@ check_python = $(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < 
 	case "$$PWD" in *:*) echo "error: Python makes no environment in a folder with a colon in its path:" \
 	"move $$PWD" >&2; exit 1;; esac
 
+# Hashes don't cover what a package is built with, and building it runs its code. So nothing is built here.
+wheels := --only-binary :all:
+
 # $(call environment,DIR,LOCK): DIR becomes a virtual environment of what LOCK pins and nothing else.
 # From uv's cache if that holds it all: no network is asked, or needed.
-sync = $(isolated) "$$UV" pip sync --require-hashes --python
+sync = $(isolated) "$$UV" pip sync --require-hashes $(wheels) --python
 environment = $(check_python); $(isolated) $(PYTHON) -m venv --clear --without-pip $(1) \
-	&& { $(sync) $(1)/bin/python --quiet --offline $(2) 2>/dev/null || $(sync) $(1)/bin/python $(2); }
+	&& { $(sync) $(1)/bin/python --quiet --offline $(2) 2>/dev/null || $(sync) $(1)/bin/python --quiet $(2); }
 
 # $(call lock,WHAT,FILE): pin WHAT in FILE within the bounds in pyproject.toml. What FILE pins already stays,
-# unless `upgrade` is --upgrade.
+# unless `upgrade` is $(newest): the newest that is a week old, by when a malicious one has most likely been found.
+# A mirror that does not tell when a package was uploaded needs COOLDOWN=.
+COOLDOWN ?= 7 days
+newest = --upgrade $(if $(COOLDOWN),--exclude-newer '$(COOLDOWN)')
 lock = $(isolated) "$$UV" pip compile --quiet $(upgrade) --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --custom-compile-command 'make lock' $(1) --output-file $(2)
+	$(wheels) --no-annotate --custom-compile-command 'make lock' $(1) --output-file $(2)
 
 build/uv/.stamp: $(locks)uv.txt
 	@$(check_python)
 	@echo 'Fetching uv, which installs the rest'
 	@$(isolated) $(PYTHON) -m venv --clear build/uv
-	@$(isolated) build/uv/bin/python -m pip install --require-hashes --requirement $<
+	@$(isolated) build/uv/bin/python -m pip install --quiet --require-hashes $(wheels) --requirement $<
 	@$(stamp)
 
 build/%/.stamp: $(locks)%.txt $(fetched)

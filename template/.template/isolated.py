@@ -239,7 +239,11 @@ def _pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     if own := environment.get("PIP_CONFIG_FILE"):
         files = [] if own == os.devnull else [*files, Path(own)]
     parser = configparser.RawConfigParser()
-    parser.read(files, encoding="utf-8")
+    for path in files:
+        try:
+            parser.read(path, encoding="utf-8")
+        except (configparser.Error, UnicodeError):  # whose text would show what is in it
+            raise ValueError(f"{path}: this is no configuration of pip") from None
     settings: dict[str, str] = {}
     for section in ("global", "install"):
         if parser.has_section(section):
@@ -267,7 +271,10 @@ def _uv_settings(environment: Mapping[str, str]) -> dict[str, Any]:
         files = []
     settings: dict[str, Any] = {}
     for path in filter(Path.is_file, files):
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
+        try:
+            read = tomllib.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         found = read.pop("pip", {}) | read
         settings |= {key: value for key, value in found.items() if key in UV_KEYS_KEPT}
     return settings
@@ -310,5 +317,5 @@ if __name__ == "__main__":
             )
         except KeyboardInterrupt:
             sys.exit(130)
-        except (OSError, configparser.Error, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             sys.exit(f"error: {error}")

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.docs.pages import address_leads_to, following
+from tests.support import link
 
 Serve: TypeAlias = Callable[..., AbstractContextManager[dict[str, str]]]
 """Starts a driver as a page says; yields the environment in which a client finds it."""
@@ -26,9 +27,7 @@ def folder(installed: Path, tmp_path: Path) -> Path:
     """A folder that holds what the installed project holds, and that a test may write into."""
     folder = tmp_path / "project"
     folder.mkdir()
-    for path in installed.iterdir():
-        if path.name != "kubernetes":
-            (folder / path.name).symlink_to(path)
+    link(installed, folder, "kubernetes")
     shutil.copytree(installed / "kubernetes", folder / "kubernetes")
     return folder
 

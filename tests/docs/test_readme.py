@@ -7,7 +7,7 @@ import pytest
 
 from tests.docs.pages import follow, follows
 from tests.driver import CloudFile, Start
-from tests.support import DATA, ROOT
+from tests.support import DATA, ROOT, link
 from tests.update.projects import recorded
 
 README = "README.md"
@@ -19,8 +19,7 @@ def clone(tmp_path: Path) -> Path:
     """A folder with all that the repository holds, and that a test may write into."""
     clone = tmp_path / "clone"
     clone.mkdir()
-    for path in ROOT.iterdir():
-        (clone / path.name).symlink_to(path)
+    link(ROOT, clone)
     return clone
 
 
@@ -31,6 +30,9 @@ def test_demo(commands: list[str]) -> None:
     shown = follow(ROOT, demo, {})
     for machine in ("machine-1", "machine-2", "machine-3"):
         assert f"{machine}   demo:///" in shown
+    assert "deleted 3 of 3 machines" in shown
+    assert shown.index("\nSTEP ") < shown.index("\nNext:\n")
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @follows(README, "Make a driver")

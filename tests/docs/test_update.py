@@ -46,6 +46,30 @@ def test_update(
     assert git(project, "log", "-1", "--format=%s") == "Update the template\n"
 
 
+@follows(UPDATE, "Update with copier itself")
+def test_update_with_copier_itself(
+    commands: list[str], project: Path, address: dict[str, str], tmp_path: Path
+) -> None:
+    """Under a setting that hides from copier what it could not merge: our own look finds it."""
+    errors = project / "cmi/errors.py"
+    errors.write_text(errors.read_text().replace('"""The errors', '"""My errors'))
+    commit(project)
+    make_next_release(tmp_path / "template")
+    commit(tmp_path / "template", tag="2.0.0")
+    update, recopy = commands
+    git(project, "config", "status.showUntrackedFiles", "no")
+    assert "  cmi/errors.py.rej\n" in follow(project, update, address, exit_code=2)
+    git(project, "reset", "--quiet", "--hard")
+    git(project, "clean", "--quiet", "-d", "--force")
+
+    cloud = project / "acme/cloud.py"
+    cloud.write_text('"""Mine."""\n')
+    commit(project)
+    assert "cmi/errors.py" in follow(project, recopy, address)
+    assert cloud.read_text() == '"""Mine."""\n'
+    assert not (project / "cmi/errors.py").read_text().startswith('"""My errors')
+
+
 @follows(UPDATE, "Change an answer")
 def test_change_an_answer(commands: list[str], project: Path, address: dict[str, str]) -> None:
     (change,) = commands

@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs/tutorials/add-a-provider.md").read_text()
 FILES = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDITIONS = re.compile(r"^```text\n(.*?\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
-NOT_RUN = ("make ", "source ", "python -m cmi ")
+NOT_RUN = ("make ", "source ", "cmi ")
 """Commands that change no file, or none but locks."""
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
@@ -15,9 +15,11 @@ from grpc_health.v1 import health_pb2
 from cmi import CreateMachineResponse, FailedPrecondition, NotFound
 from cmi.client import Client
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
+from cmi.testing.serving import background_loop
 from tests.framework.conftest import LogLines
+from tests.framework.process import served
 from tests.framework.support import (
     BOTH,
     AsyncStandIn,
@@ -136,21 +138,83 @@ def test_a_refused_call_does_not_hold_its_machine() -> None:
         assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
 
 
-def test_one_call_more_than_max_calls_is_refused_at_once(
+def test_calls_beyond_max_calls_wait_for_their_turn(
     waiting: StandIn | AsyncStandIn, gate: Gate
 ) -> None:
-    requests = [named(f"m{number}") for number in range(3)]
+    requests = [named(f"m{number}") for number in range(20)]
     with (
         serving(waiting, options(max_calls=3)) as endpoint,
         calling(endpoint, *requests) as calls,
     ):
         gate.await_entered(3)
-        answer = ask(endpoint, "CreateMachine", named("m4"))
-        assert answer.code == "RESOURCE_EXHAUSTED"
-        assert "3 calls are in flight" in answer.message
+        assert not any(call.done() for call in calls)
         gate.opened.set()
         assert all(call.result(PATIENCE) for call in calls)
-        assert ask(endpoint, "CreateMachine", named("m4")).code == "OK"
+
+
+def test_waiting_calls_run_in_the_order_they_came(gate: Gate) -> None:
+    entered: list[str] = []
+
+    def create(received: Any) -> CreateMachineResponse:
+        entered.append(received.machine_name)
+        return gate(received)
+
+    names = [f"m{number}" for number in range(8)]
+    options_ = options(max_calls=1)
+    with served(StandIn(create), options_) as (server, endpoint), ExitStack() as stack:
+        for number, name in enumerate(names):
+            stack.enter_context(calling(endpoint, named(name)))
+            await_condition(lambda number=number: server.calls == (1, number))  # type: ignore[misc]
+        gate.opened.set()
+        await_condition(lambda: len(entered) == len(names))
+    assert entered == names
+
+
+def test_a_call_that_waits_in_vain_is_unavailable_and_never_runs(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    with serving(waiting, options(max_calls=1)) as endpoint, calling(endpoint, named("m1")):
+        gate.await_entered()
+        answer = ask(endpoint, "CreateMachine", named("m2"), timeout=0.5)
+        assert answer.code == "UNAVAILABLE"
+        assert "--max-calls" in answer.message
+        gate.opened.set()
+        assert ask(endpoint, "CreateMachine", named("m3")).code == "OK"
+        gate.await_entered()  # m3: the one that was turned away has not come in
+        assert not gate.has_entered()
+
+
+def test_a_caller_that_goes_while_it_waits_never_runs_and_frees_its_machine(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    with (
+        served(waiting, options(max_calls=1)) as (server, endpoint),
+        calling(endpoint, named("m1")),
+    ):
+        gate.await_entered()
+        with calling(endpoint, named("m2")) as (second,):
+            await_condition(lambda: server.calls == (1, 1))
+            assert ask(endpoint, "CreateMachine", named("m2")).code == "ABORTED"
+            second.cancel()
+        await_condition(lambda: server.calls == (1, 0))
+        gate.opened.set()
+        assert ask(endpoint, "CreateMachine", named("m2")).code == "OK"
+        gate.await_entered()
+        assert not gate.has_entered()
+
+
+def test_a_stop_turns_waiting_calls_away(gate: Gate) -> None:
+    with (
+        served(StandIn(gate), options(max_calls=1)) as (server, endpoint),
+        calling(endpoint, named("m1"), named("m2")) as calls,
+    ):
+        await_condition(lambda: server.calls == (1, 1))
+        stopping = asyncio.run_coroutine_threadsafe(server.stop(), background_loop())
+        await_condition(lambda: any(call.done() for call in calls))
+        (turned_away,) = [call for call in calls if call.done()]
+        assert turned_away.exception().code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[union-attr]
+        gate.opened.set()
+        assert stopping.result(PATIENCE)
 
 
 def test_probe_and_health_answer_while_200_calls_block(gate: Gate) -> None:
@@ -188,7 +252,7 @@ def test_a_thread_that_goes_on_after_its_deadline_keeps_its_machine_and_its_plac
         give_up(endpoint, named("m1"), gate.has_entered)
         assert ask(endpoint, "CreateMachine", named("m1")).code == "ABORTED"
         give_up(endpoint, named("m2"), gate.has_entered)
-        assert ask(endpoint, "CreateMachine", named("m3")).code == "RESOURCE_EXHAUSTED"
+        assert ask(endpoint, "CreateMachine", named("m3")).code == "UNAVAILABLE"
         gate.opened.set()
         for name in ("m1", "m2"):
             eventually_ok(endpoint, name)  # and gives its place back
@@ -386,20 +450,15 @@ def test_a_probe_that_hangs_is_reported_and_holds_up_nothing(
 ) -> None:
     monkeypatch.setattr("cmi.serving.server.PROBE_TIMEOUT", 0.05)
 
-    def probe() -> bool:
-        gate.enter()
-        return gate.opened.wait(PATIENCE)
-
     def refusal() -> str:
         answer = ask(endpoint, "Probe")
         assert answer.code == "FAILED_PRECONDITION"
         return answer.message
 
-    with serving(Probed(probe)) as endpoint:
+    with serving(Probed(lambda: gate.opened.wait(PATIENCE))) as endpoint:
         assert "within 0.05 s" in refusal()
-        while not gate.has_entered():  # a busy machine may take longer to begin the probe
-            refusal()
-        assert "still hangs" in refusal()
+        # A busy machine may take longer to begin the probe, and then gives it up before that.
+        await_condition(lambda: "still hangs" in refusal())
         assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
         gate.opened.set()
         await_condition(lambda: ask(endpoint, "Probe").code == "OK")

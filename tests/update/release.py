@@ -8,7 +8,7 @@ PACKAGE = "template/<<provider_name>>"
 
 MERGED = {
     "cmi/errors.py": ('"""The errors', '"""The next errors'),
-    "cmi/testing.py": ('"""', '"""Next: '),
+    "cmi/testing/__init__.py": ('"""', '"""Next: '),
     ".github/workflows/ci.yml": ("timeout-minutes: 15", "timeout-minutes: 20"),
     ".gitlab-ci.yml": (
         "timeout: 15 minutes\n  interruptible",
@@ -24,7 +24,7 @@ MERGED = {
 """By file under template/: a text in it, and what the next release has instead."""
 
 LEFT_ALONE = {
-    "<<provider_name>>/cloud.py": ('"""The seam', '"""The changed seam'),
+    "<<provider_name>>/cloud.py": ('"""The adapter', '"""The changed adapter'),
     "<<provider_name>>/machineserver.py": ('"""The machine RPCs', '"""The changed machine RPCs'),
     "<<provider_name>>/tests/test_machines.py": ('"""What', '"""In the next release, what'),
     "kubernetes/machine.yaml.jinja": ("# One machine", "# One changed machine"),
@@ -53,3 +53,19 @@ def make_next_release(repository: Path) -> None:
     question = {QUESTION: {"type": "str", "default": "help@example.com"}}
     with (repository / "copier.yml").open("a") as settings:
         settings.write("\n" + yaml.safe_dump(question))
+
+
+def make_hostile_release(repository: Path, evidence: Path) -> None:
+    """Change the template's repository into a release that runs what nobody has reviewed.
+
+    Args:
+        repository: The template's.
+        evidence: The file in which its code notes the environment that it runs in.
+    """
+    template = repository / "template"
+    makefile = template / "Makefile.jinja"
+    makefile.write_text(f"ran := $(shell env >> '{evidence}')\n" + makefile.read_text())
+    for script in (template / ".ci").iterdir():
+        first, rest = script.read_text().split("\n", 1)
+        stray = f"env >> '{evidence}'; echo stray >> '{evidence}'\n" * 40
+        script.write_text(f"{first}\n{stray}{rest}")

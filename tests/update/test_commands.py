@@ -1,35 +1,15 @@
-"""The commands of a rendered project that look for newer releases, and the CI jobs around them."""
+"""The commands of a rendered project that look for newer releases."""
 
+import io
 import os
-import re
-import stat
 import subprocess
+import tarfile
+from hashlib import sha256
 from pathlib import Path
 
-import pytest
-import yaml
-
 from tests.docs.pages import follow
-from tests.support import commit, git, make
-from tests.update.projects import recorded, status, update
-from tests.update.release import ADDED
-
-BRANCH = "template-2.0.0"
-
-
-@pytest.fixture
-def project(project: Path, tmp_path: Path) -> Path:
-    """The same with a remote to push to, which keeps the options of a push."""
-    remote = tmp_path / "remote.git"
-    git(tmp_path, "init", "--quiet", "--bare", str(remote))
-    git(remote, "config", "receive.advertisePushOptions", "true")
-    hook = remote / "hooks/pre-receive"
-    hook.write_text('#!/bin/sh\nenv | sed -n "s/^GIT_PUSH_OPTION_[0-9]*=//p" | sort >> options\n')
-    hook.chmod(hook.stat().st_mode | stat.S_IXUSR)
-    git(project, "branch", "--move", "main")
-    git(project, "remote", "add", "origin", str(remote))
-    git(project, "push", "--quiet", "origin", "main")
-    return project
+from tests.support import make
+from tests.update.projects import recorded, status
 
 
 def test_check_update_tells_of_a_newer_release(project: Path) -> None:
@@ -59,86 +39,60 @@ def test_a_lock_that_lacks_a_dependency_is_named(project: Path) -> None:
     assert changed == {"pyproject.toml", "requirements/dev.txt", "requirements/run.txt"}
 
 
-class TestTheScheduledJob:
-    """It finds a newer release, a conflict, its branch of last week, or nothing."""
+BACKEND = """
+from pathlib import Path
 
-    def test_on_github(self, releases: Path, project: Path, tmp_path: Path) -> None:
-        """Where `gh` can't reach GitHub: a stand-in keeps how it was called."""
-        tools = tmp_path / "tools"
-        tools.mkdir()
-        (tools / "gh").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/calls"\n')
-        (tools / "gh").chmod(0o755)
-        workflow = yaml.safe_load((project / ".github/workflows/update.yml").read_text())
-        steps = [step for step in workflow["jobs"]["propose"]["steps"] if "run" in step]
-        self._expect_proposal(
-            project,
-            [step["run"] for step in steps],
-            {"PATH": f"{tools}:{os.environ['PATH']}", "WHAT": "template"},
-        )
-        assert (tmp_path / "calls").read_text().splitlines() == [
-            "auth setup-git",
-            f"pr create --fill --head {BRANCH}",
-            "auth setup-git",
-        ]
+Path({evidence!r}).write_text("ran")
+"""
 
-    def test_on_gitlab(self, releases: Path, project: Path, tmp_path: Path) -> None:
-        update(project, "1.0.0", ci="gitlab")
-        commit(project)
-        job = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["update"]
-        self._expect_proposal(
-            project, job["script"], {"CI_PROJECT_URL": str(tmp_path / "remote"), "WHAT": "template"}
-        )
-        assert (tmp_path / "remote.git/options").read_text().splitlines() == [
-            "merge_request.create",
-            "merge_request.title=Update the template to 2.0.0",
-        ]
 
-    def test_a_conflict_is_part_of_the_proposal(self, project: Path) -> None:
-        (project / ADDED).write_text('"""My news."""\n')
-        commit(project)
-        follow(project, ".ci/propose template", {})
-        assert git(project, "branch", "--show-current").strip() == BRANCH
-        assert status(project) == []
-        message = git(project, "log", "-1", "--format=%B")
-        assert message.splitlines()[0] == "Update the template to 2.0.0"
-        assert message.rstrip().endswith(f'then run "make lock":\n\n{ADDED}')
-        assert ">>>>>>> after updating" in (project / ADDED).read_text()
+def source_distribution(folder: Path, evidence: Path) -> str:
+    """Make one that notes in a file that its code ran; return a pin of it with its hash."""
+    contents = {
+        "PKG-INFO": "Metadata-Version: 2.1\nName: stray\nVersion: 1.0\n",
+        "pyproject.toml": (
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        ),
+        "backend.py": BACKEND.format(evidence=str(evidence)),
+    }
+    archive = folder / "stray-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, text in contents.items():
+            member = tarfile.TarInfo(f"stray-1.0/{name}")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return f"stray==1.0 --hash=sha256:{sha256(archive.read_bytes()).hexdigest()}\n"
 
-    def test_nothing_is_proposed_if_nothing_is_new(self, project: Path) -> None:
-        update(project)
-        commit(project)
-        follow(project, ".ci/propose template", {})
-        assert git(project, "branch", "--show-current").strip() == "main"
 
-    def test_newer_dependencies_are_proposed(self, project: Path) -> None:
-        lock = project / "requirements/run.txt"
-        pins = re.sub(r"^typer==\S+", "typer==0.16.0", lock.read_text(), flags=re.MULTILINE)
-        lock.write_text(pins)
-        assert "typer==0.16.0" in pins
-        commit(project)
-        follow(project, ".ci/propose dependencies", {})
-        assert re.fullmatch(r"dependencies-\d{4}-\d{2}\n", git(project, "branch", "--show-current"))
-        assert git(project, "log", "-1", "--format=%s") == "Update the dependencies\n"
-        assert "typer==0.16.0" not in lock.read_text()
+def test_nothing_that_is_installed_is_built(project: Path, tmp_path: Path) -> None:
+    """A build runs the package's code, and what builds it is in no lock."""
+    evidence = tmp_path / "evidence"
+    pin = source_distribution(tmp_path, evidence)
+    with (project / "requirements/dev.txt").open("a") as lock:
+        lock.write(pin)
+    result = subprocess.run(
+        ["make", "setup"],
+        cwd=project,
+        env=os.environ | {"UV_FIND_LINKS": str(tmp_path), "UV_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "stray" in result.stderr
+    assert not evidence.exists()
 
-    def test_a_word_that_is_neither_is_refused(self, project: Path) -> None:
-        result = subprocess.run(
-            [project / ".ci/propose", "all"], capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 2
-        assert result.stderr.startswith("error: say what to propose: ")
 
-    @staticmethod
-    def _expect_proposal(project: Path, steps: list[str], environment: dict[str, str]) -> None:
-        """Run the job twice, as in two weeks: the second time its branch is there already."""
-        for _ in range(2):
-            for step in steps:
-                follow(project, step, environment)
-            assert git(project, "branch", "--show-current").strip() == BRANCH
-            git(project, "checkout", "--quiet", "main")
-            git(project, "branch", "--delete", "--force", "--quiet", BRANCH)
-        git(project, "fetch", "--quiet", "origin", BRANCH)
-        assert git(project, "show", f"FETCH_HEAD:{ADDED}") == '"""New in this release."""\n'
-        assert git(project, "log", "--format=%s", "main..FETCH_HEAD").splitlines() == [
-            "Update the template to 2.0.0"
-        ]
+def test_new_versions_of_dependencies_cool_down(project: Path) -> None:
+    """`make revendor` takes no version younger than COOLDOWN; `make lock` keeps its pins."""
+    make(project, "lock", "COOLDOWN=9000 days")
+    assert status(project) == []
+    result = subprocess.run(
+        ["make", "revendor", "COOLDOWN=9000 days"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert "exclude-newer" in result.stderr

@@ -122,10 +122,10 @@ def test_a_conflict_is_a_conflict_to_git(project: Path) -> None:
 
 
 def test_a_deleted_file_of_the_templates_stays_deleted(project: Path) -> None:
-    (project / "cmi/testing.py").unlink()
+    (project / "cmi/testing/__init__.py").unlink()
     commit(project)
     update(project)
-    assert status(project) == sorted(set(FOLLOWING) - {" M cmi/testing.py"})
+    assert status(project) == sorted(set(FOLLOWING) - {" M cmi/testing/__init__.py"})
 
 
 def test_a_file_that_the_template_drops_is_seen_to_go(project: Path) -> None:

@@ -120,7 +120,7 @@ PEOPLE = {
     "another-language": Somebody(variables={"LC_ALL": "C", "LANGUAGE": "de"}),
 }
 
-Update: TypeAlias = Callable[[Path, Somebody], subprocess.CompletedProcess[str]]
+Update: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def update(tmp_path: Path) -> Update:
 
     def update(project: Path, who: Somebody, *targets: str) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "home of somebody"
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         for name, text in who.files.items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text(text)
@@ -201,3 +201,48 @@ def test_an_update_is_the_same_for_everybody(
     assert not list(project.rglob("*.rej"))
     assert recorded(project)["_commit"] == "2.0.0"
     assert f"'git add' each:\n  cmi/errors.py\n  {ADDED}\n" in result.stderr
+
+
+class TestWhatIsNotPossible:
+    """One line says what is wrong and what to do, and nothing is changed."""
+
+    def test_a_repository_of_sha_256(self, project: Path, update: Update) -> None:
+        shutil.rmtree(project / ".git")
+        git(project, "init", "--quiet", "--object-format=sha256")
+        self._expect(project, update, "this repository is one of SHA-256 objects")
+
+    @pytest.mark.parametrize("source", ["../template", "/nowhere/template"])
+    def test_a_template_that_is_not_there(self, project: Path, update: Update, source: str) -> None:
+        answers = project / ".copier-answers.yml"
+        recorded_there = recorded(project)["_src_path"]
+        answers.write_text(answers.read_text().replace(recorded_there, source))
+        self._expect(project, update, f"the template is not at '{source}'")
+
+    def test_an_answer_that_is_refused(self, project: Path, update: Update) -> None:
+        options = "OPTIONS=--defaults --data=license=GPL"
+        self._expect(project, update, "Invalid choice for 'license': 'GPL'", "update", options)
+
+    @staticmethod
+    def _expect(project: Path, update: Update, said: str, *targets: str) -> None:
+        commit(project)
+        result = update(project, Somebody(), *targets)
+        assert result.returncode == 2
+        ours, of_make = result.stderr.splitlines()[-2:]
+        assert ours.startswith(f"error: {said}")
+        assert of_make.startswith("make: ")
+        assert "Traceback" not in result.stderr
+        assert status(project) == []
+
+
+def test_conflicts_that_are_left_are_named(project: Path, update: Update) -> None:
+    """Marked or refused, also where git was told to ignore them."""
+    (project / "acme/cloud.py.rej").write_text("@@ -1 +1 @@\n")
+    (project / "acme/größe.txt").write_text("<<<<<<< before updating\n")
+    result = update(project, Somebody(here={"core.excludesFile": ".gitignore"}), "conflicts")
+    assert result.returncode == 2
+    assert "'git add' each:\n  acme/größe.txt\n" in result.stderr
+    assert "then delete each:\n  acme/cloud.py.rej\n" in result.stderr
+    (project / "acme/cloud.py.rej").unlink()
+    (project / "acme/größe.txt").unlink()
+    result = update(project, Somebody(), "conflicts")
+    assert (result.returncode, result.stderr) == (0, "")

@@ -77,6 +77,17 @@ def test_a_fork(releases: Path, tmp_path: Path) -> None:
     assert (project / "fork").read_text() == "ours, mended\n"
 
 
+def test_a_relative_path(releases: Path, tmp_path: Path) -> None:
+    """It is recorded in full: an update runs in another folder than the copy did."""
+    (tmp_path / "template").symlink_to(releases)
+    copy = [*COPIER, "copy", "--quiet", "--defaults", "--vcs-ref=1.0.0", *DATA]
+    subprocess.run([*copy, "template", "project"], cwd=tmp_path, check=True, capture_output=True)
+    assert recorded(tmp_path / "project")["_src_path"] == str(releases.resolve())
+    commit(tmp_path / "project")
+    update(tmp_path / "project")
+    assert recorded(tmp_path / "project")["_commit"] == "2.0.0"
+
+
 def test_a_plain_folder(tmp_path: Path) -> None:
     """It renders the same, but knows no versions: an update says so."""
     template = tmp_path / "template"

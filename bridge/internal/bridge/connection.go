@@ -17,8 +17,8 @@ import (
 const (
 	// A listed machine takes about 90 bytes; gRPC's own limit of 4 MiB is less than 50,000 of them.
 	maxResponse = 256 << 20
-	// Servers hang up on a client that pings more often than every five minutes, by default.
-	keepaliveTime    = 5*time.Minute + 30*time.Second
+	// gRPC takes a shorter keepalive for this one, and does not tell.
+	minKeepalive     = 10 * time.Second
 	keepaliveTimeout = 20 * time.Second
 )
 
@@ -35,24 +35,37 @@ func Dial(options Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if options.Timeout <= 0 {
+	switch {
+	case options.Timeout <= 0:
 		return nil, fmt.Errorf("--cmi-timeout %s is not positive", options.Timeout)
+	case options.GracePeriod < 0:
+		return nil, fmt.Errorf("--cmi-grace-period %s is negative", options.GracePeriod)
+	case options.Keepalive < minKeepalive:
+		return nil, fmt.Errorf("--cmi-keepalive %s is below %s", options.Keepalive, minKeepalive)
 	}
 	transport, err := options.TLS.credentials()
 	if err != nil {
 		return nil, err
 	}
 	changes := new(connectionChanges)
-	connection, err := grpc.NewClient(target,
+	settings := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithConnectParams(reconnect),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: options.Keepalive, Timeout: keepaliveTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithIdleTimeout(0),
 		grpc.WithNoProxy(),
 		grpc.WithStatsHandler(changes),
 		grpc.WithUserAgent("machine-controller-bridge"),
-	)
+	}
+	if options.isPlainTCP() {
+		dialer, err := options.plainTextDialer()
+		if err != nil {
+			return nil, err
+		}
+		settings = append(settings, grpc.WithContextDialer(dialer))
+	}
+	connection, err := grpc.NewClient(target, settings...)
 	if err != nil {
 		return nil, fmt.Errorf("--cmi-endpoint %s: %w", options.Endpoint, err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	"mcm-provider-template/bridge/internal/cmi"
 )
@@ -94,6 +95,8 @@ func TestOptionsThatCanNotBeUsed(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		"--cmi-endpoint":       func(o *Options) { o.Endpoint = "nowhere" },
 		"--cmi-timeout":        func(o *Options) { o.Timeout = 0 },
+		"--cmi-grace-period":   func(o *Options) { o.GracePeriod = -1 },
+		"is below 10s":         func(o *Options) { o.Keepalive = 9 * time.Second },
 		"need --cmi-tls-ca":    func(o *Options) { o.TLS = TLSFiles{Certificate: empty, Key: empty} },
 		"go together":          func(o *Options) { o.TLS = TLSFiles{CA: empty, Key: empty} },
 		"no such file":         func(o *Options) { o.TLS = TLSFiles{CA: empty + "x"} },
@@ -303,4 +306,29 @@ func TestDriverThatAsksForACertificateIsUnavailableWithoutOne(t *testing.T) {
 	d := dial(t, listener, func(o *Options) { o.TLS.CA = ca.write(t, t.TempDir()).CA })
 	_, err := createOne(t.Context(), d)
 	requireEqual(t, codeOf(err), codes.Unavailable)
+}
+
+// A driver that permits pings every ten seconds, as those of the template do, keeps a call of a bridge that pings so
+// often. One that does not permit them hangs up after three.
+func TestKeepaliveIsInHarmonyWithTheDriver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 45 s: gRPC pings every ten seconds at most")
+	}
+	for permitted, want := range map[time.Duration]codes.Code{10 * time.Second: codes.OK, 5 * time.Minute: codes.Unavailable} {
+		t.Run(permitted.String(), func(t *testing.T) {
+			t.Parallel()
+			r := &remote{capabilities: everything}
+			r.create = func(ctx context.Context, _ *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
+				select {
+				case <-time.After(45 * time.Second):
+				case <-ctx.Done():
+				}
+				return &cmi.CreateMachineResponse{}, nil
+			}
+			listener := onLoopback(t)
+			r.serve(t, listener, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: permitted}))
+			_, err := createOne(t.Context(), dial(t, listener, func(o *Options) { o.Keepalive = minKeepalive }))
+			requireEqual(t, codeOf(err), want)
+		})
+	}
 }

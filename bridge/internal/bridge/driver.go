@@ -30,13 +30,14 @@ type Driver struct {
 	identity   cmi.IdentityClient
 	machine    cmi.MachineClient
 	known      atomic.Pointer[plugin]
+	calls      calls
 }
 
 var _ driver.Driver = (*Driver)(nil)
 
 // CreateMachine makes the VM of a machine.
 func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, &cmi.CreateMachineRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, request.Secret.Data, &cmi.CreateMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
@@ -59,7 +60,7 @@ func (*Driver) InitializeMachine(context.Context, *driver.InitializeMachineReque
 
 // DeleteMachine deletes the VM of a machine.
 func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, &cmi.DeleteMachineRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, request.Secret.Data, &cmi.DeleteMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
@@ -74,7 +75,7 @@ func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachin
 
 // GetMachineStatus looks for the VM of a machine.
 func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, &cmi.GetMachineStatusRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, request.Secret.Data, &cmi.GetMachineStatusRequest{
 		MachineName:  request.Machine.Name,
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
@@ -88,7 +89,7 @@ func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachin
 
 // ListMachines lists the VMs of the machine class's cluster.
 func (d *Driver) ListMachines(ctx context.Context, request *driver.ListMachinesRequest) (*driver.ListMachinesResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, &cmi.ListMachinesRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, request.Secret.Data, &cmi.ListMachinesRequest{
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
 	})
@@ -104,26 +105,32 @@ func (d *Driver) GetVolumeIDs(ctx context.Context, request *driver.GetVolumeIDsR
 	if err != nil {
 		return nil, mcm.Error(codes.Internal, parseable(err.Error()))
 	}
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, nil, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
 	if err != nil {
 		return nil, err
 	}
 	return &driver.GetVolumeIDsResponse{VolumeIDs: response.GetVolumeIDs()}, nil
 }
 
-// forward calls an RPC that the driver announces, within the timeout, and records how that went.
+// forward calls an RPC that the driver announces, within the timeout, and records how that went. An error's message
+// holds none of the secrets.
 func forward[Request, Response any](
 	ctx context.Context,
 	d *Driver,
 	wanted capability,
 	rpc func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
+	secrets map[string][]byte,
 	request *Request,
 ) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
+	if err := d.calls.begin(ctx); err != nil {
+		return nil, d.translate(ctx, err, secrets)
+	}
+	defer d.calls.end()
 	plugin, err := d.plugin(ctx)
 	if err != nil {
-		return nil, d.translate(ctx, err)
+		return nil, d.translate(ctx, err, secrets)
 	}
 	if !plugin.has(wanted) {
 		return nil, mcm.Error(codes.Unimplemented, fmt.Sprintf("the driver %s does not have the capability %s", plugin.name, wanted))
@@ -132,7 +139,7 @@ func forward[Request, Response any](
 	start := time.Now()
 	response, err := rpc(ctx, request)
 	if err != nil {
-		failure := d.translate(ctx, err)
+		failure := d.translate(ctx, err, secrets)
 		metrics.DriverFailedAPIRequests.WithLabelValues(plugin.name, operation, strconv.Itoa(int(failure.Code()))).Inc()
 		return nil, failure
 	}

@@ -13,15 +13,15 @@ import (
 )
 
 // translate returns a call's error as MCM understands it: a code of its own, whose first 17 are those of gRPC, and
-// a message for people.
-func (d *Driver) translate(ctx context.Context, err error) *mcm.Status {
+// a message for people, which MCM stores in the status of the Machine. So it holds none of the call's secrets.
+func (d *Driver) translate(ctx context.Context, err error, secrets map[string][]byte) *mcm.Status {
 	failure := status.Convert(err)
 	code := codes.Code(failure.Code())
 	if code > codes.Unauthenticated {
 		// Uninitialized is next to it, on which MCM reads the response that an error doesn't have.
 		code = codes.Unknown
 	}
-	message := failure.Message()
+	message := mask(failure.Message(), secrets)
 	switch {
 	case code == codes.DeadlineExceeded && isDue(ctx):
 		message = fmt.Sprintf("the driver at %s did not answer within %s", d.endpoint, d.timeout)

@@ -17,13 +17,28 @@ type Options struct {
 	Endpoint string
 	// Timeout is the longest that a call to the driver may take.
 	Timeout time.Duration
+	// Keepalive is how long a connection with calls on it may be silent before the driver is asked for a sign of life.
+	Keepalive time.Duration
+	// GracePeriod is how long calls may go on after SIGTERM.
+	GracePeriod time.Duration
 	// TLS is how the connection is secured; without any file it is plain text.
 	TLS TLSFiles
+	// Insecure allows plain text to an address beyond loopback.
+	Insecure bool
+	// LogSecrets allows a verbosity at which MCM's library logs secrets.
+	LogSecrets bool
 }
 
 // NewOptions returns the defaults.
 func NewOptions() Options {
-	return Options{Endpoint: "tcp://127.0.0.1:8080", Timeout: 10 * time.Minute}
+	return Options{
+		Endpoint: "tcp://127.0.0.1:8080",
+		Timeout:  10 * time.Minute,
+		// By default, servers of gRPC hang up on a client that pings more often than every five minutes.
+		Keepalive: 5*time.Minute + 30*time.Second,
+		// A driver gives its own calls 30 s, and Kubernetes ends both after the Pod's 60 s.
+		GracePeriod: 40 * time.Second,
+	}
 }
 
 // AddFlags adds a flag for each option.
@@ -38,6 +53,15 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"PEM file with the certificate that is shown to the driver")
 	flags.StringVar(&o.TLS.Key, "cmi-tls-key", o.TLS.Key,
 		"PEM file with the private key of that certificate")
+	flags.BoolVar(&o.Insecure, "cmi-insecure", o.Insecure,
+		"Allow plain text to an address that is not loopback; everybody on the way can read the secrets of every call")
+	flags.DurationVar(&o.Keepalive, "cmi-keepalive", o.Keepalive,
+		"How long a connection with calls on it may be silent before the driver is pinged, 10s or more; "+
+			"drivers of the template permit 10s, servers with gRPC's defaults 5m")
+	flags.DurationVar(&o.GracePeriod, "cmi-grace-period", o.GracePeriod,
+		"How long calls to the driver may go on after SIGTERM")
+	flags.BoolVar(&o.LogSecrets, "cmi-log-secrets", o.LogSecrets,
+		"Allow -v=4 and more, at which the library of machine-controller-manager logs bootstrap tokens and whole Secrets")
 }
 
 // target returns the endpoint as gRPC spells it.

@@ -56,7 +56,7 @@ def find(target: Target) -> list[Leftover]:
 
 def delete(target: Target, leftovers: Sequence[Leftover]) -> list[str]:
     """Delete these machines; return those that could not be deleted, each with the reason."""
-    with connect(target.endpoint, target.tls) as channel:
+    with connect(target.endpoint, target.tls, insecure=target.insecure) as channel:
         kit = Kit(target, channel, "left behind", Findings())
         for each in leftovers:
             kit.take_over(each.machine_class, each.name, each.provider_id)

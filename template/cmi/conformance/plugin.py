@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +11,7 @@ import pytest
 from cmi.conformance.items import ITEMS
 from cmi.conformance.kit import Findings
 from cmi.conformance.target import Target
+from cmi.redaction import Redactor, Sources
 
 TARGET: Final = pytest.StashKey[Target]()
 FINDINGS: Final = pytest.StashKey[dict[str, Findings]]()
@@ -67,6 +68,28 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     handler = getattr(logs, "report_handler", None)
     if handler is not None and handler.formatter is not None:
         handler.setFormatter(_WithFields(handler.formatter))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mask the target's secrets, which a driver may have told, in all that is reported."""
+    report = yield
+    target = getattr(item, "funcargs", {}).get("target")
+    if isinstance(target, Target):
+        _mask_secrets(report, target)
+    return report
+
+
+def _mask_secrets(report: pytest.TestReport, target: Target) -> None:
+    redactor = Redactor()
+    redactor.add(Sources(plain=[*target.machine_class.secrets.values()]))
+    if report.longrepr and not isinstance(report.longrepr, tuple):
+        masked = redactor.scrub(report.longreprtext)
+        if masked != report.longreprtext:
+            report.longrepr = masked
+    report.sections = [(name, redactor.scrub(text)) for name, text in report.sections]
 
 
 def pytest_terminal_summary(

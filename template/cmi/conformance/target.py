@@ -116,6 +116,7 @@ class Target:
             Kubernetes ever had such a source for this cloud (C38).
         backstage: What can be done beside the driver; None for a remote one.
         tls: The files for TLS; None means plain text.
+        insecure: Send secrets in plain text to an address that is not a loopback address, too.
         timeout: The deadline of a call, in seconds.
         patience: How long a call is repeated that is ABORTED or UNAVAILABLE, in seconds.
         parallel: The most calls at once.
@@ -133,6 +134,7 @@ class Target:
     volumes: Sequence[Mapping[str, Any]] = ()
     backstage: Backstage | None = None
     tls: TlsFiles | None = None
+    insecure: bool = False
     timeout: float = 300.0
     patience: float = 60.0
     parallel: int = 10

@@ -17,7 +17,7 @@ def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
     """The kit, which deletes what the test made."""
     findings = request.config.stash.setdefault(FINDINGS, {})
     known = findings.setdefault(str(target.endpoint), Findings())
-    with connect(target.endpoint, target.tls) as channel:
+    with connect(target.endpoint, target.tls, insecure=target.insecure) as channel:
         kit = Kit(target, channel, item_of(request.node.nodeid), known)
         yield kit
         kit.clean_up()

@@ -1,0 +1,291 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"html"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	masked = "***"
+	// maxMessage is how many bytes of a driver's message MCM gets; it stores them in the status of the Machine.
+	maxMessage = 4 << 10
+	// minSecret is how many bytes a secret has at least to be looked for: shorter ones occur by chance.
+	minSecret = 4
+	// minValue is the same for a value within JSON or YAML: user data is full of words such as "disk".
+	minValue = 8
+	// A part of a longer secret is masked too, if it has so many bytes: a message may have been cut, or quote a line.
+	fragment = 16
+	// maxStructured is how large a secret may be that is searched for values in JSON or YAML.
+	maxStructured = 64 << 10
+	// maxLayers is how many encodings may lie on each other, as in percent-encoded base64 of JSON.
+	maxLayers = 3
+)
+
+// mask returns a message without the secrets of its call, and without the rest of one that is too long.
+//
+// A driver's SDK may have encoded what it quotes. So the message is decoded in every usual way, and a secret that
+// shows up in any decoding is masked where it came from. This also finds a secret that was encoded together with
+// something else, as in HTTP's basic authentication.
+func mask(message string, secrets map[string][]byte) string {
+	// Whatever is cut here in the middle of a secret lies behind what is cut at the end.
+	text := []byte(message[:min(len(message), 2*maxMessage)])
+	hidden := make([]bool, len(text))
+	views := decodings(text)
+	fragments := map[[fragment]byte][]place{}
+	for _, view := range views {
+		for i := range len(view.text) - fragment + 1 {
+			key := [fragment]byte(view.text[i:])
+			fragments[key] = append(fragments[key], place{view, i})
+		}
+	}
+	for _, secret := range values(secrets) {
+		switch {
+		case len(secret) < minSecret:
+		case len(secret) < fragment:
+			for _, view := range views {
+				view.hide(secret, hidden)
+			}
+		default:
+			for i := range len(secret) - fragment + 1 {
+				key := [fragment]byte(secret[i:])
+				for _, at := range fragments[key] {
+					at.view.hideRange(at.offset, at.offset+fragment, hidden)
+				}
+				delete(fragments, key) // a secret may repeat itself
+			}
+		}
+	}
+	return cut(replace(text, hidden))
+}
+
+// values returns the secrets without the white space around them, and the values within those that are
+// JSON or YAML, such as a `private_key`.
+func values(secrets map[string][]byte) [][]byte {
+	var all [][]byte
+	for _, secret := range secrets {
+		all = append(all, bytes.TrimSpace(secret))
+		var structure any
+		if len(secret) <= maxStructured && yaml.Unmarshal(secret, &structure) == nil {
+			all = append(all, leaves(structure)...)
+		}
+	}
+	return all
+}
+
+func leaves(structure any) [][]byte {
+	var all [][]byte
+	switch node := structure.(type) {
+	case map[string]any:
+		for _, value := range node {
+			all = append(all, leaves(value)...)
+		}
+	case []any:
+		for _, value := range node {
+			all = append(all, leaves(value)...)
+		}
+	case string:
+		if len(node) >= minValue {
+			all = append(all, []byte(node))
+		}
+	}
+	return all
+}
+
+// view is a decoding of a message, whose byte i comes from the message's bytes origin[i].from to origin[i].to.
+type view struct {
+	text   []byte
+	origin []span
+}
+
+type span struct{ from, to int }
+
+// place is an offset in a view.
+type place struct {
+	view   *view
+	offset int
+}
+
+func (v *view) hide(secret []byte, hidden []bool) {
+	for start := 0; ; start++ {
+		found := bytes.Index(v.text[start:], secret)
+		if found < 0 {
+			return
+		}
+		start += found
+		v.hideRange(start, start+len(secret), hidden)
+	}
+}
+
+func (v *view) hideRange(from, to int, hidden []bool) {
+	for i := v.origin[from].from; i < v.origin[to-1].to; i++ {
+		hidden[i] = true
+	}
+}
+
+// decodings returns a text and all that it may be an encoding of.
+func decodings(text []byte) []*view {
+	plain := &view{text: text, origin: make([]span, len(text))}
+	for i := range text {
+		plain.origin[i] = span{i, i + 1}
+	}
+	all, last := []*view{plain}, []*view{plain}
+	for range maxLayers {
+		var next []*view
+		for _, view := range last {
+			for _, decoded := range view.decode() {
+				if len(decoded.text) >= minSecret {
+					next = append(next, decoded)
+				}
+			}
+		}
+		all, last = append(all, next...), next
+	}
+	return all
+}
+
+var (
+	// What an escape looks like, in each way to write them: in URLs, in forms, where a plus is a space, in strings, and
+	// in HTML and XML.
+	escapes = []*regexp.Regexp{
+		regexp.MustCompile(`%[0-9A-Fa-f]{2}`),
+		regexp.MustCompile(`%[0-9A-Fa-f]{2}|\+`),
+		regexp.MustCompile(`\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[0-7]{3}|\\.`),
+		regexp.MustCompile(`&#?[0-9A-Za-z]{2,8};`),
+	}
+	// Mail wraps base64 at 76 characters.
+	base64Run = regexp.MustCompile(`[A-Za-z0-9+/_-](?:[A-Za-z0-9+/_-]|\r?\n[ \t]*){4,}[A-Za-z0-9+/_-]`)
+	wrapping  = regexp.MustCompile(`\s+`)
+	hexRun    = regexp.MustCompile(`[0-9A-Fa-f]{8,}`)
+	standard  = strings.NewReplacer("-", "+", "_", "/")
+)
+
+// decode returns what is one encoding below.
+func (v *view) decode() []*view {
+	var found []*view
+	for _, pattern := range escapes {
+		if pattern.Match(v.text) {
+			found = append(found, v.unescape(pattern))
+		}
+	}
+	for _, run := range base64Run.FindAllIndex(v.text, -1) {
+		compact := v.slice(run[0], run[1]).without(wrapping)
+		// Nobody knows where the encoding begins in a run: something else may stand directly before it.
+		for skip := range min(4, len(compact.text)) {
+			found = append(found, compact.slice(skip, len(compact.text)).fromBase64())
+		}
+	}
+	for _, run := range hexRun.FindAllIndex(v.text, -1) {
+		for skip := range 2 {
+			found = append(found, v.slice(run[0]+skip, run[1]).fromHex())
+		}
+	}
+	return found
+}
+
+func (v *view) slice(from, to int) *view {
+	return &view{v.text[from:to], v.origin[from:to]}
+}
+
+// without returns the view without what matches.
+func (v *view) without(pattern *regexp.Regexp) *view {
+	kept, end := &view{}, 0
+	for _, match := range append(pattern.FindAllIndex(v.text, -1), []int{len(v.text), len(v.text)}) {
+		kept.text = append(kept.text, v.text[end:match[0]]...)
+		kept.origin = append(kept.origin, v.origin[end:match[0]]...)
+		end = match[1]
+	}
+	return kept
+}
+
+func (v *view) unescape(pattern *regexp.Regexp) *view {
+	plain, end := &view{}, 0
+	for _, match := range append(pattern.FindAllIndex(v.text, -1), []int{len(v.text), len(v.text)}) {
+		plain.text = append(plain.text, v.text[end:match[0]]...)
+		plain.origin = append(plain.origin, v.origin[end:match[0]]...)
+		for _, char := range []byte(unescapeOne(string(v.text[match[0]:match[1]]))) {
+			plain.text = append(plain.text, char)
+			plain.origin = append(plain.origin, span{v.origin[match[0]].from, v.origin[match[1]-1].to})
+		}
+		end = match[1]
+	}
+	return plain
+}
+
+func unescapeOne(text string) string {
+	switch {
+	case text == "":
+		return ""
+	case text[0] == '%', text[0] == '+':
+		plain, _ := url.QueryUnescape(text)
+		return plain
+	case text[0] == '&':
+		return html.UnescapeString(text)
+	}
+	if plain, err := strconv.Unquote(`"` + text + `"`); err == nil {
+		return plain
+	}
+	return text[1:] // such as \/ and \'
+}
+
+// fromBase64 returns a decoding of standard and of URL-safe base64, as far as it goes.
+func (v *view) fromBase64() *view {
+	decoded := &view{}
+	for at := 0; at+2 <= len(v.text); at += 4 {
+		group := v.text[at:min(at+4, len(v.text))]
+		plain, err := base64.RawStdEncoding.DecodeString(standard.Replace(string(group)))
+		if err != nil {
+			break
+		}
+		for range plain {
+			decoded.origin = append(decoded.origin, span{v.origin[at].from, v.origin[at+len(group)-1].to})
+		}
+		decoded.text = append(decoded.text, plain...)
+	}
+	return decoded
+}
+
+func (v *view) fromHex() *view {
+	length := len(v.text) / 2 * 2
+	decoded := &view{text: make([]byte, length/2)}
+	_, _ = hex.Decode(decoded.text, v.text[:length]) // a run holds hexadecimal digits only
+	for at := 0; at < length; at += 2 {
+		decoded.origin = append(decoded.origin, span{v.origin[at].from, v.origin[at+1].to})
+	}
+	return decoded
+}
+
+// replace returns a text with three asterisks in place of each hidden part.
+func replace(text []byte, hidden []bool) string {
+	var shown strings.Builder
+	for i, char := range text {
+		switch {
+		case !hidden[i]:
+			shown.WriteByte(char)
+		case i == 0 || !hidden[i-1]:
+			shown.WriteString(masked)
+		}
+	}
+	return shown.String()
+}
+
+// cut returns a text that is no longer than MCM should store, in whole characters.
+func cut(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	end := maxMessage
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (cut at %d bytes)", text[:end], maxMessage)
+}

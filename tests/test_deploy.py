@@ -1,0 +1,100 @@
+"""The manifests in `kubernetes/deploy`: who may connect, where to, and how Pods are replaced."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import TEMPLATE
+
+DEPLOY = TEMPLATE / "kubernetes/deploy"
+VARIANTS = {
+    "today": DEPLOY / "kustomization.yaml.jinja",
+    "older": DEPLOY / "older-mcm/kustomization.yaml.jinja",
+}
+
+
+def manifests(variant: str) -> Iterator[dict[str, Any]]:
+    """Yield what one `kubectl apply -k` applies, but the roles."""
+    kustomization = VARIANTS[variant]
+    text = re.sub("<<.*?>>", "x", kustomization.read_text())
+    for resource in yaml.safe_load(text)["resources"]:
+        path = kustomization.parent / resource
+        if path.is_file():
+            yield from yaml.safe_load_all(path.read_text())
+
+
+def of_kind(variant: str, kind: str) -> dict[str, dict[str, Any]]:
+    """Return the manifests of a kind by their names."""
+    return {
+        manifest["metadata"]["name"]: manifest
+        for manifest in manifests(variant)
+        if manifest["kind"] == kind
+    }
+
+
+def has_driver(deployment: dict[str, Any]) -> bool:
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return any(container["name"] == "driver" for container in containers)
+
+
+def rules(variant: str, pod: dict[str, str], direction: str) -> list[dict[str, Any]]:
+    """Return all rules that apply to a Pod with these labels."""
+    return [
+        rule
+        for policy in of_kind(variant, "NetworkPolicy").values()
+        if policy["spec"]["podSelector"]["matchLabels"].items() <= pod.items()
+        for rule in policy["spec"].get(direction, [])
+    ]
+
+
+def ports(rules: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    return {(port["protocol"], port["port"]) for rule in rules for port in rule["ports"]}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+class TestEveryPod:
+    def test_two_drivers_never_run_at_once(self, variant: str) -> None:
+        """A rolling update would start the new one first."""
+        drivers = [d for d in of_kind(variant, "Deployment").values() if has_driver(d)]
+        assert len(drivers) == 1
+        assert drivers[0]["spec"]["replicas"] == 1
+        assert drivers[0]["spec"]["strategy"] == {"type": "Recreate"}
+
+    def test_is_closed_both_ways_but_for_what_policies_allow(self, variant: str) -> None:
+        policies = of_kind(variant, "NetworkPolicy")
+        for name, deployment in of_kind(variant, "Deployment").items():
+            assert policies[name]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+            assert policies[name]["spec"]["podSelector"] == deployment["spec"]["selector"]
+
+    def test_serves_metrics_to_those_who_are_let_in_and_nothing_else(self, variant: str) -> None:
+        """Kubelet's probes need no rule."""
+        for deployment in of_kind(variant, "Deployment").values():
+            template = deployment["spec"]["template"]
+            named = {
+                port["containerPort"]: port["name"]
+                for container in template["spec"]["containers"]
+                for port in container["ports"]
+            }
+            incoming = rules(variant, template["metadata"]["labels"], "ingress")
+            for rule in incoming:
+                (source,) = rule["from"]
+                assert source == {"namespaceSelector": {"matchLabels": {"metrics": "enabled"}}}
+            assert {named[port] for _, port in ports(incoming)} == {*named.values()} - {"health"}
+
+    def test_looks_names_up_also_where_dns_is_behind_another_port(self, variant: str) -> None:
+        """A policy applies to the Pod's port, and not to the service's."""
+        for deployment in of_kind(variant, "Deployment").values():
+            labels = deployment["spec"]["template"]["metadata"]["labels"]
+            reached = ports(rules(variant, labels, "egress"))
+            assert {(p, n) for p in ("UDP", "TCP") for n in (53, 8053)} <= reached
+
+
+def test_where_the_driver_may_connect_to_is_one_file() -> None:
+    assert {*of_kind("today", "NetworkPolicy")} - {*of_kind("today", "Deployment")} == {"cloud-api"}
+    (cloud,) = yaml.safe_load_all((DEPLOY / "cloud-api.yaml").read_text())
+    assert cloud["spec"]["policyTypes"] == ["Egress"]
+    driver = of_kind("today", "Deployment")["machine-controller"]
+    assert cloud["spec"]["podSelector"] == driver["spec"]["selector"]
