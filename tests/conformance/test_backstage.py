@@ -64,9 +64,9 @@ SPOILED = {
         {"C45"},
     ),
     "secrets-are-not-scrubbed": (
-        "cmi/serving/redaction.py",
-        "            if needle not in text or",
-        "            if needle or",
+        "cmi/redaction.py",
+        "return _mask(text, spans) if spans else text",
+        "return text",
         {"C50"},
     ),
     "errors-of-several-lines": (
