@@ -5,11 +5,12 @@ from pathlib import Path
 
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
-from tests.driver import CloudFile
+from tests.driver import CloudFile, Start
 from tests.support import ROOT, free_port
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
+CHECK = "docs/how-to/check-a-driver.md"
 DEBUG = "docs/how-to/debug.md"
 ERRORS = "docs/how-to/errors.md"
 METRICS = "docs/how-to/metrics.md"
@@ -141,3 +142,21 @@ def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
     with serve(folder, "make run") as there:
         follow(folder, calls[0] + calls[2], there)
     assert cloud.names("running") == {"m1"}
+
+
+@follows(CHECK, "Run it", "Look at one item", "After a run that was killed")
+def test_check_a_driver(
+    commands: list[str], uvx: dict[str, str], installed: Path, start: Start, cloud: CloudFile
+) -> None:
+    endpoint = str(start(cloud).endpoint)
+    samples = installed / "kubernetes"
+    check, some_items, clean_up = (
+        command.replace("tcp://127.0.0.1:8080", endpoint) for command in commands
+    )
+    assert "passed   C38" in follow(samples, check, uvx)
+    assert "55 items: 3 passed, 0 FAILED" in follow(samples, some_items, uvx)
+    create = some_items.replace("cmi conformance", "cmi create conformance-1")
+    follow(samples, create.replace("--items=C10,C17,C18", ""), uvx)
+    assert cloud.names("running") == {"conformance-1"}
+    assert "left behind by an earlier run" in follow(samples, clean_up, uvx)
+    assert cloud.inventory() == []
