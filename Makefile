@@ -8,12 +8,15 @@ python := MAKEFLAGS= .venv/bin/python
 export UV_CACHE_DIR := $(CURDIR)/build/cache
 $(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/stubs/.stamp)
 
+##@ Look around
+
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(fetched)
 	@echo 'Installing the tools into .venv'
@@ -33,49 +36,56 @@ build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $
 	@touch $@
 
 .PHONY: demo
-demo: .venv/.stamp ## render a project, run its driver, create and delete machines
-	@$(python) scripts/demo.py
+demo: build/copier/.stamp ## render a project, run its driver, create and delete machines
+	@MAKEFLAGS= build/copier/bin/python scripts/demo.py
+
+##@ Use the template
 
 .PHONY: check-answers
-check-answers: .venv/.stamp ## check the answers in FILE before a project is rendered with them
+check-answers: .venv/.stamp ## check answers before a copy: FILE=answers.yml
 	@test -n "$(FILE)" || { echo 'Say which: make check-answers FILE=answers.yml' >&2; exit 1; }
 	@$(python) scripts/check_answers.py "$(FILE)"
 
 .PHONY: example
-example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
+example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2
 	@test -n "$(DIR)" || { echo 'Say where: make example DIR=../mcm-provider-aws' >&2; exit 1; }
 	@$(python) -m scripts.example "$(DIR)"
+
+##@ Check it
 
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
 	$(python) -m pytest -n auto
 
 .PHONY: e2e
-e2e: setup ## run rendered drivers under the real machine-controller-manager; needs Go
+e2e: setup ## run drivers under the real MCM; needs Go
 	@.venv/bin/python -m e2e.binaries
 	$(python) -m pytest -n 6 -rP e2e
 
 .PHONY: bridge
-bridge: ## build the bridge and machine-controller-manager into bridge/bin; needs Go
+bridge: ## build the bridge and MCM into bridge/bin; needs Go
 	@$(MAKE) --no-print-directory -C bridge build
 
 .PHONY: check-bridge
-check-bridge: build/stubs/.stamp ## check the bridge: format, vet, lint, stubs, tests; needs Go
+check-bridge: build/stubs/.stamp ## check the bridge: format, lint, stubs, tests; needs Go
 	@$(MAKE) --no-print-directory -C bridge check
 
 .PHONY: conformance
-conformance: .venv/.stamp ## check a running driver in any language: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
+conformance: .venv/.stamp ## check any driver: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
 	@PYTHONPATH=template .venv/bin/python -m cmi conformance --endpoint="$(ENDPOINT)" \
 		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
 .PHONY: bench
-bench: .venv/.stamp build/stubs/.stamp ## measure, against the smallest servers; QUICK=1: in under two minutes
+bench: .venv/.stamp build/stubs/.stamp ## measure against the smallest servers (QUICK=1: 2 minutes)
 	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
 
+##@ While you write
+
 .PHONY: lint
-lint: .venv/.stamp ## check style and format
+lint: .venv/.stamp ## check style, format and the layers of the framework
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
+	cd template && PYTHONPATH=. ../.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: format
 format: .venv/.stamp ## mend style and format
@@ -83,28 +93,30 @@ format: .venv/.stamp ## mend style and format
 	.venv/bin/python -m ruff format
 
 .PHONY: types
-types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
+types: .venv/.stamp ## check the types, strictly
 	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi template/.template tests scripts e2e bench/*.py
 
 SITE ?= build/site
 .PHONY: docs
-docs: .venv/.stamp ## build the documentation into build/site; a warning or a broken link is an error
+docs: .venv/.stamp ## build the documentation into build/site, and check links
 	@.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
 	@echo 'Built $(SITE)/index.html'
 
 .PHONY: reference
-reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
-	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+reference: .venv/.stamp ## write what the pages have from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
 
 .PHONY: stubs
-stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi/v1/cmi.proto
+stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto
 	cd template && PATH="$(CURDIR)/build/stubs/bin:$$PATH" ../build/stubs/bin/python -m grpc_tools.protoc -I . \
 		--python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. cmi/v1/cmi.proto
 
+##@ Maintain
+
 .PHONY: lock revendor
-lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
+lock: ## pin what pyproject.toml asks for; change no other pin
 revendor: upgrade = $(newest)
-revendor: ## pin the newest dependencies that both allow, and regenerate the stubs
+revendor: ## pin the newest dependencies, and regenerate the stubs
 lock revendor: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
 	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD \
@@ -116,7 +128,7 @@ lock revendor: .venv/.stamp
 	$(if $(upgrade),$(MAKE) stubs)
 
 .PHONY: release
-release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3
+release: .venv/.stamp ## check, date the changelog, commit, tag: VERSION=1.2.3
 	@$(python) scripts/release.py $(VERSION)
 
 .PHONY: clean

@@ -54,7 +54,7 @@ def driver_options() -> str:
 
 def client_commands() -> str:
     """Return the help of the client, and of each of its commands."""
-    program = "python -m cmi"
+    program = "cmi"
     commands = [command.name or _name(command) for command in cli.app.registered_commands]
     parts = [_help(cli.app, program)]
     parts += [f"### {name}\n\n{_help(cli.app, program, name)}" for name in commands]

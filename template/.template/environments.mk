@@ -41,7 +41,7 @@ wheels := --only-binary :all:
 # From uv's cache if that holds it all: no network is asked, or needed.
 sync = $(isolated) "$$UV" pip sync --require-hashes $(wheels) --python
 environment = $(check_python); $(isolated) $(PYTHON) -m venv --clear --without-pip $(1) \
-	&& { $(sync) $(1)/bin/python --quiet --offline $(2) 2>/dev/null || $(sync) $(1)/bin/python $(2); }
+	&& { $(sync) $(1)/bin/python --quiet --offline $(2) 2>/dev/null || $(sync) $(1)/bin/python --quiet $(2); }
 
 # $(call lock,WHAT,FILE): pin WHAT in FILE within the bounds in pyproject.toml. What FILE pins already stays,
 # unless `upgrade` is $(newest): the newest that is a week old, by when a malicious one has most likely been found.
@@ -55,7 +55,7 @@ build/uv/.stamp: $(locks)uv.txt
 	@$(check_python)
 	@echo 'Fetching uv, which installs the rest'
 	@$(isolated) $(PYTHON) -m venv --clear build/uv
-	@$(isolated) build/uv/bin/python -m pip install --require-hashes $(wheels) --requirement $<
+	@$(isolated) build/uv/bin/python -m pip install --quiet --require-hashes $(wheels) --requirement $<
 	@$(stamp)
 
 build/%/.stamp: $(locks)%.txt $(fetched)

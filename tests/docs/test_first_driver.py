@@ -26,6 +26,8 @@ def test_from_nothing_to_a_driver(
     assert git(project, "status", "--porcelain") == ""
     with serve(project, run) as there:
         follow(project, create, there)
+        _, export, _ = create.splitlines()
+        there |= dict(each.split("=") for each in export.split()[1:])
         expected, refused = blocks(PAGE, "text")
         assert same(follow(project, list_all, there)) == same(expected.text)
     (added,) = blocks(PAGE, "python")

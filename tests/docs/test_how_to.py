@@ -5,11 +5,12 @@ from pathlib import Path
 
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
-from tests.driver import CloudFile
+from tests.driver import CloudFile, Start
 from tests.support import ROOT, copy_repository, free_port
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
+CHECK = "docs/how-to/check-a-driver.md"
 DEBUG = "docs/how-to/debug.md"
 ERRORS = "docs/how-to/errors.md"
 METRICS = "docs/how-to/metrics.md"
@@ -100,7 +101,8 @@ def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
     follow(folder, make, {})
     with serve(folder, start) as there:
         assert "acme.gardener" in follow(folder, call, there)
-        assert follow(folder, call_without, there, exit_code=1) == turned_away.text
+        expected = turned_away.text.replace("tcp://127.0.0.1:8080", there["CMI_ENDPOINT"])
+        assert follow(folder, call_without, there, exit_code=1) == expected
 
 
 @follows(METRICS, "Watch a driver with Prometheus")
@@ -117,20 +119,44 @@ def test_metrics(commands: list[str], folder: Path, serve: Serve) -> None:
     "Debug a driver with the client",
     "Is it there, and which one is it",
     "What MCM sees",
+    "Many machines",
     "Let the cloud misbehave",
 )
 def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
-    *calls, crash = commands
+    *calls, many, crash = commands
     with serve(folder, "make run") as there:
         shown = follow(folder, "".join(calls), there)
+        shown_of_many = follow(folder, calls[0] + many, there)
     assert "CREATE_MACHINE" in shown
     assert "ready\n" in shown
     assert json.loads(shown[shown.rindex("{") :]) == {}
+    assert "load-20" in shown_of_many
+    assert shown_of_many.endswith("deleted 20 of 20 machines\n")
     cloud = CloudFile(folder / "embedded-cloud.sqlite")
     with serve(folder, crash) as there:
         follow(folder, calls[0] + calls[2].splitlines()[0], there, exit_code=1)
-        assert "no driver answers there" in follow(folder, calls[1], there, exit_code=1)
+        assert f"no driver answers at {there['CMI_ENDPOINT']};" in follow(
+            folder, calls[1], there, exit_code=1
+        )
     assert cloud.names("creating") == {"m1"}
     with serve(folder, "make run") as there:
         follow(folder, calls[0] + calls[2], there)
     assert cloud.names("running") == {"m1"}
+
+
+@follows(CHECK, "Run it", "Look at one item", "After a run that was killed")
+def test_check_a_driver(
+    commands: list[str], uvx: dict[str, str], installed: Path, start: Start, cloud: CloudFile
+) -> None:
+    endpoint = str(start(cloud).endpoint)
+    samples = installed / "kubernetes"
+    check, some_items, clean_up = (
+        command.replace("tcp://127.0.0.1:8080", endpoint) for command in commands
+    )
+    assert "passed   C38" in follow(samples, check, uvx)
+    assert "55 items: 3 passed, 0 FAILED" in follow(samples, some_items, uvx)
+    create = some_items.replace("cmi conformance", "cmi create conformance-1")
+    follow(samples, create.replace("--items=C10,C17,C18", ""), uvx)
+    assert cloud.names("running") == {"conformance-1"}
+    assert "left behind by an earlier run" in follow(samples, clean_up, uvx)
+    assert cloud.inventory() == []

@@ -128,9 +128,8 @@ def test_on_gitlab(project: Path, tmp_path: Path) -> None:
     git(project, "push", "--quiet", "origin", "main")
     for week in ("first", "second"):
         (tmp_path / week).mkdir()
-        pipeline = on_gitlab(project, tmp_path / week)
-        expect_proposal(project, pipeline)
-    assert (pipeline.remote / "options").read_text().splitlines() == [
+        expect_proposal(project, on_gitlab(project, tmp_path / week))
+    assert (tmp_path / "remote.git/options").read_text().splitlines() == [
         "merge_request.create",
         "merge_request.title=Update the template to 2.0.0",
     ]
@@ -151,8 +150,8 @@ def test_a_job_of_gitlab_that_the_token_reaches_refuses(project: Path) -> None:
 
 
 def test_only_the_job_that_pushes_has_a_token(project: Path) -> None:
-    update(project, "1.0.0", ci="gitlab")
     github = yaml.safe_load((project / ".github/workflows/update.yml").read_text())
+    update(project, "1.0.0", ci="gitlab")
     assert github["permissions"] == {}
     propose, push = github["jobs"]["propose"], github["jobs"]["push"]
     assert propose["permissions"] == {"contents": "read"}

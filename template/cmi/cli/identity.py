@@ -5,7 +5,7 @@ from google.protobuf.json_format import MessageToDict
 
 from cmi.cli.connection import Connection, connected
 from cmi.cli.options import OutputOption
-from cmi.cli.output import Output, print_fields, print_line
+from cmi.cli.output import Output, print_line, print_rows
 
 
 @connected(timeout=10.0)
@@ -13,13 +13,17 @@ def info(connection: Connection, output: OutputOption = Output.TABLE) -> None:
     """Print the driver's name, version and capabilities."""
     with connection.client() as client:
         answer, capabilities = client.info(), client.capabilities()
-    fields = {
-        "name": answer.name,
-        "version": answer.version,
-        **dict(sorted(answer.manifest.items())),
-    }
-    fields["capabilities"] = ", ".join(capabilities)
-    print_fields(fields, output, MessageToDict(answer) | {"capabilities": capabilities})
+    if output is Output.NAME:
+        print_line(answer.name)
+        return
+    fields = [("name", answer.name), ("version", answer.version)]
+    names = ["capabilities", *[""] * (len(capabilities) - 1)]
+    print_rows(
+        ("FIELD", "VALUE"),
+        [*fields, *sorted(answer.manifest.items()), *zip(names, capabilities or [""], strict=True)],
+        output,
+        MessageToDict(answer) | {"capabilities": capabilities},
+    )
 
 
 @connected(timeout=10.0)

@@ -91,16 +91,6 @@ def print_rows(
         _print_value(value, output)
 
 
-def print_fields(fields: Mapping[str, str], output: Output, value: object) -> None:
-    """Print the fields of one thing, its name first; or, for scripts, the value."""
-    if output is Output.NAME:
-        print_line(fields["name"])
-    elif output.is_table:
-        print_table(("FIELD", "VALUE"), [*fields.items()])
-    else:
-        _print_value(value, output)
-
-
 def _print_value(value: object, output: Output) -> None:
     if output is Output.YAML:
         text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")

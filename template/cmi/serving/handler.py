@@ -106,8 +106,18 @@ class _Unary:
         self._intake = intake
 
     async def answer(self, wire: bytes, context: Context) -> bytes:
+        reply, code, detail = await self._answer(
+            Call(self._name, context.time_remaining, len(wire)), wire
+        )
+        del wire  # gRPC keeps the exception of the last abort, and with it this frame
+        if code is not grpc.StatusCode.OK:
+            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
+            # exception that was being handled, which is the SDK's.
+            await context.abort(code, detail)
+        return reply
+
+    async def _answer(self, call: Call, wire: bytes) -> tuple[bytes, grpc.StatusCode, str]:
         began = time.perf_counter()
-        call = Call(self._name, context.time_remaining, len(wire))
         reply, code, level, detail = b"", grpc.StatusCode.OK, self._level, ""
         try:
             try:
@@ -121,11 +131,7 @@ class _Unary:
             self._end(call, began, grpc.StatusCode.CANCELLED, logging.WARNING)
             raise
         self._end(call, began, code, level)
-        if code is not grpc.StatusCode.OK:
-            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
-            # exception that was being handled, which is the SDK's.
-            await context.abort(code, detail)
-        return reply
+        return reply, code, detail
 
     async def _reply(self, call: Call, wire: bytes) -> bytes:
         message = self._decode(wire)
@@ -147,8 +153,8 @@ class _Unary:
             ) from None
 
     def _failure(self, call: Call, error: Exception) -> tuple[grpc.StatusCode, str]:
-        # Nothing of the error is kept, since its traceback holds all of the call.
         failure = translate(error, self._errors) or _unexpected(call, error)
+        _forget_tracebacks(error)
         return failure.code, failure.message
 
     def _end(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:
@@ -159,6 +165,18 @@ class _Unary:
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
             log.log(level, "call", extra={"fields": fields | call.fields})
+
+
+def _forget_tracebacks(error: BaseException) -> None:
+    """Let go of what they hold, which is all of the call: an SDK may keep its exceptions."""
+    chain: list[BaseException | None] = [error]
+    seen = set()
+    while chain:
+        each = chain.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            chain += [each.__cause__, each.__context__]
 
 
 async def _public(text: str) -> str:
