@@ -181,10 +181,12 @@ def configure(project: Project, *, pip: str = "", uv: str = "") -> None:
 
 
 INSTALLERS = {
+    "CONDA_PREFIX": "~/venv",
     "PIP_NO_BINARY": ":all:",
     "PIP_PREFIX": "~/prefix",
     "PIP_REQUIRE_VIRTUALENV": "1",
     "PIP_USER": "1",
+    "PYTHONHOME": "~/modules",
     "PYTHONPATH": "~/modules",
     "PYTHONSTARTUP": "~/nothing.py",
     "UV_EXCLUDE_NEWER": "2020-01-01",
