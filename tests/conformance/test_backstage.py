@@ -51,6 +51,12 @@ SPOILED = {
         ),
         {"C27"},
     ),
+    "interruptions-of-nothing": (
+        "acme/tests/test_conformance.py",
+        "interruptions=interrupted | failed,",
+        'interruptions={"delete_server": interrupted["delete_server"]},',
+        {"C15"},
+    ),
     "readers-may-write": (
         "acme/embedded_cloud.py",
         'if access == "write" and',
