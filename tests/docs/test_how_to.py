@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
 from tests.driver import CloudFile, Start
-from tests.support import ROOT, free_port
+from tests.support import ROOT, free_port, link
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
@@ -45,8 +45,7 @@ def test_check_answers(commands: list[str], address: dict[str, str], tmp_path: P
     (file,) = blocks(ANSWERS, "yaml")
     clone = tmp_path / "clone"
     clone.mkdir()
-    for path in ROOT.iterdir():
-        (clone / path.name).symlink_to(path)
+    link(ROOT, clone)
     (clone / file.title).write_text(file.text)
     check, pretend = commands
     shown = follow(clone, check, {})
