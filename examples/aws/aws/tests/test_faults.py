@@ -264,6 +264,22 @@ def test_an_instance_that_is_protected_against_termination(
     client.delete(machine_class, "protected", created.ProviderID)
 
 
+def test_somebody_else_was_faster(
+    client: Client, gate: Gate, account: Account, machine_class: MachineClass
+) -> None:
+    """What is to be deleted may be gone between two calls."""
+    client.create(machine_class, "faster")
+    gone = failing(error("InvalidInstanceID.NotFound"), "TerminateInstances", is_done=True)
+    with gate.fault(gone):
+        client.delete(machine_class, "faster")
+    client.create(machine_class, "faster")
+    account.vanish("faster")
+    gone = failing(error("InvalidVolume.NotFound"), "DeleteVolume", is_done=True)
+    with gate.fault(gone):
+        client.delete(machine_class, "faster")
+    assert client.list_machines(machine_class) == {}
+
+
 def test_a_terminated_instance_whose_tags_are_gone(
     client: Client, gate: Gate, machine_class: MachineClass
 ) -> None:
