@@ -230,6 +230,7 @@ def test_a_wrong_driver_is_caught(
         assert re.search(rf"^FAILED +{item} ", output, re.MULTILINE)
     assert "left behind" not in output
     assert "Error" not in output
+    assert "Failed: " not in output
     reasons = re.findall(r"^ {14}(?!skipped: )(.+)$", output, re.MULTILINE)
     assert len(reasons) >= len(kind.breaks)
     assert all(output.count(reason) == 1 for reason in reasons)

@@ -149,9 +149,10 @@ def _sentence(report: pytest.TestReport, item: str) -> str:
     """Return what a failing test said, without its traceback."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = (crash.message if crash is not None else report.longreprtext).strip()
-    name = report.nodeid.rpartition("::")[2].removeprefix(f"test_{item}_")
-    first = text.splitlines()[0].removeprefix(f"{item}: ") if text else "it failed without a word"
-    return f"{name}: {first}"
+    first = text.partition("\n")[0] or "it failed without a word"
+    for prefix in ("Failed: ", "AssertionError: ", f"{item}: "):
+        first = first.removeprefix(prefix)
+    return f"{report.nodeid.rpartition('::')[2].removeprefix(f'test_{item}_')}: {first}"
 
 
 def _left_behind(reports: Iterable[pytest.TestReport]) -> list[str]:
