@@ -14,10 +14,9 @@ from cmi import (
     GetMachineStatusResponse,
     ListMachinesRequest,
     ListMachinesResponse,
-    listening,
-    server,
+    driver_app,
 )
-from cmi.app import driver_app
+from cmi.serving import listening, server
 
 from .apis.provider_spec import Credentials, MachineScope, ProviderSpec, Secrets
 
@@ -93,7 +92,7 @@ class Async(Driver):
 def share_endpoint() -> None:
     """Let several processes listen on one endpoint, which a driver refuses."""
     server._GRPC_OPTIONS = (("grpc.so_reuseport", 1),)  # type: ignore[assignment, misc]
-    listening.check_free = lambda *_: None  # type: ignore[assignment]
+    listening.free_addresses = lambda _option, endpoint: [endpoint.host]  # type: ignore[assignment]
 
 
 def make_driver() -> Driver:

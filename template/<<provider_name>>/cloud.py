@@ -224,15 +224,17 @@ def _labels(scope: MachineScope, name: str | None = None) -> dict[str, str]:
 
 
 def _vm(server: sdk.Server) -> CloudVM:
-    failure = sdk.CapacityError(server.action.error) if server.action.error else None
+    state = STATES[server.status]
+    # An action that failed on a finished server leaves it as it was.
+    has_failed = state is VMState.CREATING and server.action.status == "failed"
     return CloudVM(
         name=server.labels.get(NAME_LABEL, ""),
         provider_id=PROVIDER_ID.format(region=server.region, id=server.id),
         node_name=server.labels.get(NAME_LABEL, ""),
         cluster=server.labels.get(CLUSTER_LABEL, ""),
         role=server.labels.get(ROLE_LABEL, ""),
-        state=VMState.FAILED if failure else STATES[server.status],
-        failure=failure,
+        state=VMState.FAILED if has_failed else state,
+        failure=sdk.CapacityError(server.action.error) if has_failed else None,
         server=server,
     )
 

@@ -4,7 +4,7 @@ A provider imports from here, from `cmi.testing` and from `cmi.conformance`, and
 else in `cmi`. What is listed in these three keeps its meaning from version to version.
 
 The names are loaded when they are first used. A driver process imports its command line first,
-and has to heed SIGTERM before gRPC and pydantic, which take a second on a busy machine, are in.
+and has to obey SIGTERM before gRPC and pydantic, which take a second on a busy machine, are in.
 """
 
 from importlib import import_module

@@ -27,7 +27,8 @@ def test_from_nothing_to_a_driver(
     with serve(project, run) as there:
         follow(project, create, there)
         _, export, _ = create.splitlines()
-        there |= dict(each.split("=") for each in export.split()[1:])
+        exported = dict(each.split("=") for each in export.split()[1:])
+        there |= exported
         expected, refused = blocks(PAGE, "text")
         assert same(follow(project, list_all, there)) == same(expected.text)
     (added,) = blocks(PAGE, "python")
@@ -38,6 +39,7 @@ def test_from_nothing_to_a_driver(
     )
     fourth, delete, fourth_again = again
     with serve(project, run) as there:
+        there |= exported  # in the same shell
         assert follow(project, fourth, there, exit_code=1) == refused.text
         follow(project, delete, there)
         (field,) = blocks(PAGE, "yaml")

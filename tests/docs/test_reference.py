@@ -7,8 +7,10 @@ import grpc
 import pytest
 
 import cmi
+from cmi.cli.options import CLASS_VARIABLE, SECRET_VARIABLE
 from cmi.client import MachineClass
 from cmi.contract import RPCS
+from cmi.endpoint import ENDPOINT_VARIABLE
 from cmi.manifests import read_provider_spec, read_secret
 from tests import embedded_cloud
 from tests.docs.pages import blocks
@@ -93,5 +95,6 @@ def test_environment() -> None:
     """All variables, and all API calls that can fail."""
     cloud = (ROOT / "template/<<provider_name>>/embedded_cloud.py").read_text()
     variables = {name for name, *_ in rows(COMMAND_LINE, "Environment")}
-    assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | {"CMI_ENDPOINT"}
+    own = {ENDPOINT_VARIABLE, CLASS_VARIABLE, SECRET_VARIABLE}
+    assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | own
     assert {*embedded_cloud.module().API_CALLS} <= set(re.findall(r"`(\w+)`", COMMAND_LINE))

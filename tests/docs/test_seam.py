@@ -147,7 +147,7 @@ MEANING = {
     "goes on, and waits": ("OK", ["advance"]),
     "makes a new one": ("OK", ["create"]),
     "stops it, and waits": ("OK", ["stop"]),
-    "deletes it, and raises `failure": ("RESOURCE_EXHAUSTED", ["delete"]),
+    "deletes it, waits, and raises `failure": ("RESOURCE_EXHAUSTED", ["delete", "look"]),
     "deletes it, and waits": ("OK", ["delete", "look"]),
     "waits": ("OK", ["look"]),
 }

@@ -20,6 +20,7 @@ from cmi.manifests.scalars import TAG, Scalar, key_text, resolve
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 """A value that JSON can hold."""
 
+_MERGE_KEY: Final = 2 * "<"  # written so, since copier would take it for a variable
 _MERGE: Final = f"{TAG}merge"
 
 
@@ -66,7 +67,7 @@ class _Scalar:
 
     @property
     def is_merge(self) -> bool:
-        return self.value == "<<" and (self.is_plain or self.tag == _MERGE)
+        return self.value == _MERGE_KEY and (self.is_plain or self.tag == _MERGE)
 
 
 @dataclass(slots=True)
@@ -206,7 +207,7 @@ class _Decoder:
             self._bound_aliases(part)
             target = part.target if isinstance(part, _Alias) else part
             if not isinstance(target, _Mapping):
-                raise YamlError("<< needs a mapping, or a list of mappings", node.line)
+                raise YamlError(f"{_MERGE_KEY} needs a mapping, or a list of mappings", node.line)
             if isinstance(part, _Alias):
                 self._bound_aliases(target)
                 with _Following(self._open, part):

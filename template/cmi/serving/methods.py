@@ -85,6 +85,7 @@ def _are_models(request: type, arguments: tuple[Any, ...]) -> bool:
         len(arguments) == 2
         and all(isinstance(argument, type) for argument in arguments)
         and issubclass(arguments[0], ClusterScope)
+        and not inspect.isabstract(arguments[0])
         and issubclass(arguments[1], SecretsModel)
     )
 
