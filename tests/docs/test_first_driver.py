@@ -28,9 +28,8 @@ def test_from_nothing_to_a_driver(
         follow(project, create, there)
         _, export, _ = create.splitlines()
         exported = dict(each.split("=") for each in export.split()[1:])
-        there |= exported
         expected, refused = blocks(PAGE, "text")
-        assert same(follow(project, list_all, there)) == same(expected.text)
+        assert same(follow(project, list_all, there | exported)) == same(expected.text)
     (added,) = blocks(PAGE, "python")
     insert(
         project / "acme/apis/provider_spec.py",
@@ -38,8 +37,8 @@ def test_from_nothing_to_a_driver(
         text=indent(added.text, "    "),
     )
     fourth, delete, fourth_again = again
-    with serve(project, run) as there:
-        there |= exported  # in the same shell
+    with serve(project, run) as served:
+        there = served | exported  # in the same shell
         assert follow(project, fourth, there, exit_code=1) == refused.text
         follow(project, delete, there)
         (field,) = blocks(PAGE, "yaml")
