@@ -104,7 +104,7 @@ def test_odd_names(template: Path, tmp_path: Path, name: str, dashed: str) -> No
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
     assert project["name"] == canonicalize_name(project["name"], validate=True)
     assert project["name"] == f"machine-controller-manager-provider-{dashed}"
-    assert list(project["scripts"]) == [f"mcm-provider-{dashed}"]
+    assert list(project["scripts"]) == ["cmi", f"mcm-provider-{dashed}"]
     assert list(project["entry-points"]["cmi.plugin"]) == [f"{dashed}.acme"]
     image = re.search(r"^IMAGE := (.*)$", (tmp_path / "Makefile").read_text(), re.MULTILINE)
     assert image is not None

@@ -7,8 +7,13 @@ The names are loaded when they are first used. A driver process imports its comm
 and has to obey SIGTERM before gRPC and pydantic, which take a second on a busy machine, are in.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# gRPC's own handlers for forks wake threads that a child does not have: the child hangs, or ends
+# the calls of its parent. No child of ours uses gRPC. gRPC reads the variable at its import.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:
     from cmi.api import *  # noqa: F403 - the list is there

@@ -12,7 +12,7 @@ import pytest
 
 from cmi.client import MachineClass
 from tests.driver import CloudFile, RunningDriver, Start, begin, code_of, figure, refused, whole
-from tests.support import PATIENCE
+from tests.support import PATIENCE, await_condition
 
 CREATE = ("list_servers", "create_server", "attach_network", "create_disk", "start_server")
 DELETE = ("list_servers", "delete_server", "get_server", "list_disks", "delete_disk")
@@ -83,7 +83,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
 
     for _ in range(3):
         calls = _kill_amid(
-            start(cloud, latency=0.01), "CreateMachine", machine_class, names, random
+            start(cloud, latency=0.01), cloud, "CreateMachine", machine_class, names, random
         )
         for name, call in calls.items():
             if code_of(call) == "OK":
@@ -105,7 +105,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
 
     for _ in range(3):
         calls = _kill_amid(
-            start(cloud, latency=0.01), "DeleteMachine", machine_class, names, random
+            start(cloud, latency=0.01), cloud, "DeleteMachine", machine_class, names, random
         )
         deleted = {name for name, call in calls.items() if code_of(call) == "OK"}
         assert deleted.isdisjoint(name for name, *_ in cloud.inventory())
@@ -121,12 +121,14 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
 
 def _kill_amid(
     driver: RunningDriver,
+    cloud: CloudFile,
     rpc: str,
     machine_class: MachineClass,
     names: list[str],
     random: Random,
 ) -> dict[str, "grpc.Future[Any]"]:
-    """Call for all machines at once, and kill the driver when it has answered some."""
+    """Call for all machines at once, and kill the driver when it has answered some, amid others."""
+    half = "creating" if rpc == "CreateMachine" else "gone"
     answered = Semaphore(0)
     with driver.stub() as stub:
         calls = {name: begin(stub, rpc, machine_class, name) for name in names}
@@ -134,6 +136,9 @@ def _kill_amid(
             call.add_done_callback(lambda _call: answered.release())
         for _ in range(random.randrange(1, len(names) // 2)):
             assert answered.acquire(timeout=PATIENCE)
+        await_condition(
+            lambda: bool(cloud.names(half)) or all(call.done() for call in calls.values())
+        )
         driver.signal(signal.SIGKILL)
         assert driver.wait() == -signal.SIGKILL
         for call in calls.values():

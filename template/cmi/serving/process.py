@@ -12,7 +12,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def prepare() -> None:
-    """Heed SIGTERM and SIGINT, here and in child processes, and open what is closed.
+    """Obey SIGTERM and SIGINT, here and in child processes, and open what is closed.
 
     As long as the driver does not serve yet, a signal ends it at once, with success.
     """
