@@ -32,6 +32,7 @@ from tests.update.projects import contents, recorded, render, status, update
             {"ci": "none"},
             [
                 " D .ci/propose",
+                " D .ci/receive",
                 " D .github/dependabot.yml",
                 " D .github/workflows/ci.yml",
                 " D .github/workflows/release.yml",
