@@ -1,78 +1,91 @@
 .DEFAULT_GOAL := help
-include template/requirements/venv.mk
+include template/.template/environments.mk
 
 # Rendered projects set themselves up with the same uv and Python, whatever make was told on its command line.
-python := MAKEFLAGS= UV="$(UV)" PYTHON="$(PYTHON)" .venv/bin/python
+python := MAKEFLAGS= .venv/bin/python
+
+# What the tests install and lock without a network lies here: nobody empties it but `make clean`.
+export UV_CACHE_DIR := $(CURDIR)/build/cache
+$(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/stubs/.stamp)
+
+##@ Look around
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/copier/.stamp build/docs/.stamp build/example/.stamp build/locks/.stamp ## install the tools into .venv (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools (the other targets do it too)
 
-.venv/.stamp: requirements/dev.txt $(uv)
+.venv/.stamp: requirements/dev.txt $(fetched)
 	@echo 'Installing the tools into .venv'
-	@$(call environment,.venv,requirements/dev.txt)
-	@touch $@
+	@$(call environment,.venv,$<)
+	@$(stamp)
 
-build/docs/.stamp: requirements/docs.txt $(uv)
-	@echo 'Installing docs into build/docs'
-	@$(call environment,build/docs,$<)
-	@touch $@
+build/stubs/.stamp: requirements/stubs.txt $(fetched)
+	@echo 'Installing the generator of the stubs into build/stubs'
+	@$(call environment,build/stubs,$<)
+	@$(stamp)
 
-# Never run: it brings what the tests of the example install into uv's cache.
-build/example/.stamp: examples/aws/requirements/dev.txt $(uv)
-	@echo 'Installing what the example needs into build/example'
-	@$(call environment,build/example,$<)
-	@touch $@
-
-# Tests lock dependencies too, without a network: from what this leaves in uv's cache.
-build/locks/.stamp: $(wildcard template/requirements/*.txt) $(uv)
+# Tests lock dependencies too, without a network: from what this leaves in the cache.
+build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $(fetched)
 	@echo 'Looking up what the locks pin'
-	@mkdir -p $(@D)
-	@set -e; for file in template/requirements/*.txt; do $(call lock,$$file,$(@D)/$$(basename $$file)); done
+	@set -e; locks=$$(mktemp -d); trap 'rm -rf "$$locks"' EXIT; \
+	for file in $(filter %.txt,$^); do $(call lock,$$file,"$$locks/$$(basename $$file)"); done
 	@touch $@
 
 .PHONY: demo
-demo: .venv/.stamp ## render a project, run its driver, create and delete machines
-	@$(python) scripts/demo.py
+demo: build/copier/.stamp ## render a project, run its driver, create and delete machines
+	@MAKEFLAGS= build/copier/bin/python scripts/demo.py
+
+##@ Use the template
+
+.PHONY: check-answers
+check-answers: .venv/.stamp ## check answers before a copy: FILE=answers.yml
+	@test -n "$(FILE)" || { echo 'Say which: make check-answers FILE=answers.yml' >&2; exit 1; }
+	@$(python) scripts/check_answers.py "$(FILE)"
 
 .PHONY: example
-example: .venv/.stamp ## render a project into DIR, and fill it in for AWS EC2
+example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2
 	@test -n "$(DIR)" || { echo 'Say where: make example DIR=../mcm-provider-aws' >&2; exit 1; }
 	@$(python) -m scripts.example "$(DIR)"
+
+##@ Check it
 
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
 	$(python) -m pytest -n auto
 
 .PHONY: e2e
-e2e: setup ## run rendered drivers under the real machine-controller-manager; needs Go
+e2e: setup ## run drivers under the real MCM; needs Go
 	@.venv/bin/python -m e2e.binaries
 	$(python) -m pytest -n 6 -rP e2e
 
 .PHONY: bridge
-bridge: ## build the bridge and machine-controller-manager into bridge/bin; needs Go
+bridge: ## build the bridge and MCM into bridge/bin; needs Go
 	@$(MAKE) --no-print-directory -C bridge build
 
 .PHONY: check-bridge
-check-bridge: build/stubs/.stamp ## check the bridge: format, vet, lint, stubs, tests; needs Go
+check-bridge: build/stubs/.stamp ## check the bridge: format, lint, stubs, tests; needs Go
 	@$(MAKE) --no-print-directory -C bridge check
 
 .PHONY: conformance
-conformance: .venv/.stamp ## check a running driver in any language: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
+conformance: .venv/.stamp ## check any driver: ENDPOINT=tcp://… CLASS=FILE SECRET=FILE
 	@PYTHONPATH=template .venv/bin/python -m cmi conformance --endpoint="$(ENDPOINT)" \
 		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
 .PHONY: bench
-bench: .venv/.stamp build/stubs/.stamp ## measure, against the smallest servers; QUICK=1: in under two minutes
+bench: .venv/.stamp build/stubs/.stamp ## measure against the smallest servers (QUICK=1: 2 minutes)
 	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
 
+##@ While you write
+
 .PHONY: lint
-lint: .venv/.stamp ## check style and format
+lint: .venv/.stamp ## check style, format and the layers of the framework
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
+	cd template && PYTHONPATH=. ../.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: format
 format: .venv/.stamp ## mend style and format
@@ -80,44 +93,42 @@ format: .venv/.stamp ## mend style and format
 	.venv/bin/python -m ruff format
 
 .PHONY: types
-types: .venv/.stamp ## check the types, strictly (a rendered project checks the provider's)
-	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi tests scripts e2e bench/*.py
+types: .venv/.stamp ## check the types, strictly
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi template/.template tests scripts e2e bench/*.py
 
 SITE ?= build/site
 .PHONY: docs
-docs: build/docs/.stamp ## build the documentation into build/site; a warning or a broken link is an error
-	@build/docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
+docs: .venv/.stamp ## build the documentation into build/site, and check links
+	@.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
 	@echo 'Built $(SITE)/index.html'
 
 .PHONY: reference
-reference: .venv/.stamp ## write the parts of docs/reference/ that are made from the code
-	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+reference: .venv/.stamp ## write what the pages have from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
+
+.PHONY: stubs
+stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto
+	cd template && PATH="$(CURDIR)/build/stubs/bin:$$PATH" ../build/stubs/bin/python -m grpc_tools.protoc -I . \
+		--python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. cmi/v1/cmi.proto
+
+##@ Maintain
 
 .PHONY: lock revendor
-lock: ## pin what the pyproject.toml of the rendered project and ours ask for, and change no other pin
+lock: ## pin what pyproject.toml asks for; change no other pin
 revendor: upgrade = $(newest)
-revendor: ## pin the newest dependencies that both allow, and regenerate the stubs
+revendor: ## pin the newest dependencies, and regenerate the stubs
 lock revendor: .venv/.stamp
 	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
-	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD --data provider_name=example . "$$project"; \
-	$(MAKE) -C "$$project" $@ UV="$(UV)"; \
-	cp "$$project"/requirements/*.txt template/requirements/; \
-	cp "$$project"/cmi/v1/cmi_pb2* template/cmi/v1/; \
-	$(MAKE) relock
-	$(call lock,template/requirements/dev.txt --group dev,requirements/dev.txt)
-	$(call lock,template/requirements/run.txt --group docs,requirements/docs.txt)
-
-# The example pins what the template pins, and its own dependencies on top.
-.PHONY: relock
-relock: .venv/.stamp
-	set -e; project=$$(mktemp -d); trap 'rm -rf "$$project"' EXIT; \
-	cp template/requirements/run.txt template/requirements/dev.txt examples/aws/requirements/; \
-	$(python) -m scripts.example "$$project"; \
-	$(MAKE) -C "$$project" lock UV="$(UV)"; \
-	cp "$$project"/requirements/run.txt "$$project"/requirements/dev.txt examples/aws/requirements/
+	.venv/bin/python -m copier copy --quiet --defaults --vcs-ref HEAD \
+		--data provider_name=example --data github_org=example . "$$project"; \
+	$(MAKE) -C "$$project" $@; \
+	cp "$$project"/requirements/*.txt template/requirements/
+	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group dev,requirements/dev.txt)
+	$(call lock,--group stubs,requirements/stubs.txt)
+	$(if $(upgrade),$(MAKE) stubs)
 
 .PHONY: release
-release: .venv/.stamp ## check the tree, date the changelog, commit and tag: VERSION=1.2.3
+release: .venv/.stamp ## check, date the changelog, commit, tag: VERSION=1.2.3
 	@$(python) scripts/release.py $(VERSION)
 
 .PHONY: clean

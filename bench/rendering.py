@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.report import Report
 from bench.rounds import alternate
-from bench.setting import PROVIDER, ROOT, Setting, copier, run
+from bench.setting import ANSWERS, ROOT, Setting, copier, run
 
 _GIT = ("git", "-c", "user.name=bench", "-c", "user.email=bench@example.com")
 
@@ -21,7 +21,8 @@ def measure(setting: Setting, report: Report) -> None:
 
     def copy(source: Path, target: Path) -> tuple[float, float]:
         shutil.rmtree(target, ignore_errors=True)
-        answers = ("--quiet", "--defaults", "--vcs-ref", "1.0.0", "-d", f"provider_name={PROVIDER}")
+        data = (f"--data={name}={value}" for name, value in ANSWERS.items())
+        answers = ("--quiet", "--defaults", "--vcs-ref", "1.0.0", *data)
         return _timed(folder, copier("copy", *answers, source, target))
 
     def update() -> tuple[float, float]:

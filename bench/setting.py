@@ -20,6 +20,7 @@ from cmi.v1 import cmi_pb2
 
 ROOT = Path(__file__).parents[1]
 PROVIDER = "noop"
+ANSWERS = {"provider_name": PROVIDER, "github_org": "bench"}
 
 Form: TypeAlias = Literal["async", "thread"]
 """How the methods are written: `async def`, or `def`, which runs in a thread."""
@@ -129,8 +130,7 @@ def render(target: Path, template: Path = ROOT) -> None:
     """Render the template as it lies here, uncommitted changes included."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # copier warns of those changes
-        answers = {"provider_name": PROVIDER}
-        run_copy(str(template), target, answers, defaults=True, quiet=True, vcs_ref="HEAD")
+        run_copy(str(template), target, ANSWERS, defaults=True, quiet=True, vcs_ref="HEAD")
 
 
 def install(project: Path) -> None:

@@ -45,6 +45,9 @@ def _cache() -> Path:
 KUBERNETES: Final = _cache()
 """etcd, kube-apiserver and kubectl."""
 
+MANIFESTS: Final = ROOT / "build" / "manifests"
+"""What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
+
 
 def main() -> None:
     """Build all that is missing."""
@@ -53,6 +56,7 @@ def main() -> None:
     try:
         if not KUBERNETES.exists():
             _build_kubernetes()
+        _build("./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(error.cmd)} failed; see above")

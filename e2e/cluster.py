@@ -14,9 +14,10 @@ from lightkube.types import PatchType
 from e2e.binaries import BRIDGE
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.kubelet import Kubelets
-from e2e.process import Process, await_condition, free_port
+from e2e.process import Process, await_condition
 from tests.driver import CloudFile, RunningDriver, Start
 from tests.embedded_cloud import NAME_LABEL, opened
+from tests.support import free_port
 
 Manifest: TypeAlias = dict[str, Any]
 

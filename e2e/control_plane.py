@@ -14,7 +14,8 @@ from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Namespace
 
 from e2e.binaries import BRIDGE, KUBERNETES
-from e2e.process import Process, await_value, free_port
+from e2e.process import Process, await_value
+from tests.support import free_port
 
 ADMIN_TOKEN = "admin-of-the-tests"
 NAMESPACE = "default"

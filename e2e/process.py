@@ -2,11 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -15,14 +14,6 @@ T = TypeVar("T")
 PATIENCE = 240.0
 """Seconds after which a test gives up on what it waits for; MCM repeats some calls after 180."""
 INTERVAL = 0.2
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def await_value(read: Callable[[], object], wanted: object) -> None:

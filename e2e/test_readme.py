@@ -13,7 +13,7 @@ from e2e.cluster import Machine
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.process import Process, await_value
 from tests.driver import CloudFile, whole
-from tests.support import ROOT
+from tests.support import ANSWERS, ROOT
 
 SECTION = re.compile(r"^## Testing your code changes$(.*?)^## ", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```sh$(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```sh$(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def test_commands_for_testing_code_changes(binaries: None, template: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
-    run_copy(str(template), project, {"provider_name": "acme"}, defaults=True, quiet=True)
+    run_copy(str(template), project, ANSWERS, defaults=True, quiet=True)
     section = SECTION.search((project / "README.md").read_text())
     assert section
     export, driver, mcm, bridge, machine = BLOCK.findall(section[1])

@@ -1,7 +1,9 @@
 """Fill in a rendered project with the worked example, as docs/tutorials/add-a-provider.md does."""
 
 import shutil
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -9,26 +11,29 @@ from copier import run_copy
 
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLE: Final = ROOT / "examples/aws"
-ANSWERS: Final = {"provider_name": "aws", "provider_title": "AWS"}
-DEPENDENCIES: Final = {
-    "the SDK of your cloud.": ("boto3>=1.40",),
-    "what your tests need.": ("moto[ec2,server]>=5.1", "types-boto3[ec2]>=1.40"),
-}
-"""What is added to pyproject.toml, by the place that it keeps for it."""
+ANSWERS: Final = {"provider_name": "aws", "provider_title": "AWS", "github_org": "my-company"}
+PLACES: Final = {"the SDK of your cloud.": "aws", "what your tests need.": "aws-tests"}
+"""Where the example adds dependencies in pyproject.toml, and our own groups that list them."""
 
 
 def lay_over(project: Path) -> None:
-    """Fill in a project that was rendered with `ANSWERS`: the dependencies, then the files."""
+    """Fill in a project that was rendered with `ANSWERS`: files, dependencies, locks."""
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text()
-    for place, packages in DEPENDENCIES.items():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    for place, group in PLACES.items():
         before, comment, after = text.partition(f"# Yours: {place}")
         rest_of_line, _, others = after.partition("\n")
-        added = "".join(f'  "{package}",\n' for package in packages)
+        added = "".join(f'  "{package}",\n' for package in groups[group])
         text = f"{before}{comment}{rest_of_line}\n{added}{others}"
     pyproject.write_text(text)
     ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
     shutil.copytree(EXAMPLE, project, dirs_exist_ok=True, ignore=ignored)
+    (project / "aws/embedded_cloud.py").unlink()
+    # Our own lock pins all that the example needs, and a pin that is there stays.
+    for lock in ("run", "dev"):
+        shutil.copy(ROOT / "requirements/dev.txt", project / f"requirements/{lock}.txt")
+    subprocess.run(["make", "--silent", "lock"], cwd=project, check=True)
 
 
 if __name__ == "__main__":

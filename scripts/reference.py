@@ -19,7 +19,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from typer.testing import CliRunner
 
 from cmi import cli
-from cmi.app import driver_app
+from cmi.app import command_line
 from cmi.conformance.items import ITEMS
 from cmi.contract import RPCS
 from cmi.driver import Driver
@@ -31,11 +31,11 @@ WIDTH: Final = 80
 
 
 def questions() -> str:
-    """Return what is asked, and what is answered if only `provider_name` is given."""
+    """Return what is asked, and what is answered where there is a default."""
     asked = yaml.safe_load((ROOT / "copier.yml").read_text())
     answers = _default_answers()
     rows = [
-        (f"`{name}`", _explained(question["help"]), _default(name, answers))
+        (f"`{name}`", _explained(question["help"]), _default(question, answers[name]))
         for name, question in asked.items()
         if not name.startswith("_") and "help" in question
     ]
@@ -49,12 +49,12 @@ def driver_options() -> str:
         raise NotImplementedError
 
     make_driver.__module__ = EXAMPLE
-    return _help(driver_app(make_driver), f"python -m {EXAMPLE}")
+    return _help(command_line(make_driver), f"python -m {EXAMPLE}")
 
 
 def client_commands() -> str:
     """Return the help of the client, and of each of its commands."""
-    program = "python -m cmi"
+    program = "cmi"
     commands = [command.name or _name(command) for command in cli.app.registered_commands]
     parts = [_help(cli.app, program)]
     parts += [f"### {name}\n\n{_help(cli.app, program, name)}" for name in commands]
@@ -102,7 +102,7 @@ def _default_answers() -> dict[str, Any]:
         worker = run_copy(
             str(ROOT),
             folder,
-            {"provider_name": EXAMPLE},
+            {"provider_name": EXAMPLE, "github_org": "my-company"},
             defaults=True,
             pretend=True,
             quiet=True,
@@ -111,8 +111,8 @@ def _default_answers() -> dict[str, Any]:
         return dict(worker.answers.combined)
 
 
-def _default(name: str, answers: dict[str, Any]) -> str:
-    return "none: it must be answered" if name == "provider_name" else f"`{answers[name]}`"
+def _default(question: dict[str, Any], answer: str) -> str:
+    return "none: it must be answered" if "UNSET" in question["default"] else f"`{answer}`"
 
 
 def _explained(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,24 +11,22 @@ from copier import run_copy
 
 from tests.driver import CloudFile, Start, starting
 from tests.forks import no_forks  # noqa: F401 - a fixture for every test
-from tests.support import commit, copy_repository, make
+from tests.support import ANSWERS, ROOT, commit, copy_repository, make
 
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the settings of whoever runs the tests away from copier and git."""
-    if "UV" in os.environ:  # its cache lies in the home that is hidden next
-        cache = subprocess.run(
-            [os.environ["UV"], "cache", "dir"], check=True, capture_output=True, text=True
-        )
-        os.environ["UV_CACHE_DIR"] = cache.stdout.strip()
     # A shell's background job ignores it, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tmp_path_factory.mktemp("home")
     (home / "settings.yml").write_text("{}\n")
     os.environ |= {
         "HOME": str(home),
-        "UV_OFFLINE": "1",  # all that tests install or lock is in its cache since `make setup`
+        # All that tests install or lock is in its cache since `make setup`.
+        "UV": os.environ.get("UV", str(ROOT / "build/uv/bin/uv")),
+        "UV_CACHE_DIR": str(ROOT / "build/cache"),
+        "UV_OFFLINE": "1",
         "COPIER_SETTINGS_PATH": str(home / "settings.yml"),
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{
@@ -52,7 +49,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Pa
 def installed(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
     """A rendered project with its environment, of the provider `acme`. Tests only read it."""
     folder = tmp_path_factory.mktemp("installed")
-    run_copy(str(template), folder, {"provider_name": "acme"}, defaults=True, quiet=True)
+    run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True)
     make(folder, "setup")
     return folder
 

@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,7 @@ from cmi.client import Client, MachineClass, connect, machine_request
 from cmi.endpoint import Endpoint
 from cmi.v1 import cmi_pb2_grpc
 from tests.embedded_cloud import NAME_LABEL, opened
-
-PATIENCE = 60.0
-"""Seconds after which a test gives up on what it waits for."""
+from tests.support import PATIENCE
 
 Event: TypeAlias = dict[str, Any]
 """One line of a driver's log."""
@@ -256,14 +253,6 @@ def code_of(call: "grpc.Future[Any]") -> str:
         return "CANCELLED"
     error = call.exception(timeout=PATIENCE)
     return "OK" if error is None else call.code().name
-
-
-def await_condition(holds: Callable[[], bool]) -> None:
-    """Return as soon as `holds` returns True: for what nobody gives notice of."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def figure(text: str) -> None:

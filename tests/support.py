@@ -1,8 +1,11 @@
 """What several test files need: this repository and copies of it, git, make, pieces of gRPC."""
 
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +20,13 @@ QUESTIONS = {name for name in SETTINGS if not name.startswith("_")}
 DELIMITERS = {key: text for key, text in SETTINGS["_envops"].items() if key.endswith("_string")}
 SUFFIX = SETTINGS["_templates_suffix"]
 COPIER = [sys.executable, "-m", "copier"]
+ANSWERS = {"provider_name": "acme", "github_org": "gardener"}
+"""The questions without a default, as most tests answer them."""
+DATA = [f"--data={name}={value}" for name, value in ANSWERS.items()]
+"""The same for a command line."""
+
+PATIENCE = 120.0
+"""Seconds after which a test gives up on what it waits for, however busy the machine is."""
 
 
 def git(folder: Path, *args: str) -> str:
@@ -43,7 +53,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def copy_repository(target: Path, *, template: bool) -> Path:
     """Copy the questions, and the template too if asked, without caches."""
-    parts = ["questions", "licenses", *(["template"] if template else [])]
+    parts = ["includes", *(["template"] if template else [])]
     for part in parts:
         shutil.copytree(
             ROOT / part,
@@ -82,3 +92,24 @@ def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     """Return the code and the message of a call that failed."""
     call = cast("grpc.Call", error)
     return call.code(), call.details() or ""
+
+
+def free_port() -> int:
+    """Return a port of loopback for a server that can't take port 0 and say which it got.
+
+    Nobody else gets it for a minute: its last connection leaves it in TIME_WAIT, so the kernel
+    does not hand it out, but a server can still bind it by its number, with SO_REUSEADDR.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()  # the side that closes first is the one that waits
+    return port
+
+
+def await_condition(holds: Callable[[], bool]) -> None:
+    """Return as soon as `holds` returns True: for what nobody gives notice of."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

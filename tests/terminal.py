@@ -3,14 +3,14 @@
 import os
 import subprocess
 import termios
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
 from pexpect.fdpexpect import fdspawn
 
-PATIENCE = 120.0
-"""Seconds after which a test gives up on the next thing that the program should show."""
+from tests.support import PATIENCE
 
 
 def converse(
@@ -30,6 +30,21 @@ def converse(
         environment: All of its environment, but for what describes the terminal.
         dialogue: A text to wait for, and the keys to press then; again and again.
     """
+    with at_terminal(command, folder, environment) as (terminal, process):
+        for shown, keys in dialogue:
+            terminal.expect_exact(shown)
+            terminal.send(keys)
+        terminal.expect(pexpect.EOF)
+        last = terminal.before or ""
+        assert process.wait(PATIENCE) == 0, last
+        return last
+
+
+@contextmanager
+def at_terminal(
+    command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]
+) -> "Iterator[tuple[fdspawn[str], subprocess.Popen[bytes]]]":
+    """Run a program at a terminal of 80 columns; yield both; leave nothing running."""
     ours, theirs = os.openpty()
     with os.fdopen(theirs):
         termios.tcsetwinsize(theirs, (24, 80))
@@ -44,13 +59,7 @@ def converse(
         )
     terminal: fdspawn[str] = fdspawn(ours, encoding="utf-8", timeout=PATIENCE, use_poll=True)
     try:
-        for shown, keys in dialogue:
-            terminal.expect_exact(shown)
-            terminal.send(keys)
-        terminal.expect(pexpect.EOF)
-        last = terminal.before or ""
-        assert process.wait(PATIENCE) == 0, last
-        return last
+        yield terminal, process
     finally:
         terminal.close()  # which ends whatever is left of the session
         process.kill()

@@ -16,8 +16,8 @@ from grpc_health.v1 import health_pb2
 
 from cmi.testing import serving
 from tests.framework.support import StandIn
-from tests.support import ROOT, files_of, health_stub
-from tests.terminal import PATIENCE, converse
+from tests.support import PATIENCE, ROOT, files_of, health_stub
+from tests.terminal import converse
 
 SCRIPTS = [path for path in files_of(ROOT) if path.suffix == ".py" and path.exists()]
 FORKING_OPTIONS = {"preexec_fn", "user", "group", "extra_groups"}

@@ -1,6 +1,6 @@
 """What copier.yml asks, what it accepts and refuses, and what it says afterwards.
 
-Most tests answer the questions of a stand-in: the real copier.yml, questions/ and licenses/ over
+Most tests answer the questions of a stand-in: the real copier.yml and includes/ over
 a template of three files. The last ones render the template as it stands in the working tree.
 """
 
@@ -22,9 +22,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from tests.support import COPIER, ROOT, copy_repository, git
+from tests.support import COPIER, ROOT, SETTINGS, copy_repository, git
 from tests.terminal import converse
 
+REQUIRED = {"provider_name": "aws", "github_org": "my-company"}
+HIDDEN = sorted(
+    name
+    for name, question in SETTINGS.items()
+    if not name.startswith("_") and "help" not in question and name != "package"
+)
+"""What follows from other answers: never asked, and never recorded."""
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")  # conformance item C2
 PACKAGE = ROOT / "template" / "<<provider_name>>"
 TO_FILL_IN = ("apis/provider_spec.py", "machineserver.py", "cloud.py")
@@ -32,11 +39,11 @@ TO_FILL_IN = ("apis/provider_spec.py", "machineserver.py", "cloud.py")
 DEFAULTS = {
     "provider_name": "aws",
     "provider_title": "Aws",
-    "github_org": "gardener",
+    "github_org": "my-company",
     "repository_name": "machine-controller-manager-provider-aws",
     "license": "Apache-2.0",
     "ci": "github",
-    "image_repository": "ghcr.io/gardener/machine-controller-manager-provider-aws",
+    "image_repository": "ghcr.io/my-company/machine-controller-manager-provider-aws",
     "package": "aws",
 }
 
@@ -76,18 +83,18 @@ ACCEPTED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "org-of-39": ({"github_org": "a-" * 19 + "a"}, {}),
     "repository-with-dots": (
         {"repository_name": "MCM.aws_driver"},
-        {"image_repository": "ghcr.io/gardener/mcm.aws_driver"},
+        {"image_repository": "ghcr.io/my-company/mcm.aws_driver"},
     ),
     "repository-with-runs-that-no-image-may-have": (
         {"repository_name": "mcm._.aws"},
-        {"image_repository": "ghcr.io/gardener/mcm-aws"},
+        {"image_repository": "ghcr.io/my-company/mcm-aws"},
     ),
     "repository-of-100": ({"repository_name": "r" * 100}, {}),
     "license-mit": ({"license": "MIT"}, {}),
     "license-none": ({"license": "none"}, {}),
     "ci-gitlab": (
         {"ci": "gitlab"},
-        {"image_repository": f"registry.gitlab.com/gardener/{DEFAULTS['repository_name']}"},
+        {"image_repository": f"registry.gitlab.com/my-company/{DEFAULTS['repository_name']}"},
     ),
     "ci-none": ({"ci": "none"}, {}),
     "image-with-port": ({"image_repository": "registry:5000/aws"}, {}),
@@ -113,6 +120,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "name-soft-keyword": ("provider_name", "match", "match_cloud"),
     "name-stdlib": ("provider_name", "platform", "platform_cloud"),
     "name-stdlib-of-3.11": ("provider_name", "distutils", "distutils_cloud"),
+    "name-soft-keyword-of-3.15": ("provider_name", "lazy", "lazy_cloud"),
+    "name-stdlib-of-3.15": ("provider_name", "profiling", "profiling_cloud"),
     "name-stdlib-of-3.14": ("provider_name", "annotationlib", "annotationlib_cloud"),
     "name-yaml": ("provider_name", "yes", "yes_cloud"),
     "name-dependency": ("provider_name", "google", "google_cloud"),
@@ -134,7 +143,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "title-with-tab": ("provider_title", "A\tWS", "Aws"),
     "title-with-bidi-control": ("provider_title", "A\u202eWS", "Aws"),
     "title-of-61": ("provider_title", "x" * 61, "Aws"),
-    "org-empty": ("github_org", "", "gardener"),
+    "org-empty": ("github_org", "", "my-company"),
     "org-begins-with-hyphen": ("github_org", "-acme", "acme"),
     "org-ends-with-hyphen": ("github_org", "acme-", "acme"),
     "org-with-two-hyphens": ("github_org", "ac--me", "ac-me"),
@@ -190,14 +199,15 @@ def questions(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> P
     (folder / "template").mkdir()
     for name in ("LICENSE.jinja", "<<_copier_conf.answers_file>>.jinja"):
         shutil.copy(ROOT / "template" / name, folder / "template")
-    (folder / "template/plugin.jinja").write_text("<< plugin_name >>")
+    for name in HIDDEN:
+        (folder / f"template/{name}.jinja").write_text(f"<< {name} >>")
     return folder
 
 
 @pytest.fixture(scope="session")
 def jinja(questions: Path) -> Environment:
     """The environment in which copier renders the questions."""
-    data = {"provider_name": "aws"}
+    data = REQUIRED
     worker = copier.run_copy(
         str(questions), questions / "out", data, defaults=True, quiet=True, pretend=True
     )
@@ -206,10 +216,10 @@ def jinja(questions: Path) -> Environment:
 
 @pytest.fixture
 def ask(questions: Path, tmp_path: Path) -> Ask:
-    """Give answers to copier, get those it ends up with; `aws` is the name unless given."""
+    """Give answers to copier beside those that it requires, get those that it ends up with."""
 
     def _ask(**given: str) -> dict[str, Any]:
-        data = {"provider_name": "aws", **given}
+        data = REQUIRED | given
         worker = copier.run_copy(
             str(questions), tmp_path / "out", data, defaults=True, quiet=True, pretend=True
         )
@@ -253,7 +263,8 @@ def test_accepted(ask: Ask, given: dict[str, str], expected: dict[str, str]) -> 
 def test_refused(ask: Ask, question: str, value: str, good: str) -> None:
     with pytest.raises(ValueError, match=f"^Validation error for question '{question}': ") as error:
         ask(**{question: value})
-    assert f"try '{good}'; '{value}' is " in str(error.value)
+    assert str(error.value).endswith(f"; try '{good}'")
+    assert "\n" not in str(error.value)
     assert ask(**{question: good})[question] == good
 
 
@@ -268,7 +279,7 @@ def test_refused_choice(ask: Ask, question: str, value: str) -> None:
 
 @pytest.fixture
 def reserved(jinja: Environment) -> list[str]:
-    groups = vars(jinja.get_template("questions/reserved_names.jinja").module)["reserved"]
+    groups = vars(jinja.get_template("includes/reserved_names.jinja").module)["reserved"]
     return [name for names in groups.values() for name in names.split()]
 
 
@@ -276,13 +287,13 @@ class TestReservedNames:
     def test_every_one_is_refused_with_a_good_proposal(
         self, jinja: Environment, reserved: list[str]
     ) -> None:
-        validator = jinja.get_template("questions/provider_name.jinja")
+        validator = jinja.get_template("includes/provider_name.jinja")
 
         def complaint(name: str) -> str:
             return str(validator.render(provider_name=name)).strip()
 
         for name in reserved:
-            assert complaint(name).startswith(f"try '{name}_cloud'; '{name}' is ")
+            assert complaint(name).endswith(f"; try '{name}_cloud'")
             assert complaint(f"{name}_cloud") == ""
 
     def test_none_is_named_twice(self, reserved: list[str]) -> None:
@@ -318,7 +329,7 @@ def test_defaults_are_acceptable_whatever_the_answers(
     github_org: str,
     repository_name: str | None,
 ) -> None:
-    validator = jinja.get_template("questions/provider_name.jinja")
+    validator = jinja.get_template("includes/provider_name.jinja")
     assume(not validator.render(provider_name=provider_name).strip())
     assume(len(github_org) <= 39)
     data = {"provider_name": provider_name, "github_org": github_org}
@@ -331,6 +342,7 @@ def test_defaults_are_acceptable_whatever_the_answers(
     plugin_name = worker.answers.combined["plugin_name"]
     assert PLUGIN_NAME.fullmatch(plugin_name)
     assert len(plugin_name) <= 63
+    assert re.fullmatch(r"[a-z]([a-z0-9]|-(?=[a-z0-9]))*", worker.answers.combined["dashed_name"])
 
 
 @pytest.mark.parametrize(
@@ -347,8 +359,29 @@ def test_plugin_name(
     questions: Path, tmp_path: Path, provider_name: str, github_org: str, plugin_name: str
 ) -> None:
     project = render(questions, tmp_path, provider_name=provider_name, github_org=github_org)
-    assert (project / "plugin").read_text() == plugin_name
-    assert "plugin_name" not in answers_of(project)
+    assert (project / "plugin_name").read_text() == plugin_name
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_an_answer_that_nobody_is_asked(ask: Ask, name: str) -> None:
+    """It follows from the others. Given all the same, it has to be what it is without."""
+    derived = ask()[name]
+    assert ask(**{name: derived})[name] == derived
+    for wrong in ('x"\n[tool.evil]', f"{derived}\n", f"{derived}x", ""):
+        with pytest.raises(ValueError, match=f"'{name}': leave it out; it is '.*'$") as error:
+            ask(**{name: wrong})
+        assert derived in str(error.value)
+
+
+def test_the_package_follows_from_the_name(ask: Ask) -> None:
+    assert ask(package="aws")["package"] == "aws"
+    with pytest.raises(ValueError, match="stays; under another name") as error:
+        ask(package='x"\n[tool.evil]')
+    assert "\n" not in str(error.value)
+
+
+def test_only_what_is_asked_is_recorded(questions: Path, tmp_path: Path) -> None:
+    assert answers_of(render(questions, tmp_path, **REQUIRED)).keys() == DEFAULTS.keys()
 
 
 TYPED = {
@@ -374,8 +407,9 @@ class TestWaysToAnswer:
         assert result.returncode == 0, result.stderr
         assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
-    def test_command_line_with_the_name_only(self, questions: Path, tmp_path: Path) -> None:
-        result = run("copy", "--defaults", "-d", "provider_name=aws", questions, ".", cwd=tmp_path)
+    def test_command_line_with_what_is_required(self, questions: Path, tmp_path: Path) -> None:
+        data = [f"--data={name}={value}" for name, value in REQUIRED.items()]
+        result = run("copy", "--defaults", *data, questions, ".", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         assert answers_of(tmp_path) == DEFAULTS
 
@@ -392,9 +426,10 @@ class TestWaysToAnswer:
         erase, enter, down = "\x15", "\r", "\x1b[B"
         dialogue = [
             ("Example: aws", f"azure{enter}"),
-            ("try 'azure_cloud'", f"{erase}my_cloud{enter}"),
+            ("SDK's name; try 'azure_cloud'", f"{erase}my_cloud{enter}"),
             ("Example: AmazonWebServices", f"{erase}My CLOUD{enter}"),
-            ("Example: gardener", f"{erase}Acme{enter}"),
+            ("Example: my-company", f"My_Org{enter}"),
+            ("no owner's name; try 'My-Org'", f"{erase}Acme{enter}"),
             ("machine-controller-manager-provider-my-cloud", f"{erase}mcm-my-cloud{enter}"),
             ("Example: Apache-2.0", f"{down}{enter}"),
             ("Example: github", f"{down}{enter}"),
@@ -403,10 +438,12 @@ class TestWaysToAnswer:
         converse([*COPIER, "copy", str(questions), "out"], tmp_path, os.environ, dialogue)
         assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
-    def test_missing_name(self, questions: Path, tmp_path: Path) -> None:
-        result = run("copy", "--defaults", questions, "out", cwd=tmp_path)
+    @pytest.mark.parametrize("missing", REQUIRED)
+    def test_missing_answer(self, questions: Path, tmp_path: Path, missing: str) -> None:
+        data = [f"--data={name}={REQUIRED[name]}" for name in REQUIRED if name != missing]
+        result = run("copy", "--defaults", *data, questions, "out", cwd=tmp_path)
         assert result.returncode == 1
-        assert result.stderr.strip().endswith("'provider_name' is undefined")
+        assert f"parameter '{missing}' was not provided" in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert not (tmp_path / "out").exists()
 
@@ -416,7 +453,7 @@ class TestWaysToAnswer:
             "copy", "--defaults", "-d", "provider_name=AWS", questions, "out", cwd=tmp_path
         )
         assert result.returncode != 0
-        assert "try 'aws'; 'AWS' is no lower-case import name" in result.stderr.splitlines()[-1]
+        assert result.stderr.splitlines()[-1].endswith("not just a-z, 0-9, _; try 'aws'")
         assert not (tmp_path / "out").exists()
 
 
@@ -426,7 +463,8 @@ class TestWaysToAnswer:
 def test_choices_show_in_the_project(
     template: Path, tmp_path: Path, license_: str, ci: str
 ) -> None:
-    project = render(template, tmp_path / "out", provider_name="aws", license=license_, ci=ci)
+    data = REQUIRED | {"license": license_, "ci": ci}
+    project = render(template, tmp_path / "out", **data)
     image = {"image_repository": ACCEPTED["ci-gitlab"][1]["image_repository"]}
     expected = DEFAULTS | {"license": license_, "ci": ci} | (image if ci == "gitlab" else {})
     assert answers_of(project) == expected

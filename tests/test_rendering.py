@@ -4,18 +4,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from copier import run_copy
+from packaging.utils import canonicalize_name
 from pytest_copie.plugin import Copie
 
 from tests.support import DELIMITERS, QUESTIONS, ROOT, SUFFIX, TEMPLATE, commit, files_of, git, make
 
 # Every value of every choice is among them, and titles and names of every shape.
 PROJECTS = {
-    "aws": {"provider_name": "aws", "provider_title": "AWS"},
+    "aws": {"provider_name": "aws", "provider_title": "AWS", "github_org": "acme"},
     "gcp": {
         "provider_name": "gcp",
         "provider_title": "GoogleCloud",
@@ -76,6 +79,57 @@ def test_a_project_passes_its_own_checks(
     assert git(tmp_path, "status", "--porcelain") == ""
     make(tmp_path, "lint", "types", "coverage")
     assert git(tmp_path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "dashed"),
+    [
+        ("a_", "a"),
+        ("a__b", "a-b"),
+        ("acme_cloud_", "acme-cloud"),
+        ("x" * 40, "x" * 40),
+        ("x" + "_" * 39, "x"),
+        ("a_" * 20, "a-" * 19 + "a"),
+    ],
+)
+def test_odd_names(template: Path, tmp_path: Path, name: str, dashed: str) -> None:
+    """What is made of a provider's name may be called so in Kubernetes, images and packages."""
+    answers = {"provider_name": name, "github_org": "acme"}
+    run_copy(str(template), tmp_path, answers, defaults=True, quiet=True)
+    kubernetes = list(names_of(tmp_path / "kubernetes"))
+    assert f"{dashed}-small" in kubernetes
+    for each in kubernetes:
+        assert len(each) <= 63
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", each), each
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    assert project["name"] == canonicalize_name(project["name"], validate=True)
+    assert project["name"] == f"machine-controller-manager-provider-{dashed}"
+    assert list(project["scripts"]) == [f"mcm-provider-{dashed}"]
+    assert list(project["entry-points"]["cmi.plugin"]) == [f"{dashed}.acme"]
+    image = re.search(r"^IMAGE := (.*)$", (tmp_path / "Makefile").read_text(), re.MULTILINE)
+    assert image is not None
+    assert image[1] == f"ghcr.io/acme/machine-controller-manager-provider-{dashed}"
+
+
+def names_of(folder: Path) -> Iterator[str]:
+    """Yield the names of all objects in the samples, their references and their labels."""
+    for path in folder.glob("*.yaml"):
+        for document in yaml.safe_load_all(path.read_text()):
+            yield from _names_in(document)
+
+
+def _names_in(value: object) -> Iterator[str]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                if key == "name" and isinstance(inner, str) and "metadata" not in value:
+                    yield inner.rpartition("/")[2].rpartition(":")[2]
+                elif key in ("labels", "matchLabels"):
+                    yield from (label for label in inner.values() if isinstance(label, str))
+                yield from _names_in(inner)
+        case list():
+            for inner in value:
+                yield from _names_in(inner)
 
 
 def test_no_delimiter_is_left_over(project: Path) -> None:

@@ -12,6 +12,7 @@ from jinja2 import Environment, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
 from tests.support import (
+    ANSWERS,
     DELIMITERS,
     QUESTIONS,
     ROOT,
@@ -52,7 +53,7 @@ def complaints(text: str) -> list[str]:
     a heredoc, a merge key) is eaten as one. No comment may span lines, nor a delimiter be left.
     """
     environment = Environment(**DELIMITERS)
-    environment.filters["to_nice_yaml"] = str  # copier's own
+    environment.filters |= {"combine": dict, "to_nice_yaml": str}  # copier's own
     found: list[str] = []
     expressions: list[list[str]] = []
     try:
@@ -73,7 +74,7 @@ def complaints(text: str) -> list[str]:
         for tokens in expressions:
             expression = "".join(tokens).partition(DELIMITERS["variable_end_string"])[0]
             used = find_undeclared_variables(environment.parse(f"<<{expression}>>"))
-            if not used or used - QUESTIONS - {"_copier_answers"}:
+            if not used or used - QUESTIONS - {"_copier_answers", "source"}:
                 found.append(f"<<{expression}>> names no answer, or something else")
     except TemplateSyntaxError as error:
         found.append(f"line {error.lineno}: {error.message}")
@@ -130,15 +131,14 @@ def test_nothing_is_conditional_by_its_name() -> None:
 
 def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
     """From a folder that somebody works in, where git does not leave them out."""
-    for part in ("questions", "licenses", "template"):
+    for part in ("includes", "template"):
         shutil.copytree(ROOT / part, tmp_path / "template" / part)
     shutil.copy(ROOT / "copier.yml", tmp_path / "template")
     for name in JUNK:
         path = tmp_path / "template/template" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("junk\n")
-    answers = {"provider_name": "acme"}
-    run_copy(str(tmp_path / "template"), tmp_path / "project", answers, defaults=True, quiet=True)
+    run_copy(str(tmp_path / "template"), tmp_path / "project", ANSWERS, defaults=True, quiet=True)
     expected = {
         name.removesuffix(SUFFIX)
         .replace("<<provider_name>>", "acme")
@@ -167,7 +167,7 @@ PYPROJECT = text_of("template/pyproject.toml.jinja")
 
 
 class TestVersionsAgree:
-    PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+    PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
     def test_python(self) -> None:
         """The oldest is in all places, and CI runs every one of them."""
@@ -176,12 +176,18 @@ class TestVersionsAgree:
         assert project is not None
         assert project[1] == oldest
         assert f"py{oldest.replace('.', '')}" in text_of("template/ruff.toml")
-        makefile = text_of("template/requirements/venv.mk")
+        makefile = text_of("template/.template/environments.mk")
         assert f"--python-version {oldest} " in makefile
         assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
         assert f"is not Python {oldest} or newer" in makefile
         for name in ("README.md", "template/README.md.jinja"):
             assert f"Python {oldest} or newer" in text_of(name)
+        classifiers = re.findall(
+            r'^  "Programming Language :: Python :: (3\..+)",$', PYPROJECT, re.MULTILINE
+        )
+        assert classifiers == list(self.PYTHONS)
+        ours = yaml.safe_load(text_of(".github/workflows/ci.yml"))
+        assert ours["jobs"]["test"]["strategy"]["matrix"]["python"] == list(self.PYTHONS)
         github = yaml.safe_load(text_of("template/.github/workflows/ci.yml"))
         assert github["jobs"]["check"]["strategy"]["matrix"]["python"] == list(self.PYTHONS)
         gitlab = yaml.safe_load(text_of("template/.gitlab-ci.yml"))
@@ -211,18 +217,33 @@ class TestVersionsAgree:
     def test_pins(self) -> None:
         """The framework is tested here with what it is rendered with."""
         ours = pins("requirements/dev.txt")
-        theirs = pins("template/requirements/dev.txt")
-        assert theirs.items() <= ours.items()
-        for name in ("run", "build", "copier"):
-            locked = pins(f"template/requirements/{name}.txt")
-            assert {package: locked[package] for package in locked.keys() & theirs} == {
-                package: theirs[package] for package in locked.keys() & theirs
-            }
+        for name in ("run", "dev", "build", "copier"):
+            assert pins(f"template/requirements/{name}.txt").items() <= ours.items()
 
 
-def test_locks_and_stubs_are_those_of_their_sources(template: Path, tmp_path: Path) -> None:
-    """Making them again, from pyproject.toml and from the contract, changes nothing."""
-    run_copy(str(template), tmp_path, {"provider_name": "acme"}, defaults=True, quiet=True)
+def test_locks_are_those_of_their_sources(template: Path, tmp_path: Path) -> None:
+    """Making them again from pyproject.toml changes nothing."""
+    run_copy(str(template), tmp_path, ANSWERS, defaults=True, quiet=True)
     commit(tmp_path)
-    make(tmp_path, "lock", "stubs")
+    make(tmp_path, "lock")
     assert git(tmp_path, "status", "--porcelain") == ""
+
+
+def test_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
+    for path in ROOT.iterdir():
+        if path.name != "template":
+            (tmp_path / path.name).symlink_to(path)
+    shutil.copytree(TEMPLATE / "cmi/v1", tmp_path / "template/cmi/v1")
+    for name in (".template", "requirements"):
+        (tmp_path / "template" / name).symlink_to(TEMPLATE / name)
+    make(tmp_path, "stubs")
+    for path in (TEMPLATE / "cmi/v1").glob("cmi_pb2*"):
+        assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("makefile", ["Makefile", "bridge/Makefile", "template/Makefile.jinja"])
+def test_the_help_of_make_fits_a_terminal_of_80_columns(makefile: str) -> None:
+    targets = re.findall(r"^([a-z0-9-]+):.*## (.*)$", (ROOT / makefile).read_text(), re.MULTILINE)
+    (width,) = re.findall(r"make %-(\d+)s", (ROOT / makefile).read_text())
+    assert max(len(name) for name, _ in targets) <= int(width)
+    assert [text for _, text in targets if len("  make ") + int(width) + 1 + len(text) > 80] == []

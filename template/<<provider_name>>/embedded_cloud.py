@@ -161,7 +161,7 @@ class Page(Generic[T]):
     """A part of a list.
 
     Attributes:
-        items: At most `PAGE_SIZE`.
+        items: At most so many as the cloud puts on a page.
         next: What the next call is given as `after`; None if this is the last page.
     """
 
@@ -178,6 +178,7 @@ class EmbeddedCloud:
         quota: The most servers of the account.
         latency: What every API call takes, in seconds.
         action_time: What every action takes, in seconds.
+        page_size: The most servers or disks on a page.
         faults: API call to what goes wrong with it: `throttled`, `crash` (as by kill -9),
             `hang`, or `failed` (the call is accepted, and then its action fails);
             `throttled*2` for twice only.
@@ -194,12 +195,14 @@ class EmbeddedCloud:
         quota: int = 1000,
         latency: float = 0.0,
         action_time: float = 0.0,
+        page_size: int = PAGE_SIZE,
         faults: Mapping[str, str] | None = None,
     ) -> None:
         self._file = file
         self.quota = quota
         self.latency = latency
         self.action_time = action_time
+        self.page_size = page_size
         self._faults = _Faults(faults or {})
         self._one_at_a_time = threading.Lock()
         self._before: Callable[[str], None] | None = None
@@ -279,7 +282,7 @@ class EmbeddedCloud:
         self._change(server_id, "labels = ?", json.dumps(dict(labels)))
 
     def copy(self, server_id: str) -> str:
-        """Make a second server like one that is there, without its disks; return its ID."""
+        """Make a second server that is like one which is there; return its ID."""
         twin = _new_id("srv")
         with self.transaction() as db:
             db.execute("CREATE TEMP TABLE twin AS SELECT * FROM servers WHERE id = ?", [server_id])
@@ -313,16 +316,54 @@ class EmbeddedCloud:
 
         return self.before_each_call(fail)
 
-    def interrupted_at(self, call: str) -> AbstractContextManager[None]:
-        """Let the first API call of this name fail."""
-        left = [call]
+    @contextmanager
+    def interrupted_at(self, call: str) -> Iterator[threading.Event]:
+        """Let the first API call of this name fail; the event is set once it did."""
+        reached = threading.Event()
 
         def fail(name: str) -> None:
-            if name in left:
-                left.remove(name)
+            if name == call and not reached.is_set():
+                reached.set()
                 raise ThrottledError(f"{name} was interrupted")
 
-        return self.before_each_call(fail)
+        with self.before_each_call(fail):
+            yield reached
+
+    @contextmanager
+    def failing_action(self, call: str) -> Iterator[threading.Event]:
+        """Accept the first API call of this name, and let its action fail."""
+        reached = threading.Event()
+
+        def fail(name: str) -> None:
+            if name == call and not reached.is_set():
+                reached.set()
+                self._faults.add(call, "failed*1")
+
+        with self.before_each_call(fail):
+            yield reached
+
+    @contextmanager
+    def pending_actions(self) -> Iterator[None]:
+        """Let no action come to its end for as long as the context is open."""
+        before, self.action_time = self.action_time, float("inf")
+        try:
+            yield
+        finally:
+            self.action_time = before
+            with self.transaction() as db:
+                db.execute("UPDATE servers SET ends_at = 0 WHERE ends_at > 1e300")
+                _end_actions(db)
+
+    @contextmanager
+    def stranger(self, region: str, name: str) -> Iterator[None]:
+        """Have a server of this name that somebody else made, without labels."""
+        with self.transaction() as db:
+            values = [_new_id("srv"), region, name, "{}", "running", IMAGES[0], MACHINE_TYPES[0]]
+            _insert_server(db, [*values, "elsewhere", "[]", "", None])
+        try:
+            yield
+        finally:
+            self.remove(values[0])
 
     @contextmanager
     def hold(self, call: str = "") -> Iterator[threading.Event]:
@@ -385,7 +426,7 @@ class Client:
     ) -> Page[Server]:
         """Return a page of the servers of a region that have all these labels."""
         with self._call("list_servers", "read") as (db, _):
-            return _page(db, "servers", region, labels, after, _server)
+            return _page(db, "servers", region, labels, after, self._cloud.page_size, _server)
 
     def get_server(self, region: str, server_id: str) -> Server:
         """Return a server.
@@ -438,9 +479,7 @@ class Client:
                 raise QuotaError(f"the account's quota of {self._cloud.quota} servers is used up")
             values = [_new_id("srv"), region, name, json.dumps(dict(labels)), "creating", image]
             values += [machine_type, "", "[]", user_data, request_token]
-            db.execute(
-                "INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, '')", values
-            )
+            _insert_server(db, values)
             _begin(db, values[0], "create", fails, self._cloud.action_time)
             return _server(_row(db, region, values[0]))
 
@@ -504,7 +543,7 @@ class Client:
     ) -> Page[Disk]:
         """Return a page of the disks of a region that have all these labels."""
         with self._call("list_disks", "read") as (db, _):
-            return _page(db, "disks", region, labels, after, _disk)
+            return _page(db, "disks", region, labels, after, self._cloud.page_size, _disk)
 
     def delete_disk(self, region: str, disk_id: str) -> None:
         """Delete a disk.
@@ -546,12 +585,17 @@ class _Faults:
         self._lock = threading.Lock()
         self._left: dict[str, tuple[str, float]] = {}
         for call, fault in faults.items():
-            kind, _, times = fault.partition("*")
-            if call not in API_CALLS or kind not in self.KINDS or not (times or "1").isdigit():
-                raise ValueError(
-                    f"{call}={fault} is no fault; use a call such as create_server, and "
-                    "throttled, crash, hang, failed or hang*2"
-                )
+            self.add(call, fault)
+
+    def add(self, call: str, fault: str) -> None:
+        """Let calls of this name go wrong."""
+        kind, _, times = fault.partition("*")
+        if call not in API_CALLS or kind not in self.KINDS or not (times or "1").isdigit():
+            raise ValueError(
+                f"{call}={fault} is no fault; use a call such as create_server, and "
+                "throttled, crash, hang, failed or hang*2"
+            )
+        with self._lock:
             self._left[call] = (kind, int(times) if times else float("inf"))
 
     def strike(self, call: str) -> bool:
@@ -595,6 +639,11 @@ def _set_up(db: sqlite3.Connection) -> None:
         db.executemany("INSERT INTO tokens VALUES (?, ?)", tokens)
 
 
+def _insert_server(db: sqlite3.Connection, values: Sequence[str | None]) -> None:
+    """Insert a server on which no action has been begun."""
+    db.execute("INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, '')", values)
+
+
 def _begin(
     db: sqlite3.Connection, server_id: str, command: str, fails: bool, seconds: float
 ) -> None:
@@ -628,6 +677,7 @@ def _page(
     region: str,
     labels: Mapping[str, str],
     after: str | None,
+    size: int,
     read: Callable[[sqlite3.Row], T],
 ) -> Page[T]:
     has_label = " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)"
@@ -635,10 +685,10 @@ def _page(
     rows = db.execute(
         f"SELECT * FROM {table} WHERE region = ? AND id > ?"  # noqa: S608 - made of constants
         f"{has_label * len(labels)} ORDER BY id LIMIT ?",
-        [region, after or "", *wanted, PAGE_SIZE + 1],
+        [region, after or "", *wanted, size + 1],
     ).fetchall()
-    items = rows[:PAGE_SIZE]
-    return Page([*map(read, items)], items[-1]["id"] if len(rows) > PAGE_SIZE else None)
+    items = rows[:size]
+    return Page([*map(read, items)], items[-1]["id"] if len(rows) > size else None)
 
 
 def _row(db: sqlite3.Connection, region: str, server_id: str) -> Any:

@@ -2,104 +2,24 @@
 
 A provider imports from here, from `cmi.testing` and from `cmi.conformance`, and from nowhere
 else in `cmi`. What is listed in these three keeps its meaning from version to version.
+
+The names are loaded when they are first used. A driver process imports its command line first,
+and has to heed SIGTERM before gRPC and pydantic, which take a second on a busy machine, are in.
 """
 
-from cmi import rules
-from cmi.app import driver_app
-from cmi.driver import Driver
-from cmi.errors import (
-    Aborted,
-    AlreadyExists,
-    DeadlineExceeded,
-    DriverError,
-    ErrorTable,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    OutOfRange,
-    PermissionDenied,
-    ResourceExhausted,
-    StartupError,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-)
-from cmi.messages import (
-    CreateMachineRequest,
-    CreateMachineResponse,
-    DeleteMachineRequest,
-    DeleteMachineResponse,
-    GetMachineStatusRequest,
-    GetMachineStatusResponse,
-    GetVolumeIDsRequest,
-    GetVolumeIDsResponse,
-    ListMachinesRequest,
-    ListMachinesResponse,
-    PersistentVolumeSpec,
-    ShutDownMachineRequest,
-    ShutDownMachineResponse,
-)
-from cmi.provider_id import ProviderIdFormat
-from cmi.seam import VM, Leftover, Session, VMState
-from cmi.spec import (
-    ClusterScope,
-    Credential,
-    ScopeTags,
-    SecretsModel,
-    SpecModel,
-    TaggedScope,
-    spec_differences,
-    spec_fingerprint,
-)
-from cmi.waiting import run_async, wait_for
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "VM",
-    "Aborted",
-    "AlreadyExists",
-    "ClusterScope",
-    "CreateMachineRequest",
-    "CreateMachineResponse",
-    "Credential",
-    "DeadlineExceeded",
-    "DeleteMachineRequest",
-    "DeleteMachineResponse",
-    "Driver",
-    "DriverError",
-    "ErrorTable",
-    "FailedPrecondition",
-    "GetMachineStatusRequest",
-    "GetMachineStatusResponse",
-    "GetVolumeIDsRequest",
-    "GetVolumeIDsResponse",
-    "Internal",
-    "InvalidArgument",
-    "Leftover",
-    "ListMachinesRequest",
-    "ListMachinesResponse",
-    "NotFound",
-    "OutOfRange",
-    "PermissionDenied",
-    "PersistentVolumeSpec",
-    "ProviderIdFormat",
-    "ResourceExhausted",
-    "ScopeTags",
-    "SecretsModel",
-    "Session",
-    "ShutDownMachineRequest",
-    "ShutDownMachineResponse",
-    "SpecModel",
-    "StartupError",
-    "TaggedScope",
-    "Unauthenticated",
-    "Unavailable",
-    "Unimplemented",
-    "VMState",
-    "driver_app",
-    "rules",
-    "run_async",
-    "spec_differences",
-    "spec_fingerprint",
-    "wait_for",
-]
+if TYPE_CHECKING:
+    from cmi.api import *  # noqa: F403 - the list is there
+    from cmi.api import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(name)
+        home = "cmi.app" if name == "driver_app" else "cmi.api"
+        return getattr(import_module(home), name)
+
+    def __dir__() -> list[str]:
+        return [*import_module("cmi.api").__all__]

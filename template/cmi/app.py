@@ -1,34 +1,50 @@
 """The command line of a driver process. Every rendered driver has the same options."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cmi.serving import process
 
-from cmi.driver import Driver
-from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
-from cmi.errors import StartupError
-from cmi.serving import logs
-from cmi.serving.identity import PluginInfo
-from cmi.serving.logs import LogFormat, LogLevel
-from cmi.serving.server import (
-    DEFAULT_CALL_TIMEOUT,
-    DEFAULT_GRACE_PERIOD,
-    DEFAULT_MAX_CALLS,
-    ServerOptions,
-    serve,
-)
-from cmi.tls import TlsFiles
+if TYPE_CHECKING:
+    import typer
+
+    from cmi.driver import Driver
+    from cmi.endpoint import Endpoint
+
+# What takes time to import is imported when it is needed, after signals are heeded.
 
 
-def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
-    """Return the command line that serves the driver which `make_driver` returns.
+def driver_app(make_driver: "Callable[[], Driver]") -> Callable[[], None]:
+    """Return the entrypoint of a process that serves the driver which `make_driver` returns.
 
     The driver's name and version are those of the installed distribution that holds the
     top-level package of `make_driver`.
     """
+
+    def main() -> None:
+        process.prepare()
+        command_line(make_driver)()
+
+    return main
+
+
+def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
+    """Return the command line of the driver which `make_driver` returns."""
+    import typer
+
+    from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
+    from cmi.serving.options import (
+        DEFAULT_CALL_TIMEOUT,
+        DEFAULT_GRACE_PERIOD,
+        DEFAULT_MAX_BYTES_IN_FLIGHT,
+        DEFAULT_MAX_CALLS,
+        DEFAULT_MAX_REQUEST_BYTES,
+        LogFormat,
+        LogLevel,
+        ServerOptions,
+    )
+
     package = make_driver.__module__.partition(".")[0]
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -69,8 +85,14 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
             float, typer.Option(min=0.001, help="Longest duration of a machine call, in seconds.")
         ] = DEFAULT_CALL_TIMEOUT,
         max_calls: Annotated[
-            int, typer.Option(min=1, help="Most machine calls in flight.")
+            int, typer.Option(min=1, help="Most machine calls that run; more wait their turn.")
         ] = DEFAULT_MAX_CALLS,
+        max_request_bytes: Annotated[
+            int, typer.Option(min=1024, help="Size of the largest request.")
+        ] = DEFAULT_MAX_REQUEST_BYTES,
+        max_bytes_in_flight: Annotated[
+            int, typer.Option(min=1024, help="Size of all requests together; see the limits.")
+        ] = DEFAULT_MAX_BYTES_IN_FLIGHT,
         grace_period: Annotated[
             float, typer.Option(min=0, help="Seconds that calls in flight get after SIGTERM.")
         ] = DEFAULT_GRACE_PERIOD,
@@ -80,6 +102,14 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
         ] = None,
         version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     ) -> None:
+        import asyncio
+
+        from cmi.errors import StartupError
+        from cmi.serving import logs
+        from cmi.serving.identity import PluginInfo
+        from cmi.serving.server import serve
+        from cmi.tls import TlsFiles
+
         logs.configure(log_level, log_format)
         try:
             plugin = PluginInfo.of_package(package)
@@ -94,17 +124,23 @@ def driver_app(make_driver: Callable[[], Driver]) -> typer.Typer:
                 metrics_address=_address("--metrics-address", metrics_address),
                 call_timeout=call_timeout,
                 max_calls=max_calls,
+                max_request_bytes=max_request_bytes,
+                max_bytes_in_flight=max_bytes_in_flight,
                 grace_period=grace_period,
             )
             asyncio.run(serve(make_driver(), plugin, options))
         except (StartupError, EndpointError) as error:
+            logs.flush()
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
 
     return app
 
 
-def _address(option: str, text: str | None) -> Endpoint | None:
+def _address(option: str, text: str | None) -> "Endpoint | None":
+    from cmi.endpoint import Endpoint, EndpointError
+    from cmi.errors import StartupError
+
     if text is None:
         return None
     try:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import grpc
 
 from cmi.contract import RPC_BY_NAME
-from cmi.endpoint import Endpoint
+from cmi.endpoint import Endpoint, EndpointError
 from cmi.tls import TlsFiles, channel_credentials
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 
@@ -45,12 +45,25 @@ def machine_request(
     return row.request_type(**present)
 
 
-def connect(endpoint: Endpoint, tls: TlsFiles | None = None) -> grpc.Channel:
+def connect(
+    endpoint: Endpoint, tls: TlsFiles | None = None, *, insecure: bool = False
+) -> grpc.Channel:
     """Return a channel to the driver at `endpoint`; it connects with its first call.
+
+    Args:
+        endpoint: Where the driver listens.
+        tls: The files for TLS; None means plain text.
+        insecure: Send plain text to an address that is not a loopback address, too.
 
     Raises:
         TlsError: The files for TLS are not as they must be.
+        EndpointError: The call would carry secrets over the network in plain text.
     """
+    if tls is None and not insecure and not endpoint.is_local:
+        raise EndpointError(
+            f"{endpoint} is not a loopback address, so secrets would go there in plain text; add "
+            "--tls-ca, --tls-cert and --tls-key, or --insecure"
+        )
     # A proxy of the environment is for the outside world, and the list of a large cluster
     # is longer than the 4 MiB that gRPC accepts by default.
     options: list[tuple[str, int | str]] = [
@@ -73,15 +86,22 @@ class Client:
         endpoint: Where the driver listens.
         timeout: The deadline of a call, in seconds.
         tls: The files for TLS; None means plain text.
+        insecure: Send plain text to an address that is not a loopback address, too.
 
     Raises:
         TlsError: The files for TLS are not as they must be.
+        EndpointError: The calls would carry secrets over the network in plain text.
     """
 
     def __init__(
-        self, endpoint: Endpoint, timeout: float = 300.0, tls: TlsFiles | None = None
+        self,
+        endpoint: Endpoint,
+        timeout: float = 300.0,
+        tls: TlsFiles | None = None,
+        *,
+        insecure: bool = False,
     ) -> None:
-        self._channel = connect(endpoint, tls)
+        self._channel = connect(endpoint, tls, insecure=insecure)
         self._identity = cmi_pb2_grpc.IdentityStub(self._channel)
         self._machine = cmi_pb2_grpc.MachineStub(self._channel)
         self._timeout = timeout

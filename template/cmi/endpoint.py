@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+import socket
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -66,14 +67,28 @@ class Endpoint:
         """The address in the form that gRPC takes for ports and channels."""
         return f"unix:{quote(self.path)}" if self.path else f"{self.host}:{self.port}"
 
+    def addresses(self) -> list[str]:
+        """Return the IP addresses of the host, each once, in the order of preference.
+
+        Raises:
+            OSError: It has none.
+            UnicodeError: The host is no host name.
+        """
+        found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        return [*dict.fromkeys(str(address[0]) for *_, address in found)]
+
     @property
     def is_local(self) -> bool:
-        """True if only processes of this machine can reach it: loopback or a Unix socket."""
-        if self.path or self.host == "localhost":
+        """True if only processes of this machine can reach it: loopback or a Unix socket.
+
+        Of a name every address has to be a loopback address: what a name means, `localhost`
+        included, is up to the machine's configuration.
+        """
+        if self.path:
             return True
         try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
+            return all(_is_loopback(address) for address in self.addresses())
+        except (OSError, UnicodeError):
             return False
 
     def __str__(self) -> str:
@@ -87,6 +102,10 @@ def _unix_path(text: str) -> str:
     if len(os.fsencode(path)) > _MAX_UNIX_PATH_BYTES:
         raise _refused(text, f"the path is longer than {_MAX_UNIX_PATH_BYTES} bytes")
     return path
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _is_ipv6(text: str) -> bool:

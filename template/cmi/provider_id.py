@@ -9,7 +9,7 @@ class ProviderIdFormat:
     """The form of a driver's provider IDs, written as for `str.format`.
 
     `ProviderIdFormat("acme:///{region}/{id}")` has the parts `region` and `id`. A part is one or
-    more characters without `/`; one written as `{id:d}` is a number. Your cloud's
+    more characters without `/` and spaces; one written as `{id:d}` is a number. Your cloud's
     cloud-controller-manager dictates the form, since the ID equals `node.spec.providerID`.
 
     A part that is named like a field of your scope says where the VM is. The framework puts it
@@ -50,4 +50,4 @@ def _patterns(template: str) -> Iterator[str]:
         if name is not None:
             if not name.isidentifier() or spec not in ("", "d"):
                 raise ValueError(f"{template!r} has a part that is not like {{region}} or {{id:d}}")
-            yield f"(?P<{name}>{'[0-9]+' if spec == 'd' else '[^/]+'})"
+            yield f"(?P<{name}>" + ("[0-9]+)" if spec == "d" else r"[^/\s]+)")

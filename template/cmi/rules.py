@@ -82,24 +82,7 @@ def delete_machine(
     It is OK if there is none (C17). With a provider ID only that VM is deleted, also if the
     machine has another one of the same name: MCM deletes a surplus VM in this way (C20).
     """
-    scope, name = request.provider_spec, request.machine_name
-    vms = _found(session, request)
-    for vm in vms:
-        if vm.state is not VMState.DELETING:
-            session.delete_vm(vm)
-    for vm in vms:
-        wait_for(
-            f"VM {vm.provider_id} of machine {name} to be gone",
-            lambda vm=vm: _is_absent(session.get_vm(scope, vm.provider_id)),  # type: ignore[misc]
-        )
-
-    def without_leftovers() -> bool:
-        leftovers = _own_leftovers(session, scope, name)
-        for leftover in leftovers:
-            session.delete_leftover(leftover)
-        return not leftovers
-
-    wait_for(f"what is left of machine {name} to be gone", without_leftovers)
+    _remove(session, request.provider_spec, request.machine_name, _found(session, request))
     return DeleteMachineResponse()
 
 
@@ -135,8 +118,7 @@ def list_machines(
         else:
             left_out += 1
             log.warning(
-                "left out of the list: a VM whose machine can't be told; delete it by hand, or "
-                "give it back its name",
+                "left out of the list: a VM whose machine can't be told; delete it by hand",
                 extra={"fields": {"provider_id": vm.provider_id, "cluster": scope.cluster}},
             )
     for leftover in _own_leftovers(session, scope, None):
@@ -176,6 +158,28 @@ def get_volume_ids(
     return GetVolumeIDsResponse(volume_ids=[each for each in found if each])
 
 
+def _remove(
+    session: Session[ScopeT, Any, Any, VMT], scope: ScopeT, name: str, vms: list[VMT]
+) -> None:
+    """Delete these VMs of a machine and what is left of it, and wait until both are gone."""
+    for vm in vms:
+        if vm.state is not VMState.DELETING:
+            session.delete_vm(vm)
+    for vm in vms:
+        wait_for(
+            f"VM {vm.provider_id} of machine {name} to be gone",
+            lambda vm=vm: _is_absent(session.get_vm(scope, vm.provider_id)),  # type: ignore[misc]
+        )
+
+    def without_leftovers() -> bool:
+        leftovers = _own_leftovers(session, scope, name)
+        for leftover in leftovers:
+            session.delete_leftover(leftover)
+        return not leftovers
+
+    wait_for(f"what is left of machine {name} to be gone", without_leftovers)
+
+
 def _finished(
     session: Session[SpecT, SpecT, SecretsT, VMT],
     request: CreateMachineRequest[SpecT, SecretsT],
@@ -198,22 +202,24 @@ def _finished(
             reported = session.get_vm(spec, latest.provider_id)
             if reported is None and was_seen:
                 raise Unavailable(f"VM {vm.provider_id} of machine {name} vanished; try again")
-            latest, was_seen = reported or latest, was_seen or reported is not None
-        return latest if _is_finished(session, name, latest) else None
+            latest, was_seen = reported or latest, reported is not None
+        if latest.state is VMState.FAILED:
+            _remove(session, spec, name, [latest])  # or a retry would find it again
+        return latest if _is_finished(name, latest) else None
 
     return wait_for(f"VM {vm.provider_id} of machine {name} to be finished", look)
 
 
-def _is_finished(session: Session[Any, Any, Any, VMT], name: str, vm: VMT) -> bool:
+def _is_finished(name: str, vm: VM) -> bool:
     """Tell whether the VM runs; raise if it never will."""
-    if vm.state is VMState.FAILED:
-        session.delete_vm(vm)  # or a retry would find it again
     if vm.state in (VMState.FAILED, VMState.GONE):
         raise vm.failure or Unavailable(
             f"the cloud gave up VM {vm.provider_id} of machine {name} without a reason; try again"
         )
-    if vm.state is VMState.DELETING:
-        raise Unavailable(f"VM {vm.provider_id} of machine {name} is being deleted; try again")
+    if vm.state is VMState.DELETING:  # perhaps by the cloud itself, which could not make it
+        raise vm.failure or Unavailable(
+            f"VM {vm.provider_id} of machine {name} is being deleted; try again"
+        )
     if vm.state is VMState.STOPPED:
         raise FailedPrecondition(f"machine {name} exists but is stopped; delete it first")
     return vm.state is VMState.RUNNING

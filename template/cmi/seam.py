@@ -2,11 +2,12 @@
 
 An author subclasses `Session`, whose methods are what every cloud can do, and describes a
 virtual machine as a `VM`. A method asks the cloud once (or page by page) and returns. None of
-them decides what the contract asks for, and none of them waits: the rules do both. So a fix
-to a rule reaches every driver by `copier update`.
+them decides what the contract asks for, and none of them waits until the cloud has finished
+something: the rules do both. So a fix to a rule reaches every driver by `copier update`.
 
 Every method may be repeated at any time: MCM repeats whatever failed, and a process may end
-between any two calls (C14, C15). An exception of the SDK may pass through; `Driver.errors`
+between any two calls (C14, C15). Keep no state of your own: whatever a later call has to know
+is stored with the VM at the cloud. An exception of the SDK may pass through; `Driver.errors`
 says what it means.
 """
 
@@ -27,18 +28,23 @@ class VMState(StrEnum):
     """What the rules tell apart. Map each state of your cloud to one of these."""
 
     CREATING = "creating"
-    """Something is still to do, by the cloud or by `Session.advance_vm`. It is listed, but not
-    reported to MCM, which would take it for finished."""
+    """Something is still to do, by the cloud or by `Session.advance_vm`, even if it runs already.
+    CreateMachine goes on with it. It is listed, but GetMachineStatus answers NOT_FOUND, or MCM
+    would take it for finished."""
     RUNNING = "running"
     """It is finished: everything that the spec asks for is there."""
     STOPPED = "stopped"
-    """It is finished, and somebody stopped it."""
+    """It is finished, and somebody stopped it. CreateMachine refuses it with
+    FAILED_PRECONDITION, since nobody knows why it was stopped."""
     FAILED = "failed"
-    """The cloud still has it, but it will never run; `VM.failure` says why."""
+    """It could not be made and never will run; `VM.failure` says why. CreateMachine deletes it
+    and raises that. So never call a finished VM failed, such as one that could not restart."""
     DELETING = "deleting"
-    """It is on its way out."""
+    """It is on its way out. DeleteMachine waits for its end, and CreateMachine answers
+    UNAVAILABLE."""
     GONE = "gone"
-    """Nothing is left of it, although the cloud still shows it. The rules take it for absent."""
+    """Nothing is left of it, although the cloud still shows it for a while. The rules treat it
+    as absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +61,9 @@ class VM:
             if it can't be told. The rules leave a VM of another cluster alone (C19, C26).
         role: Likewise its role in the cluster.
         state: Its state.
-        failure: Why a `FAILED` or `GONE` VM does not run, if the cloud says so: an exception
-            of the SDK, or of this framework, such as `ResourceExhausted`. Its caller gets it.
+        failure: Why a `FAILED`, `DELETING` or `GONE` VM does not run, if the cloud says so: an
+            exception of the SDK, or of this framework, such as `ResourceExhausted`. The caller
+            of CreateMachine gets it.
     """
 
     name: str
@@ -99,6 +106,9 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
     Type parameters: the scope, by which a cluster's VMs are found; the whole provider spec; the
     secrets that CreateMachine gets; your subclass of `VM`.
 
+    A driver makes a session for each call, with the secrets of that call, and uses it in one
+    thread. What sessions share, such as a client of the SDK, has to be safe between threads.
+
     If your SDK is async, write these methods as they are and call the SDK in them by
     `cmi.run_async`.
     """
@@ -108,16 +118,18 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         """Return all VMs of the cluster and role, on all pages (C29, C31).
 
         Used by ListMachines, and by `find_vms` unless you override that. Half-made VMs, failed
-        ones and those whose name can't be told are among them; a VM that is left out here is
-        lost. Filter at the cloud if it can; the rules check cluster and role once more.
+        ones and those whose name can't be told are among them: nobody deletes a VM that is left
+        out here. Filter at the cloud if it can. You may return too many, since the rules check
+        cluster and role once more: MCM deletes every listed VM that it has no Machine for.
         """
 
     def find_vms(self, scope: ScopeT_contra, name: str) -> Iterable[VMT]:
         """Return the VMs of one machine, usually none or one (C12).
 
-        Used where MCM gives no provider ID: always by CreateMachine, now and then by the other
-        calls. It looks through `list_vms`; override it if your cloud can filter by what holds
-        the machine's name.
+        Used where MCM gives no provider ID: always by CreateMachine, and by GetMachineStatus,
+        ShutDownMachine and DeleteMachine while MCM does not know the ID yet. It looks through
+        `list_vms`; override it if your cloud can filter by what holds the machine's name. As
+        there, half-made VMs are among them, and you may return too many.
         """
         return [vm for vm in self.list_vms(scope) if vm.name == name]
 
@@ -125,30 +137,48 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
     def get_vm(self, scope: ScopeT_contra, provider_id: str) -> VMT | None:
         """Return the VM with this provider ID, or None if there is none.
 
-        Used wherever MCM gives a provider ID (C20), and to look at a VM while it is made,
-        stopped or deleted. Don't check name or tags: the rules do, and people may have changed
-        the name. Where the ID has a part that your scope has a field for, such as the region,
-        `scope` already says what the ID says.
+        Used by GetMachineStatus, ShutDownMachine and DeleteMachine where MCM gives a provider
+        ID (C20), and by all but ListMachines to look at a VM while it is made, stopped or
+        deleted. Don't check name, cluster or role: the rules do, and people may have changed the
+        name. The ID has the form of `Driver.provider_id_format`. Where it has a part that your
+        scope has a field for, such as the region, `scope` already says what the ID says.
         """
 
     @abstractmethod
     def create_vm(self, name: str, spec: SpecT_contra, secrets: SecretsT_contra) -> VMT:
         """Ask the cloud for a VM, and return it in whatever state it is.
 
-        Used by CreateMachine when the machine has no VM. Store the machine's name, the cluster
+        Used by CreateMachine when `find_vms` finds none. Store the machine's name, the cluster
         and the role with the VM in the same call, so that nothing is lost if the process ends
         right after it (C14). If the cloud takes a client token, give it one made of these
-        three, so that a call whose answer was lost makes no second VM (C15).
+        three, so that a call whose answer was lost makes no second VM (C15). If the cloud
+        refuses the name because another VM has it, let that be ALREADY_EXISTS: that VM is a
+        stranger's, or `find_vms` would have found it.
+
+        Args:
+            name: The machine's name.
+            spec: The whole provider spec.
+            secrets: The Secret, with the user data that the VM boots with.
         """
 
     def advance_vm(self, vm: VMT, spec: SpecT_contra, secrets: SecretsT_contra) -> None:
         """Do what is still to do for a VM that is `CREATING`, as far as it can be done now.
 
-        Used by CreateMachine again and again, with a fresh look at the VM each time, until it is
-        finished: also for one that an earlier try, or an earlier process, began. So derive what
-        to do from what is there (no disk yet? create it. No network? attach it), and let each
-        step be one that may be repeated. Don't wait for the cloud. Raise what an action failed
-        with. A cloud that makes a VM in one call has nothing to do here, so it does nothing.
+        Used by CreateMachine every few seconds, with a fresh look at the VM each time, until it
+        is finished: also for one that an earlier try, or an earlier process, began. So derive
+        what to do from what is there (no disk yet? create it. No network? attach it), and let
+        each step be one that may be repeated. Don't wait for the cloud: if an action runs that
+        forbids the next one, return, and you are called again.
+
+        An exception ends the call; the next try goes on with the same VM. If an action has
+        failed in a way that a repetition can't mend, report the VM as `FAILED` instead, so that
+        the next try begins with a new one. The default does nothing, which is right for a cloud
+        that makes a VM in one call.
+
+        Args:
+            vm: The VM as `create_vm`, `find_vms` or `get_vm` has just returned it.
+            spec: The whole provider spec.
+            secrets: The Secret.
         """
 
     @abstractmethod
@@ -156,29 +186,41 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         """Return the fields of the spec, as in YAML, that the VM was not made from (C11).
 
         Used by CreateMachine when the machine has a VM already: one that differs is refused
-        with ALREADY_EXISTS. Compare what can't be changed on a VM. Leave out what the VM gets
-        later in its creation.
+        with ALREADY_EXISTS, and the message names the fields. Compare what can't be changed on a
+        VM. Leave out what `advance_vm` adds later, or a half-made VM is refused and never
+        finished. `spec_fingerprint`, stored in a tag at creation, and `spec_differences` do all
+        this for every field at once.
+
+        Returns:
+            Names such as `machineType`; nothing if the VM is as the spec says.
         """
 
     @abstractmethod
     def stop_vm(self, vm: VMT) -> None:
-        """Ask the cloud to stop a running VM. Used by ShutDownMachine (C34)."""
+        """Ask the cloud to stop a VM that is `RUNNING`.
+
+        Used by ShutDownMachine, which then waits until the VM is not `RUNNING` any more (C34).
+        """
 
     @abstractmethod
     def delete_vm(self, vm: VMT) -> None:
         """Ask the cloud to delete a VM, whatever its state; nothing happens if it is gone.
 
-        Used by DeleteMachine (C22), and by CreateMachine for a `FAILED` one.
+        Used by DeleteMachine for a VM that is not `DELETING` yet, which then waits until `get_vm`
+        returns None or a `GONE` one (C22), and by CreateMachine for a `FAILED` one. What the cloud
+        does not delete with the VM is a leftover from then on.
         """
 
     @abstractmethod
     def list_leftovers(self, scope: ScopeT_contra, name: str | None = None) -> Iterable[Leftover]:
         """Return what VMs of the cluster and role that are gone have left behind, on all pages.
 
-        Used by DeleteMachine, which deletes those of its machine (C22), and by ListMachines,
-        which lists them all so that MCM's orphan collection deletes them if the Machine is gone
-        (C29). What belongs to a VM that is still there is none. Return nothing if your cloud
-        deletes everything with the VM.
+        Used by DeleteMachine, which deletes those of its machine and looks again until there are
+        none (C22), and by ListMachines, which lists them all so that MCM's orphan collection
+        deletes them if the Machine is gone (C29). What belongs to a VM that is still there is no
+        leftover. So ask the cloud for the disks first and for the VMs after that, or the disk of
+        a VM that is made in between is taken for one. Return nothing if your cloud deletes
+        everything with the VM.
 
         Args:
             scope: The cluster and the role.
@@ -188,4 +230,7 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
 
     @abstractmethod
     def delete_leftover(self, leftover: Leftover) -> None:
-        """Ask the cloud to delete a leftover; nothing happens if it is gone or on its way out."""
+        """Ask the cloud to delete a leftover; nothing happens if it is gone or on its way out.
+
+        Used by DeleteMachine, at each look for as long as `list_leftovers` returns it.
+        """

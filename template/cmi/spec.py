@@ -30,6 +30,7 @@ from cmi.errors import MAX_MESSAGE_BYTES
 _is_secret_key = re.compile(r"[A-Za-z0-9_.-]+").fullmatch
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PATH = 128
+_MAX_LISTED = 1000
 _MAX_PROBLEMS_BYTES = MAX_MESSAGE_BYTES - len("; and 1000000 more")
 _WORDING = {
     "missing": "is missing",
@@ -227,7 +228,7 @@ def read_secrets(
         among them (C44).
     """
     problems = [
-        f"secrets{_step(key)}: has a key that is not of letters, digits, '_', '.' and '-'"
+        f"secrets{_path((key,))}: has a key that is not of letters, digits, '_', '.' and '-'"
         for key in raw
         if not _is_secret_key(key)
     ]
@@ -242,13 +243,12 @@ def read_secrets(
 def spec_fingerprint(spec: BaseModel, leave_out: Collection[str] = ()) -> str:
     """Return what a VM was made from in a few characters, to be stored with the VM in a tag.
 
+    It consists of the name and a digest of each field, as in `machineType:1f0a9c image:77b2e0`.
+
     Args:
         spec: The provider spec.
         leave_out: The fields, by their names in Python, that may change on a VM, or that say
             where it is: the tags and the region, for example.
-
-    Returns:
-        Field and digest of every other field, such as `machineType:1f0a9c image:77b2e0`.
     """
     fields = spec.model_dump(mode="json", by_alias=True, exclude=set(leave_out))
     return " ".join(f"{name}:{_digest(value)}" for name, value in fields.items())
@@ -267,11 +267,14 @@ def spec_differences(fingerprint: str, spec: BaseModel) -> list[str]:
 def problems_of(
     root: str, error: ValidationError, wording: Mapping[str, str] = _WORDING
 ) -> list[str]:
-    """Return a line for every offending field, with its path and without its value."""
-    return [
-        f"{root}{''.join(map(_step, item['loc']))}"[:_MAX_PATH] + f": {_message(item, wording)}"
-        for item in _items(error)
-    ]
+    """Return a line for every offending field, with its path and without its value.
+
+    Of very many only the number is told: pydantic lists all or none, and stops every other thread
+    while it does.
+    """
+    if error.error_count() > _MAX_LISTED:
+        return [f"{root}: has {error.error_count()} problems, too many to list"]
+    return [f"{root}{_path(item['loc'])}: {_message(item, wording)}" for item in _items(error)]
 
 
 def summary(problems: list[str]) -> str:
@@ -306,6 +309,19 @@ def _named(tags: Tags, prefix: str) -> list[str]:
 
 def _only(values: list[str]) -> str:
     return values[0] if len(values) == 1 else ""
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Return where a field is.
+
+    A name that is too long is left out whole: it may be a secret, and half of one can't be found.
+    """
+    path = ""
+    for step in map(_step, location):
+        if len(path) + len(step) > _MAX_PATH:
+            return f"{path}…"
+        path += step
+    return path
 
 
 def _step(part: int | str) -> str:

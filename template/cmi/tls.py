@@ -2,6 +2,8 @@
 
 import logging
 import ssl
+import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,11 @@ import grpc
 from cmi.errors import StartupError
 
 log = logging.getLogger(__name__)
+
+_SOON = 14 * 24 * 3600
+"""Seconds before its end from which on a certificate is warned of."""
+_AGAIN = 24 * 3600
+"""Seconds after which a warning is repeated, at a handshake."""
 
 
 class TlsError(StartupError):
@@ -82,6 +89,25 @@ class TlsFiles:
             raise _unreadable("certificate or key", self.certificate, error) from None
         return ca, key, certificate
 
+    def warnings(self) -> list[str]:
+        """Return what is wrong with the files that they work with nevertheless, and what to do."""
+        found = []
+        if self.key.stat().st_mode & stat.S_IROTH:
+            found.append(
+                f"every user of this machine can read the TLS key {self.key}; take that right "
+                "away (chmod o-r, or defaultMode: 0440 of a Secret's volume)"
+            )
+        ends = _end_of(self.certificate)
+        left = ends - time.time()
+        if left < _SOON:
+            day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends))
+            state = "expired on" if left < 0 else "expires on"
+            found.append(
+                f"the TLS certificate {self.certificate} {state} {day}, and then the other side "
+                "refuses it; renew it"
+            )
+        return found
+
     def stamps(self) -> list[tuple[int, ...] | None]:
         """Return what changes whenever one of the files does, also through a symlink to it."""
         return [_stamp(path) for path in (self.certificate, self.key, self.ca)]
@@ -119,16 +145,20 @@ class _Renewal:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
+        self._warned = 0.0
         # Taken before the files are read: what changes in between is read at the next handshake.
         self._stamps = files.stamps()
 
     def load(self) -> grpc.ServerCertificateConfiguration:
         ca, key, certificate = self._files.read()
+        self._warn()
         return grpc.ssl_server_certificate_configuration([(key, certificate)], ca)
 
     def __call__(self) -> grpc.ServerCertificateConfiguration | None:
         stamps = self._files.stamps()
         if stamps == self._stamps:
+            if time.monotonic() > self._warned + _AGAIN:
+                self._warn()
             return None
         self._stamps = stamps
         try:
@@ -141,6 +171,23 @@ class _Renewal:
             return None
         log.info("TLS files renewed")
         return renewed
+
+    def _warn(self) -> None:
+        self._warned = time.monotonic()
+        try:
+            for warning in self._files.warnings():
+                log.warning(warning)
+        except OSError:
+            log.warning("the TLS files can't be read any more", exc_info=True)
+
+
+def _end_of(certificate: Path) -> float:
+    """Return when the first certificate of a file ends, in seconds since the epoch.
+
+    The standard library can decode a certificate, but shows it to nobody else than a connection.
+    """
+    decoded = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]
+    return ssl.cert_time_to_seconds(decoded["notAfter"])
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

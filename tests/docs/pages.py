@@ -39,12 +39,14 @@ class Block:
         language: What it is written in.
         title: The file that it is of, or nothing.
         text: What is in it, not indented.
+        indented: The same as it stands on the page.
     """
 
     heading: str
     language: str
     title: str
     text: str
+    indented: str
 
 
 def blocks(page: str, language: str = "") -> list[Block]:
@@ -54,7 +56,8 @@ def blocks(page: str, language: str = "") -> list[Block]:
         heading = part["heading"] or heading
         if part["heading"] is None:
             text = textwrap.dedent(part["text"])
-            found.append(Block(heading, part["language"], part["title"] or "", text))
+            title = part["title"] or ""
+            found.append(Block(heading, part["language"], title, text, part["text"]))
     return [block for block in found if language in ("", block.language)]
 
 
@@ -111,7 +114,7 @@ def started(folder: Path, commands: str, surroundings: Mapping[str, str]) -> sub
     return subprocess.Popen(
         shell(commands),
         cwd=folder,
-        env=environment(surroundings),
+        env=environment(folder, surroundings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -124,15 +127,16 @@ def follow_at_a_terminal(
     folder: Path, commands: str, surroundings: Mapping[str, str], dialogue: Mapping[str, str]
 ) -> None:
     """Run commands that ask; `dialogue` has what to type at each text that shows, in its order."""
-    converse(shell(commands), folder, environment(surroundings), dialogue.items())
+    converse(shell(commands), folder, environment(folder, surroundings), dialogue.items())
 
 
 def shell(commands: str) -> list[str]:
     return ["bash", "-euo", "pipefail", "-c", commands]
 
 
-def environment(surroundings: Mapping[str, str]) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+def environment(folder: Path, surroundings: Mapping[str, str]) -> dict[str, str]:
+    """Return a reader's environment: once activated, a project's own stays so from page to page."""
+    path = f"{folder / '.venv/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {**os.environ, "PATH": path, **surroundings}
 
 

@@ -6,7 +6,7 @@ from textwrap import indent
 
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follow_at_a_terminal, follows
-from tests.support import SETTINGS, git
+from tests.support import ANSWERS, SETTINGS, git
 
 PAGE = "docs/tutorials/first-driver.md"
 HEADINGS = list(dict.fromkeys(block.heading for block in blocks(PAGE, "sh")))
@@ -19,13 +19,15 @@ def test_from_nothing_to_a_driver(
     install, render, start, run, create, list_all, *again, test = commands
     assert install == "uv tool install copier\n"  # the copier that is there already is used
     dialogue = {SETTINGS[question]["help"][:16]: "\r" for question in asked()}
-    dialogue[SETTINGS["provider_name"]["help"][:16]] = "acme\r"
+    dialogue |= {SETTINGS[name]["help"][:16]: f"{ANSWERS[name]}\r" for name in ANSWERS}
     follow_at_a_terminal(tmp_path, render, address, dialogue)
     follow(tmp_path, start, {})
     project = tmp_path / "mcm-provider-acme"
     assert git(project, "status", "--porcelain") == ""
     with serve(project, run) as there:
         follow(project, create, there)
+        _, export, _ = create.splitlines()
+        there |= dict(each.split("=") for each in export.split()[1:])
         expected, refused = blocks(PAGE, "text")
         assert same(follow(project, list_all, there)) == same(expected.text)
     (added,) = blocks(PAGE, "python")
@@ -52,7 +54,7 @@ def asked() -> list[str]:
 
 def same(table: str) -> str:
     """Return a table whose provider IDs are all alike."""
-    return re.sub("vm-[0-9a-f]+", "vm-…", table)
+    return re.sub("srv-[0-9a-f]+", "srv-…", table)
 
 
 def insert(path: Path, *, after: str, text: str) -> None:

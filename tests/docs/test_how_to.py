@@ -6,12 +6,14 @@ from pathlib import Path
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
 from tests.driver import CloudFile
+from tests.support import ROOT, free_port
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
 DEBUG = "docs/how-to/debug.md"
 ERRORS = "docs/how-to/errors.md"
 METRICS = "docs/how-to/metrics.md"
+TIMEOUTS = "docs/how-to/timeouts.md"
 TLS = "docs/how-to/tls.md"
 VOLUMES = "docs/how-to/volumes.md"
 
@@ -23,7 +25,7 @@ def test_answers_on_the_command_line(
     (copy,) = commands
     follow(tmp_path, copy, address)
     answers = recorded(tmp_path / "mcm-provider-acme")
-    assert (answers["provider_title"], answers["ci"]) == ("Acme Cloud", "gitlab")
+    assert (answers["github_org"], answers["ci"]) == ("my-company", "gitlab")
     assert answers["license"] == "Apache-2.0"
 
 
@@ -35,6 +37,34 @@ def test_answers_from_a_file(commands: list[str], address: dict[str, str], tmp_p
     follow(tmp_path, copy, address)
     answers = recorded(tmp_path / "mcm-provider-acme")
     assert answers["image_repository"] == "registry.example.com/drivers/acme"
+
+
+@follows(ANSWERS, "Check the answers first")
+def test_check_answers(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
+    (file,) = blocks(ANSWERS, "yaml")
+    for path in ROOT.iterdir():
+        if not (tmp_path / path.name).exists():  # the template, in which `address` found it
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / file.title).write_text(file.text)
+    check, pretend = commands
+    shown = follow(tmp_path, check, {})
+    assert "provider_name: acme\n" in shown
+    assert "repository_name: machine-controller-manager-provider-acme\n" in shown
+
+    text = file.text + "licence: MIT\n"
+    for good, bad in (("my-company", "my--company"), ("license: MIT", "license: GPL")):
+        text = text.replace(good, bad)
+    (tmp_path / file.title).write_text(text.replace("name: acme", "name: azure"))
+    complaints = follow(tmp_path, check, {}, exit_code=2).splitlines()[:-1]
+    assert [line.removeprefix(f"{file.title}: ") for line in complaints] == [
+        "licence: no such question",
+        "provider_name: SDK's name; try 'azure_cloud'",
+        "github_org: no owner's name; try 'my-company'",
+        "license: 'GPL' is not in ['Apache-2.0', 'MIT', 'none']",
+    ]
+    said = follow(tmp_path, pretend, address)
+    assert said.endswith("'provider_name': SDK's name; try 'azure_cloud'\n")
+    assert len(said.splitlines()) == 1
 
 
 @follows(ERRORS, "See it work")
@@ -54,6 +84,14 @@ def test_volumes(commands: list[str], folder: Path, serve: Serve) -> None:
         assert follow(folder, ask, there) == answer.text
 
 
+@follows(TIMEOUTS, "Try it")
+def test_timeouts(commands: list[str], folder: Path, serve: Serve) -> None:
+    start, calls = commands
+    *_, said = blocks(TIMEOUTS, "text")
+    with serve(folder, start) as there:
+        assert follow(folder, calls, there, exit_code=1) == said.text
+
+
 @follows(TLS, "Make certificates", "Start the driver", "Call it")
 def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
     make, start, call, call_without = commands
@@ -61,12 +99,14 @@ def test_tls(commands: list[str], folder: Path, serve: Serve) -> None:
     follow(folder, make, {})
     with serve(folder, start) as there:
         assert "acme.gardener" in follow(folder, call, there)
-        assert follow(folder, call_without, there, exit_code=1) == turned_away.text
+        expected = turned_away.text.replace("tcp://127.0.0.1:8080", there["CMI_ENDPOINT"])
+        assert follow(folder, call_without, there, exit_code=1) == expected
 
 
 @follows(METRICS, "Watch a driver with Prometheus")
-def test_metrics(commands: list[str], folder: Path, serve: Serve, free_port: int) -> None:
-    start, call = (command.replace("9090", str(free_port)) for command in commands)
+def test_metrics(commands: list[str], folder: Path, serve: Serve) -> None:
+    port = free_port()
+    start, call = (command.replace("9090", str(port)) for command in commands)
     with serve(folder, start) as there:
         shown = follow(folder, call, there)
     assert 'driver_requests_in_flight{provider="acme.gardener"} 0.0' in shown
@@ -77,19 +117,25 @@ def test_metrics(commands: list[str], folder: Path, serve: Serve, free_port: int
     "Debug a driver with the client",
     "Is it there, and which one is it",
     "What MCM sees",
+    "Many machines",
     "Let the cloud misbehave",
 )
 def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
-    *calls, crash = commands
+    *calls, many, crash = commands
     with serve(folder, "make run") as there:
         shown = follow(folder, "".join(calls), there)
+        shown_of_many = follow(folder, calls[0] + many, there)
     assert "CREATE_MACHINE" in shown
     assert "ready\n" in shown
     assert json.loads(shown[shown.rindex("{") :]) == {}
+    assert "load-20" in shown_of_many
+    assert shown_of_many.endswith("deleted 20 of 20 machines\n")
     cloud = CloudFile(folder / "embedded-cloud.sqlite")
     with serve(folder, crash) as there:
         follow(folder, calls[0] + calls[2].splitlines()[0], there, exit_code=1)
-        assert "no driver answers there" in follow(folder, calls[1], there, exit_code=1)
+        assert f"no driver answers at {there['CMI_ENDPOINT']};" in follow(
+            folder, calls[1], there, exit_code=1
+        )
     assert cloud.names("creating") == {"m1"}
     with serve(folder, "make run") as there:
         follow(folder, calls[0] + calls[2], there)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.docs.pages import follow, follows
 from tests.driver import CloudFile, Start
-from tests.support import ROOT
+from tests.support import DATA, ROOT
 from tests.update.projects import recorded
 
 README = "README.md"
@@ -31,14 +31,17 @@ def test_demo(commands: list[str]) -> None:
     shown = follow(ROOT, demo, {})
     for machine in ("machine-1", "machine-2", "machine-3"):
         assert f"{machine}   demo:///" in shown
+    assert "deleted 3 of 3 machines" in shown
+    assert shown.index("\nSTEP ") < shown.index("\nNext:\n")
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @follows(README, "Make a driver")
 def test_make_a_driver(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
     install, copy = commands[0].splitlines()
     assert install.startswith("uv tool install copier ")  # the one that is there already is used
-    follow(tmp_path, f"{copy} --defaults -d provider_name=aws", address)
-    assert recorded(tmp_path / "mcm-provider-aws")["provider_name"] == "aws"
+    follow(tmp_path, f"{copy} --defaults {' '.join(DATA)}", address)
+    assert recorded(tmp_path / "mcm-provider-aws")["provider_name"] == "acme"
 
 
 @follows(README, "Check a driver, in any language")

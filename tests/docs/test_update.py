@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.pages import follow, follow_at_a_terminal, follows
 from tests.driver import CloudFile, Start
-from tests.support import commit, git
+from tests.support import DATA, commit, git
 from tests.update.projects import recorded, status
 from tests.update.release import make_next_release
 
@@ -17,7 +17,7 @@ ADOPT = "docs/how-to/adopt.md"
 @pytest.fixture
 def project(address: dict[str, str], tmp_path: Path) -> Path:
     """A project made as the README says, with an edit of its author's."""
-    copy = "copier copy --defaults -d provider_name=acme gh:ORG/mcm-provider-template project"
+    copy = f"copier copy --defaults {' '.join(DATA)} gh:ORG/mcm-provider-template project"
     follow(tmp_path, copy, address)
     project = tmp_path / "project"
     (project / "acme/mine.py").write_text('"""Mine."""\n')
@@ -44,6 +44,30 @@ def test_update(
     assert status(project) == []
     assert recorded(project)["_commit"] == "2.0.0"
     assert git(project, "log", "-1", "--format=%s") == "Update the template\n"
+
+
+@follows(UPDATE, "Update with copier itself")
+def test_update_with_copier_itself(
+    commands: list[str], project: Path, address: dict[str, str], tmp_path: Path
+) -> None:
+    """Under a setting that hides from copier what it could not merge: our own look finds it."""
+    errors = project / "cmi/errors.py"
+    errors.write_text(errors.read_text().replace('"""The errors', '"""My errors'))
+    commit(project)
+    make_next_release(tmp_path / "template")
+    commit(tmp_path / "template", tag="2.0.0")
+    update, recopy = commands
+    git(project, "config", "status.showUntrackedFiles", "no")
+    assert "  cmi/errors.py.rej\n" in follow(project, update, address, exit_code=2)
+    git(project, "reset", "--quiet", "--hard")
+    git(project, "clean", "--quiet", "-d", "--force")
+
+    cloud = project / "acme/cloud.py"
+    cloud.write_text('"""Mine."""\n')
+    commit(project)
+    assert "cmi/errors.py" in follow(project, recopy, address)
+    assert cloud.read_text() == '"""Mine."""\n'
+    assert not (project / "cmi/errors.py").read_text().startswith('"""My errors')
 
 
 @follows(UPDATE, "Change an answer")

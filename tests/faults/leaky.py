@@ -14,7 +14,8 @@ from cmi import CreateMachineRequest, CreateMachineResponse, ErrorTable, Unavail
 from cmi.endpoint import Endpoint
 from cmi.serving import logs
 from cmi.serving.identity import PluginInfo
-from cmi.serving.server import ServerOptions, serve
+from cmi.serving.options import LogFormat, LogLevel, ServerOptions
+from cmi.serving.server import serve
 from tests.framework.support import Keys, Spec, StandIn
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def _forms(value: str) -> tuple[Any, ...]:
 
 def main() -> None:
     """Serve on free ports, and log at debug level."""
-    logs.configure(logs.LogLevel.DEBUG, logs.LogFormat.JSON)
+    logs.configure(LogLevel.DEBUG, LogFormat.JSON)
     free = Endpoint.parse("tcp://127.0.0.1:0")
     options = ServerOptions(endpoint=free, metrics_address=free)
     asyncio.run(serve(Leaky(), PluginInfo("leaky.example", "0"), options))

@@ -11,17 +11,8 @@ import grpc
 import pytest
 
 from cmi.client import MachineClass
-from tests.driver import (
-    PATIENCE,
-    CloudFile,
-    RunningDriver,
-    Start,
-    begin,
-    code_of,
-    figure,
-    refused,
-    whole,
-)
+from tests.driver import CloudFile, RunningDriver, Start, begin, code_of, figure, refused, whole
+from tests.support import PATIENCE
 
 CREATE = ("list_servers", "create_server", "attach_network", "create_disk", "start_server")
 DELETE = ("list_servers", "delete_server", "get_server", "list_disks", "delete_disk")

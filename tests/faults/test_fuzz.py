@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from cmi.client import connect
 from cmi.v1 import cmi_pb2
-from tests.driver import PATIENCE, CloudFile, RunningDriver, Start
-from tests.support import bytes_rpc, status_of
+from tests.driver import CloudFile, RunningDriver, Start
+from tests.support import PATIENCE, bytes_rpc, status_of
 
 SERVICES = cmi_pb2.DESCRIPTOR.services_by_name
 METHODS = {

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from cmi.client import Client, MachineClass
-from tests.driver import PATIENCE, CloudFile, RunningDriver, Start, await_condition, figure
-from tests.support import status_of
+from tests.driver import CloudFile, RunningDriver, Start, figure
+from tests.support import PATIENCE, await_condition, status_of
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"

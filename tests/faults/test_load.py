@@ -9,9 +9,9 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from cmi.client import MachineClass
-from tests.driver import PATIENCE, CloudFile, Start, begin, code_of, figure
+from tests.driver import CloudFile, Start, begin, code_of, figure
 from tests.faults.conftest import Change
-from tests.support import health_stub
+from tests.support import PATIENCE, health_stub
 
 LIMIT = 1000
 """The default of --max-calls."""

@@ -14,10 +14,11 @@ from typing import Any
 from cmi import Driver
 from cmi.app import driver_app
 from cmi.endpoint import Endpoint
-from cmi.serving.server import Server, ServerOptions
+from cmi.serving.options import ServerOptions
+from cmi.serving.server import Server
 from cmi.testing.serving import TEST_PLUGIN, background_loop
-from tests.framework.support import PATIENCE, StandIn
-from tests.support import ROOT
+from tests.framework.support import StandIn
+from tests.support import PATIENCE, ROOT
 
 START = "from tests.framework.process import main; main()"
 

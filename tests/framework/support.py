@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from pydantic import Field, SecretStr
 
 from cmi import (
-    ClusterScope,
     CreateMachineRequest,
     CreateMachineResponse,
     Credential,
@@ -28,14 +27,12 @@ from cmi import (
     ShutDownMachineRequest,
     ShutDownMachineResponse,
     SpecModel,
+    TaggedScope,
 )
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
 from cmi.v1 import cmi_pb2
-from tests.support import bytes_rpc
-
-PATIENCE = 30.0
-"""Seconds after which a test gives up on what should happen at once."""
+from tests.support import PATIENCE, bytes_rpc
 
 IDENTITY_RPCS = ("GetPluginInfo", "GetPluginCapabilities", "Probe")
 MACHINE_RPCS = (
@@ -52,7 +49,7 @@ SPEC = {"tags": TAGS, "region": "north"}
 SECRETS = {"apiToken": b"correct-horse"}
 
 
-class Scope(ClusterScope):
+class Scope(TaggedScope):
     region: str
 
 
@@ -161,9 +158,17 @@ class Gate:
         self._entered = threading.Semaphore(0)
 
     def __call__(self, request: Any) -> CreateMachineResponse:
-        self._entered.release()
+        self.enter()
         assert self.opened.wait(PATIENCE)
         return created(request)
+
+    def enter(self) -> None:
+        """Count a call that is in the method."""
+        self._entered.release()
+
+    def has_entered(self) -> bool:
+        """Tell whether a call is in the method that was not told of before."""
+        return self._entered.acquire(blocking=False)
 
     def await_entered(self, calls: int = 1) -> None:
         """Wait until so many calls are in the method."""
@@ -202,14 +207,16 @@ class Answer:
     reply: bytes
 
 
-def ask(endpoint: Endpoint, rpc: str, message: Message | bytes = b"") -> Answer:
+def ask(
+    endpoint: Endpoint, rpc: str, message: Message | bytes = b"", timeout: float = PATIENCE
+) -> Answer:
     """Call an RPC with a message, or with any bytes."""
     service = "Identity" if rpc in IDENTITY_RPCS else "Machine"
     wire = message if isinstance(message, bytes) else message.SerializeToString()
     with grpc.insecure_channel(endpoint.target) as channel:
         method = bytes_rpc(channel, f"/cmi.v1.{service}/{rpc}")
         try:
-            reply, call = method.with_call(wire, timeout=PATIENCE)
+            reply, call = method.with_call(wire, timeout=timeout)
         except grpc.RpcError as error:
             reply, call = b"", cast("grpc.Call", error)
     return Answer(
@@ -218,3 +225,21 @@ def ask(endpoint: Endpoint, rpc: str, message: Message | bytes = b"") -> Answer:
         trailers=frozenset(key for key, _ in call.trailing_metadata() or ()),
         reply=reply,
     )
+
+
+def give_up(endpoint: Endpoint, message: Message, has_begun: Callable[[], bool]) -> Answer:
+    """Make a CreateMachine call that the server gives up while its method runs.
+
+    A busy machine may take longer than the call's time limit to begin the method. A call that is
+    given up before that has no effect, so it is made again.
+
+    Returns:
+        The answer to the call that was given up.
+    """
+    answer = ask(endpoint, "CreateMachine", message)
+    while not has_begun():
+        again = ask(endpoint, "CreateMachine", message)
+        if again.code != "ABORTED":  # it is when the method is just beginning
+            answer = again
+    assert answer.code == "DEADLINE_EXCEEDED"
+    return answer

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
@@ -15,22 +15,24 @@ from grpc_health.v1 import health_pb2
 from cmi import CreateMachineResponse, FailedPrecondition, NotFound
 from cmi.client import Client
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
+from cmi.testing.serving import background_loop
 from tests.framework.conftest import LogLines
+from tests.framework.process import served
 from tests.framework.support import (
     BOTH,
-    PATIENCE,
     AsyncStandIn,
     Gate,
     StandIn,
     ask,
     created,
+    give_up,
     machine_class,
     raising,
     request,
 )
-from tests.support import bytes_rpc, health_stub
+from tests.support import PATIENCE, await_condition, bytes_rpc, health_stub
 
 
 def options(**limits: Any) -> ServerOptions:
@@ -55,20 +57,25 @@ def named(name: str, **fields: Any) -> Any:
     return request("CreateMachine", MachineName=name, **fields)
 
 
-def eventually_ok(endpoint: Endpoint, name: str) -> None:
-    """Repeat CreateMachine until it is OK; only ABORTED may come before."""
-    end = time.monotonic() + PATIENCE
-    while (code := ask(endpoint, "CreateMachine", named(name)).code) == "ABORTED":
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    assert code == "OK"
+def eventually_ok(endpoint: Endpoint, name: str, **fields: Any) -> None:
+    """Repeat CreateMachine until it is OK; until then it is in progress, or out of time again."""
+    codes = set()
+
+    def is_ok() -> bool:
+        codes.add(ask(endpoint, "CreateMachine", named(name, **fields)).code)
+        return "OK" in codes
+
+    await_condition(is_ok)
+    assert codes <= {"OK", "ABORTED", "DEADLINE_EXCEEDED"}
 
 
 def until_open(gate: Gate) -> Any:
     """Return the `async def` that waits as the gate does."""
 
     async def method(received: Any) -> CreateMachineResponse:
-        return await asyncio.to_thread(gate, received)
+        gate.enter()
+        assert await asyncio.to_thread(gate.opened.wait, PATIENCE)
+        return created(received)
 
     return method
 
@@ -131,21 +138,83 @@ def test_a_refused_call_does_not_hold_its_machine() -> None:
         assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
 
 
-def test_one_call_more_than_max_calls_is_refused_at_once(
+def test_calls_beyond_max_calls_wait_for_their_turn(
     waiting: StandIn | AsyncStandIn, gate: Gate
 ) -> None:
-    requests = [named(f"m{number}") for number in range(3)]
+    requests = [named(f"m{number}") for number in range(20)]
     with (
         serving(waiting, options(max_calls=3)) as endpoint,
         calling(endpoint, *requests) as calls,
     ):
         gate.await_entered(3)
-        answer = ask(endpoint, "CreateMachine", named("m4"))
-        assert answer.code == "RESOURCE_EXHAUSTED"
-        assert "3 calls are in flight" in answer.message
+        assert not any(call.done() for call in calls)
         gate.opened.set()
         assert all(call.result(PATIENCE) for call in calls)
-        assert ask(endpoint, "CreateMachine", named("m4")).code == "OK"
+
+
+def test_waiting_calls_run_in_the_order_they_came(gate: Gate) -> None:
+    entered: list[str] = []
+
+    def create(received: Any) -> CreateMachineResponse:
+        entered.append(received.machine_name)
+        return gate(received)
+
+    names = [f"m{number}" for number in range(8)]
+    options_ = options(max_calls=1)
+    with served(StandIn(create), options_) as (server, endpoint), ExitStack() as stack:
+        for number, name in enumerate(names):
+            stack.enter_context(calling(endpoint, named(name)))
+            await_condition(lambda number=number: server.calls == (1, number))  # type: ignore[misc]
+        gate.opened.set()
+        await_condition(lambda: len(entered) == len(names))
+    assert entered == names
+
+
+def test_a_call_that_waits_in_vain_is_unavailable_and_never_runs(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    with serving(waiting, options(max_calls=1)) as endpoint, calling(endpoint, named("m1")):
+        gate.await_entered()
+        answer = ask(endpoint, "CreateMachine", named("m2"), timeout=0.5)
+        assert answer.code == "UNAVAILABLE"
+        assert "--max-calls" in answer.message
+        gate.opened.set()
+        assert ask(endpoint, "CreateMachine", named("m3")).code == "OK"
+        gate.await_entered()  # m3: the one that was turned away has not come in
+        assert not gate.has_entered()
+
+
+def test_a_caller_that_goes_while_it_waits_never_runs_and_frees_its_machine(
+    waiting: StandIn | AsyncStandIn, gate: Gate
+) -> None:
+    with (
+        served(waiting, options(max_calls=1)) as (server, endpoint),
+        calling(endpoint, named("m1")),
+    ):
+        gate.await_entered()
+        with calling(endpoint, named("m2")) as (second,):
+            await_condition(lambda: server.calls == (1, 1))
+            assert ask(endpoint, "CreateMachine", named("m2")).code == "ABORTED"
+            second.cancel()
+        await_condition(lambda: server.calls == (1, 0))
+        gate.opened.set()
+        assert ask(endpoint, "CreateMachine", named("m2")).code == "OK"
+        gate.await_entered()
+        assert not gate.has_entered()
+
+
+def test_a_stop_turns_waiting_calls_away(gate: Gate) -> None:
+    with (
+        served(StandIn(gate), options(max_calls=1)) as (server, endpoint),
+        calling(endpoint, named("m1"), named("m2")) as calls,
+    ):
+        await_condition(lambda: server.calls == (1, 1))
+        stopping = asyncio.run_coroutine_threadsafe(server.stop(), background_loop())
+        await_condition(lambda: any(call.done() for call in calls))
+        (turned_away,) = [call for call in calls if call.done()]
+        assert turned_away.exception().code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[union-attr]
+        gate.opened.set()
+        assert stopping.result(PATIENCE)
 
 
 def test_probe_and_health_answer_while_200_calls_block(gate: Gate) -> None:
@@ -170,8 +239,7 @@ def test_a_call_that_takes_too_long_is_given_up(
     waiting: StandIn | AsyncStandIn, gate: Gate
 ) -> None:
     with serving(waiting, options(call_timeout=0.05)) as endpoint:
-        answer = ask(endpoint, "CreateMachine", named("m1"))
-        assert answer.code == "DEADLINE_EXCEEDED"
+        answer = give_up(endpoint, named("m1"), gate.has_entered)
         assert "within 0.05 s" in answer.message
         gate.opened.set()
         eventually_ok(endpoint, "m1")
@@ -181,16 +249,14 @@ def test_a_thread_that_goes_on_after_its_deadline_keeps_its_machine_and_its_plac
     gate: Gate,
 ) -> None:
     with serving(StandIn(gate), options(call_timeout=0.05, max_calls=2)) as endpoint:
-        assert ask(endpoint, "CreateMachine", named("m1")).code == "DEADLINE_EXCEEDED"
+        give_up(endpoint, named("m1"), gate.has_entered)
         assert ask(endpoint, "CreateMachine", named("m1")).code == "ABORTED"
-        assert ask(endpoint, "CreateMachine", named("m2")).code == "DEADLINE_EXCEEDED"
-        assert ask(endpoint, "CreateMachine", named("m3")).code == "RESOURCE_EXHAUSTED"
+        give_up(endpoint, named("m2"), gate.has_entered)
+        assert ask(endpoint, "CreateMachine", named("m3")).code == "UNAVAILABLE"
         gate.opened.set()
-        for name in ("m1", "m2", "m3"):
-            end = time.monotonic() + PATIENCE
-            while ask(endpoint, "CreateMachine", named(name)).code != "OK":
-                assert time.monotonic() < end
-                time.sleep(0.005)
+        for name in ("m1", "m2"):
+            eventually_ok(endpoint, name)  # and gives its place back
+        eventually_ok(endpoint, "m3")
 
 
 @pytest.mark.parametrize("stand_in", [StandIn, AsyncStandIn])
@@ -210,12 +276,11 @@ def test_an_error_after_the_call_was_given_up_is_logged(
 
     action: Any = fail if stand_in is StandIn else fail_async
     with serving(stand_in(action), options(call_timeout=0.05)) as endpoint:
-        assert ask(endpoint, "CreateMachine", named("m1")).code == "DEADLINE_EXCEEDED"
+        give_up(endpoint, named("m1"), gate.has_entered)
         gate.opened.set()
-        end = time.monotonic() + PATIENCE
-        while not any("too late" in line.get("traceback", "") for line in log_lines()):
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        await_condition(
+            lambda: any("too late" in line.get("traceback", "") for line in log_lines())
+        )
 
 
 def test_a_thread_that_goes_on_after_its_caller_went_keeps_its_machine(
@@ -225,10 +290,7 @@ def test_a_thread_that_goes_on_after_its_caller_went_keeps_its_machine(
         with calling(endpoint, named("m1")) as (first,):
             gate.await_entered()
             first.cancel()
-        end = time.monotonic() + PATIENCE
-        while not any(line.get("code") == "CANCELLED" for line in log_lines()):
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        await_condition(lambda: any(line.get("code") == "CANCELLED" for line in log_lines()))
         assert ask(endpoint, "CreateMachine", named("m1")).code == "ABORTED"
         gate.opened.set()
         eventually_ok(endpoint, "m1")
@@ -275,10 +337,7 @@ def test_the_callers_own_deadline_frees_the_machine_of_an_async_method() -> None
         with pytest.raises(grpc.RpcError) as caught:
             client.create(machine_class(), "m1")
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        end = time.monotonic() + PATIENCE
-        while ask(endpoint, "CreateMachine", named("m1", LastKnownState=b"again")).code != "OK":
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        eventually_ok(endpoint, "m1", LastKnownState=b"again")
 
 
 def test_a_failed_call_frees_its_machine() -> None:
@@ -363,7 +422,10 @@ def test_a_probe_tells_whether_the_driver_is_ready(ready: bool, kind: type[Probe
         assert client.probe() is ready
 
 
-def test_probes_at_the_same_time_share_one_call(gate: Gate) -> None:
+def test_probes_at_the_same_time_share_one_call(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmi.serving.server.PROBE_TIMEOUT", PATIENCE)
     entered = []
 
     def probe() -> bool:
@@ -376,8 +438,7 @@ def test_probes_at_the_same_time_share_one_call(gate: Gate) -> None:
         ThreadPoolExecutor(5) as pool,
     ):
         answers = [pool.submit(client.probe) for _ in range(5)]
-        while not entered:
-            time.sleep(0.001)
+        await_condition(lambda: bool(entered))
         assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
         gate.opened.set()
         assert all(answer.result(PATIENCE) for answer in answers)
@@ -388,14 +449,21 @@ def test_a_probe_that_hangs_is_reported_and_holds_up_nothing(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cmi.serving.server.PROBE_TIMEOUT", 0.05)
-    with serving(Probed(lambda: gate.opened.wait(PATIENCE))) as endpoint:
-        for mentioned in ("within 0.05 s", "still hangs"):
-            answer = ask(endpoint, "Probe")
-            assert answer.code == "FAILED_PRECONDITION"
-            assert mentioned in answer.message
+
+    def probe() -> bool:
+        gate.enter()
+        return gate.opened.wait(PATIENCE)
+
+    def refusal() -> str:
+        answer = ask(endpoint, "Probe")
+        assert answer.code == "FAILED_PRECONDITION"
+        return answer.message
+
+    with serving(Probed(probe)) as endpoint:
+        assert "within 0.05 s" in refusal()
+        while not gate.has_entered():  # a busy machine may take longer to begin the probe
+            refusal()
+        assert "still hangs" in refusal()
         assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
         gate.opened.set()
-        end = time.monotonic() + PATIENCE
-        while ask(endpoint, "Probe").code != "OK":
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        await_condition(lambda: ask(endpoint, "Probe").code == "OK")

@@ -7,20 +7,38 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pexpect
 import pytest
+import yaml
+from pexpect.fdpexpect import fdspawn
 from typer.testing import CliRunner, Result
 
-from cmi import NotFound
+from cmi import (
+    CreateMachineResponse,
+    DeleteMachineRequest,
+    DeleteMachineResponse,
+    FailedPrecondition,
+    GetMachineStatusRequest,
+    GetMachineStatusResponse,
+    ListMachinesRequest,
+    ListMachinesResponse,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from cmi.cli import app
 from cmi.endpoint import Endpoint
 from cmi.testing import serving
 from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
-from tests.framework.support import PATIENCE, StandIn, raising
+from tests.framework.support import Keys, Scope, StandIn, created, raising
+from tests.support import PATIENCE, ROOT, TEMPLATE
+from tests.terminal import at_terminal
 
 MANIFESTS = """
 kind: Secret
@@ -130,16 +148,48 @@ def test_a_command_prints_json(file: str, command: str, expected: Any) -> None:
 
 
 @pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("command", ["create", "status", "list"])
+def test_a_command_prints_yaml_names_and_wide_tables(file: str, command: str) -> None:
+    json_value = json.loads(output(*commands(file)[command], "-o", "json"))
+    assert yaml.safe_load(output(*commands(file)[command], "-o", "yaml")) == json_value
+    assert output(*commands(file)[command], "-o", "name") == "m1\n"
+    assert "NODE NAME" in output(*commands(file)[command], "-o", "wide")
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_a_wide_table_shows_the_last_known_state(file: str) -> None:
+    row = output(*commands(file)["create"], "--last-known-state=step-2", "-o", "wide").splitlines()[
+        1
+    ]
+    assert row.split() == ["m1", "m1", "m1", "step-2"]
+
+
+def test_a_wide_list_shows_machines_that_are_not_finished(file: str) -> None:
+    class HalfMade(StandIn):
+        def get_machine_status(
+            self, request: GetMachineStatusRequest[Scope, Keys]
+        ) -> GetMachineStatusResponse:
+            raise NotFound("half made")
+
+    with serving(HalfMade()) as endpoint:
+        table = output(*commands(file)["list"], "-o", "wide", f"--endpoint={endpoint}")
+    assert table.splitlines()[1].split() == ["m1", "standin:///m1", "NOT_FOUND"]
+
+
+@pytest.mark.usefixtures("endpoint")
 def test_info_probe_and_volumes(file: str) -> None:
     rows = dict(line.split(None, 1) for line in output("info").splitlines())
     assert rows["name"].strip() == TEST_PLUGIN.name
-    assert "CREATE_MACHINE" in rows["capabilities"]
+    assert rows["capabilities"].strip() == "CREATE_MACHINE"  # the others are in lines of their own
     answer = json.loads(output("info", "-o", "json"))
     assert (answer["name"], answer["version"]) == (TEST_PLUGIN.name, TEST_PLUGIN.version)
     assert "LIST_MACHINES" in answer["capabilities"]
     assert output("probe") == "ready\n"
     assert output("volumes", file).split() == ["VOLUME", "ID", "v1"]
     assert json.loads(output("volumes", file, "-o", "json")) == ["v1"]
+    assert output("volumes", file, "-o", "name") == "v1\n"
+    assert output("info", "-o", "name") == f"{TEST_PLUGIN.name}\n"
+    assert yaml.safe_load(output("info", "-o", "yaml")) == answer
 
 
 def test_options_reach_the_driver(endpoint: Endpoint, driver: StandIn, file: str) -> None:
@@ -153,6 +203,237 @@ def test_options_reach_the_driver(endpoint: Endpoint, driver: StandIn, file: str
 def test_the_last_known_state_is_printed_as_it_can_be_given_back(file: str) -> None:
     answer = output(*commands(file)["create"], "--last-known-state=größe", "-o", "json")
     assert json.loads(answer)["LastKnownState"] == "größe"
+
+
+def test_the_environment_names_the_class_and_its_secrets(
+    endpoint: Endpoint, driver: StandIn, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCM_CLASS", file)
+    assert refusal("create", "m1").startswith("UNAUTHENTICATED")
+    monkeypatch.setenv("MCM_SECRET", file)
+    output("create", "m1")
+    output("create", "m1", "--class", file)
+    assert [each.machine_name for each in driver.requests] == ["m1", "m1"]
+
+
+def test_options_of_the_connection_stand_before_or_after_the_command(
+    endpoint: Endpoint, free_endpoint: str
+) -> None:
+    assert output(f"--endpoint={endpoint}", "probe") == "ready\n"
+    assert output(f"--endpoint={free_endpoint}", "probe", f"--endpoint={endpoint}") == "ready\n"
+    incomplete = "TLS needs --tls-cert, --tls-key and --tls-ca; give all three or none\n"
+    assert refusal("--tls-ca=ca.crt", "probe") == incomplete
+    assert refusal("probe", "--tls-ca=ca.crt") == incomplete
+    assert "can't be read" in refusal("--tls-ca=a", "probe", "--tls-cert=b", "--tls-key=c")
+
+
+def test_the_version() -> None:
+    assert output("--version").startswith("cmi for the contract cmi.v1")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_for_a_shell(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    result = CliRunner().invoke(app, ["--show-completion", shell], prog_name="cmi")
+    assert (result.exit_code, "_CMI_COMPLETE" in result.stdout) == (0, True)
+    words = {"_CMI_COMPLETE": "complete_bash", "COMP_WORDS": "cmi sh", "COMP_CWORD": "1"}
+    completed = CliRunner().invoke(app, [], prog_name="cmi", env=words)
+    assert completed.stdout.split() == ["shutdown"]
+
+
+class Cloud(StandIn):
+    """Remembers its machines."""
+
+    def __init__(self) -> None:
+        super().__init__(self.make)
+        self.machines: dict[str, str] = {}
+        self.quota = 1000
+        self.in_use: set[str] = set()
+        self.is_starting = False
+
+    def make(self, request: Any) -> CreateMachineResponse:
+        if len(self.machines) >= self.quota:
+            raise ResourceExhausted("the quota is used up")
+        self.machines[f"standin:///{request.machine_name}"] = request.machine_name
+        return created(request)
+
+    def delete_machine(self, request: DeleteMachineRequest[Scope, Keys]) -> DeleteMachineResponse:
+        if request.machine_name in self.in_use:
+            raise FailedPrecondition("it is protected")
+        assert self.machines.pop(request.provider_id) == request.machine_name
+        return DeleteMachineResponse()
+
+    def list_machines(self, request: ListMachinesRequest[Scope, Keys]) -> ListMachinesResponse:
+        if self.is_starting:
+            raise Unavailable("starting")
+        return ListMachinesResponse(machines=dict(self.machines))
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, file: str) -> Iterator[Cloud]:
+    """A driver whose address, class and secrets the environment names."""
+    cloud = Cloud()
+    with serving(cloud) as endpoint:
+        monkeypatch.setenv("CMI_ENDPOINT", str(endpoint))
+        monkeypatch.setenv("MCM_CLASS", file)
+        monkeypatch.setenv("MCM_SECRET", file)
+        yield cloud
+
+
+def test_several_machines_are_created_at_once(cloud: Cloud) -> None:
+    lines = output("create", "m", "--count=12").splitlines()
+    names = [f"m-{number}" for number in range(1, 13)]
+    assert [line.split()[0] for line in lines] == ["MACHINE", *names]
+    assert sorted(cloud.machines.values()) == sorted(names)
+    assert json.loads(output("create", "n", "--count=1", "-o", "json"))[0]["MachineName"] == "n-1"
+
+
+def test_what_fails_of_several_is_said_once_for_each_reason(cloud: Cloud) -> None:
+    cloud.quota = 2
+    result = cmi("create", "m", "--count=6", "--output=name")
+    assert (result.exit_code, len(result.stdout.split())) == (1, 2)
+    (line,) = result.stderr.splitlines()
+    assert line.endswith(" and 1 more: RESOURCE_EXHAUSTED: the quota is used up")
+
+
+def test_all_machines_are_deleted(cloud: Cloud) -> None:
+    assert output("delete", "--all", "--yes") == "there are no machines\n"
+    output("create", "m", "--count=3")
+    assert refusal("delete", "--all").startswith("--all asks before it deletes; give --yes")
+    assert len(cloud.machines) == 3
+    cloud.in_use.add("m-2")
+    result = cmi("delete", "--all", "--yes")
+    assert (result.exit_code, result.stdout) == (1, "deleted 2 of 3 machines\n")
+    assert result.stderr == "error: m-2: FAILED_PRECONDITION: it is protected\n"
+    assert [*cloud.machines.values()] == ["m-2"]
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize("arguments", [["delete"], ["delete", "m1", "--all", "--yes"]])
+def test_a_deletion_is_of_one_or_of_all(arguments: list[str]) -> None:
+    assert refusal(*arguments) == "give the name of a machine, or --all\n"
+
+
+@contextmanager
+def terminal(
+    *arguments: str, **variables: str
+) -> "Iterator[tuple[fdspawn[str], subprocess.Popen[bytes]]]":
+    """Run `python -m cmi` on a terminal."""
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    environment |= {"PYTHONPATH": str(TEMPLATE), **variables}
+    command = [sys.executable, "-m", "cmi", *arguments]
+    with at_terminal(command, ROOT, environment) as (screen, process):
+        yield screen, process
+
+
+def shown(*arguments: str, answer: str = "", **variables: str) -> tuple[int, str]:
+    """Return the exit code of a command on a terminal, and what it shows."""
+    with terminal(*arguments, **variables) as (screen, process):
+        if answer:
+            screen.expect_exact("[y/N]")
+            screen.send(f"{answer}\n")
+        screen.expect(pexpect.EOF)
+        return process.wait(PATIENCE), screen.before or ""
+
+
+def test_a_person_is_asked_before_all_are_deleted(cloud: Cloud) -> None:
+    output("create", "m", "--count=3")
+    code, text = shown("delete", "--all", answer="n")
+    assert (code, len(cloud.machines)) == (1, 3)
+    assert "nothing is deleted" in text
+    code, text = shown("delete", "--all", answer="y")
+    assert (code, cloud.machines) == (0, {})
+    assert "deleted 3 of 3 machines" in text
+
+
+def test_colour_is_for_terminals_alone(cloud: Cloud, free_endpoint: str) -> None:
+    cloud.machines["standin:///m1"] = "m1"
+    assert "\x1b[1mMACHINE" in shown("list")[1]
+    assert "\x1b" not in shown("list", NO_COLOR="1")[1]
+    assert "\x1b[31merror:" in shown("list", f"--endpoint={free_endpoint}")[1]
+    assert "\x1b" not in output("list")
+
+
+@pytest.mark.usefixtures("cloud")
+def test_several_machines_are_made_behind_a_bar() -> None:
+    _, text = shown("create", "m", "--count=3")
+    assert "Creating" in text
+    assert "3/3" in text
+
+
+def test_a_list_that_is_watched(cloud: Cloud) -> None:
+    cloud.machines["standin:///m1"] = "m1"
+    with terminal("list", "--watch", "--interval=0.1", NO_COLOR="1") as (screen, process):
+        screen.expect(r"CHANGE +MACHINE +PROVIDER ID\r\nlisted +m1 +standin:///m1\r\n")
+        cloud.machines["standin:///m2"] = "m2"
+        screen.expect(r"added +m2 +standin:///m2\r\n")
+        del cloud.machines["standin:///m1"]
+        screen.expect(r"removed +m1 +standin:///m1\r\n")
+        screen.send("\x03")
+        screen.expect(pexpect.EOF)
+        assert "Traceback" not in (screen.before or "")
+        assert process.wait(PATIENCE) == 130
+    assert refusal("list", "--watch", "-o", "json").startswith("--watch prints a table")
+
+
+def test_a_watch_outlives_a_driver_that_is_restarted(cloud: Cloud) -> None:
+    with terminal("list", "--watch", "--interval=0.1", NO_COLOR="1") as (screen, _):
+        screen.expect_exact("CHANGE")
+        cloud.is_starting = True
+        screen.expect_exact("error: UNAVAILABLE: starting")
+        cloud.is_starting = False
+        cloud.machines["standin:///m2"] = "m2"
+        screen.expect(r"added +m2 +standin:///m2\r\n")
+
+
+def test_standard_input_holds_class_and_secrets(endpoint: Endpoint, file: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "cmi", "create", "m1", "--class=-", "--secret=-", "-o", "name"],
+        env=os.environ | {"PYTHONPATH": str(TEMPLATE)},
+        input=MANIFESTS,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "m1\n", "")
+
+
+TWO_CLASSES = """
+kind: MachineClass
+metadata: {name: north}
+providerSpec: {region: north, tags: {kubernetes.io/cluster/one: "", kubernetes.io/role/node: ""}}
+---
+kind: MachineClass
+metadata: {name: south}
+providerSpec: {region: south, tags: {kubernetes.io/cluster/one: "", kubernetes.io/role/node: ""}}
+secretRef: {name: user-data}
+credentialsSecretRef: {name: account}
+"""
+TWO_SECRETS = """
+kind: Secret
+metadata: {name: user-data}
+stringData: {userData: hello}
+---
+kind: Secret
+metadata: {name: account}
+stringData: {apiToken: battery-staple}
+"""
+
+
+def test_a_class_is_chosen_by_name_and_gets_both_of_its_secrets(
+    endpoint: Endpoint, driver: StandIn, tmp_path: Path
+) -> None:
+    classes, secrets = tmp_path / "classes.yaml", tmp_path / "secrets.yaml"
+    classes.write_text(TWO_CLASSES)
+    secrets.write_text(TWO_SECRETS)
+    both = ["--class", str(classes), "--secret", str(secrets)]
+    message = refusal("create", "m1", *both)
+    assert message.endswith("holds several of kind MachineClass: north, south; say which\n")
+    output("create", "m1", *both, "--class-name=south")
+    (request,) = driver.requests
+    assert request.provider_spec.region == "south"
+    assert request.secrets.api_token.get_secret_value() == "battery-staple"
 
 
 def test_the_flag_precedes_the_environment(
@@ -176,12 +457,12 @@ def test_a_driver_that_is_not_ready_is_exit_code_1() -> None:
 @pytest.mark.parametrize("command", ["create", "status", "list", "shutdown", "delete"])
 def test_nobody_listens(file: str, command: str, free_endpoint: str) -> None:
     message = refusal(*commands(file)[command], f"--endpoint={free_endpoint}")
-    assert message.startswith("UNAVAILABLE: no driver answers")
+    assert message.startswith(f"UNAVAILABLE: no driver answers at {free_endpoint};")
 
 
 def test_a_socket_that_does_not_exist(tmp_path: Path) -> None:
     message = refusal("probe", f"--endpoint=unix://{tmp_path}/x.sock")
-    assert message.startswith("UNAVAILABLE: no driver answers")
+    assert message.startswith(f"UNAVAILABLE: no driver answers at unix://{tmp_path}/x.sock;")
 
 
 def test_a_status_of_the_driver_is_one_line(file: str) -> None:
@@ -199,12 +480,12 @@ def test_a_forgotten_secret_is_unauthenticated(file: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mentioned"),
     [
-        ("kind: Secret\nstringData: {a: b}\n", "holds no object of kind MachineClass"),
+        ("kind: Secret\nstringData: {a: b}\n", "holds no MachineClass, but Secret"),
         ("kind: MachineClass\n", "has no providerSpec"),
         ("kind: MachineClass\nproviderSpec: null\n", "INVALID_ARGUMENT: providerSpec: "),
         ("kind: MachineClass\nproviderSpec: [a]\n", "INVALID_ARGUMENT: providerSpec: "),
         ("kind: MachineClass\nproviderSpec: text\n", "INVALID_ARGUMENT: providerSpec: "),
-        ("kind: MachineClass\n providerSpec:\n", "is not YAML at line 2"),
+        ("kind: MachineClass\n providerSpec:\n", "can't be read at line 2"),
     ],
 )
 def test_a_file_that_is_no_machine_class(
@@ -237,7 +518,7 @@ def test_a_call_that_takes_too_long_is_given_up() -> None:
         ["nonsense"],
         ["probe", "--timeout=0"],
         ["probe", "--timeout=soon"],
-        ["info", "--output=yaml"],
+        ["info", "--output=xml"],
         ["list", "--class"],
     ],
     ids=" ".join,

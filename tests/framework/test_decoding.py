@@ -1,9 +1,8 @@
 """What is refused before a method is called, and how the refusal names what to mend."""
 
 import json
-import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import grpc
 import pytest
@@ -13,7 +12,11 @@ from cmi import (
     CreateMachineRequest,
     CreateMachineResponse,
     Credential,
+    DeleteMachineRequest,
+    DeleteMachineResponse,
+    ProviderIdFormat,
     SecretsModel,
+    TaggedScope,
 )
 from cmi.client import Client
 from cmi.endpoint import Endpoint
@@ -25,6 +28,7 @@ from tests.framework.support import (
     SECRETS,
     SPEC,
     TAGS,
+    Keys,
     Scope,
     StandIn,
     ask,
@@ -309,16 +313,42 @@ def test_volumes_of_others_and_odd_ones_are_skipped(
 
 
 def test_a_provider_id_of_another_form_is_ignored_with_a_warning(log_lines: LogLines) -> None:
-    class Patterned(StandIn):
-        provider_id_pattern = re.compile(r"standin:///\w+")
+    class Formatted(StandIn):
+        provider_id_format = ProviderIdFormat("standin:///{id:d}")
 
-    driver = Patterned()
+    driver = Formatted()
     with serving(driver) as endpoint, Client(endpoint) as client:
-        for provider_id in ("standin:///m1", '{"some": "state"}', "standin:///m1 and more", ""):
+        for provider_id in ("standin:///17", '{"some": "state"}', "standin:///17/and more", ""):
             client.delete(machine_class(), "m1", provider_id)
-    assert [received.provider_id for received in driver.requests] == ["standin:///m1", "", "", ""]
+    assert [received.provider_id for received in driver.requests] == ["standin:///17", "", "", ""]
     warnings = [line for line in log_lines() if line["level"] == "warning"]
     assert [line["machine"] for line in warnings] == ["m1", "m1"]
+
+
+class Regional(TaggedScope):
+    region: Annotated[str, Field(pattern=r"^[a-z]+-[0-9]$")]
+
+
+class RegionalDriver(StandIn):
+    provider_id_format = ProviderIdFormat("standin:///{region}/{id}")
+
+    def delete_machine(  # type: ignore[override] # of another scope
+        self, request: DeleteMachineRequest[Regional, Keys]
+    ) -> DeleteMachineResponse:
+        self.requests.append(request)
+        return DeleteMachineResponse()
+
+
+def test_a_provider_id_says_where_the_vm_is(log_lines: LogLines) -> None:
+    """A part that would not pass the scope's own validation is none of this driver's."""
+    driver = RegionalDriver()
+    parts = ("north-1", "south-2", "evil.example.com#", "south-2a")
+    with serving(driver) as endpoint, Client(endpoint) as client:
+        for region in parts:
+            client.delete(machine_class(region="north-1"), "m1", f"standin:///{region}/i-1")
+    seen = [(each.provider_spec.region, bool(each.provider_id)) for each in driver.requests]
+    assert seen == [("north-1", True), ("south-2", True), ("north-1", False), ("north-1", False)]
+    assert len([line for line in log_lines() if line["level"] == "warning"]) == 2
 
 
 class Pair(SecretsModel):

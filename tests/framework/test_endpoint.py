@@ -12,7 +12,7 @@ import pytest
 from cmi import StartupError
 from cmi.client import Client
 from cmi.endpoint import DEFAULT_ENDPOINT, Endpoint, EndpointError
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from tests.framework.support import StandIn
 

@@ -1,44 +1,29 @@
 """Log records as a driver process writes them: one line each, in JSON or as text."""
 
-import io
 import json
 import logging
-import sys
+import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from cmi.serving.logs import LogFormat, LogLevel, configure
+from cmi.serving import logs
+from cmi.serving.options import LogFormat, LogLevel
+from tests.framework.conftest import LogFile, logging_to_file
 
 log = logging.getLogger("acme")
 
 
-Start = Callable[[LogLevel, LogFormat | None], io.StringIO]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+Start = Callable[[LogLevel, LogFormat | None], LogFile]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     """A function that configures logging and returns what stands for standard error."""
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-
-    def start(least: LogLevel, form: LogFormat | None) -> io.StringIO:
-        root.handlers.clear()  # or `configure` closes pytest's own
-        stream = io.StringIO()
-        monkeypatch.setattr(sys, "stderr", stream)
-        configure(least, form)
-        return stream
-
-    yield start
-    root.handlers[:] = before
-    root.setLevel(level)
+    with ExitStack() as stack:
+        yield lambda level, form: stack.enter_context(logging_to_file(level, form))
 
 
 def test_a_record_is_one_json_object(start: Start) -> None:
@@ -89,7 +74,7 @@ def test_an_error_is_logged_with_its_traceback(start: Start, form: LogFormat) ->
 def test_a_malformed_log_call_is_logged_as_it_is(start: Start, form: LogFormat) -> None:
     stream = start(LogLevel.INFO, form)
     log.info("two %s %s", "one")  # noqa: PLE1206 - on purpose
-    assert "two %s %s ('one',)" in stream.getvalue()
+    assert "two %s %s ('one')" in stream.getvalue()
     assert len(stream.getvalue().splitlines()) == 1
 
 
@@ -132,8 +117,15 @@ def test_without_a_terminal_the_form_is_json(start: Start) -> None:
     assert json.loads(stream.getvalue())["message"] == "x"
 
 
-def test_on_a_terminal_the_form_is_text(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "StringIO", Terminal)
-    stream = start(LogLevel.INFO, None)
+def test_on_a_terminal_the_form_is_text() -> None:
+    terminal, program = os.openpty()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers.clear()
+    logs.configure(LogLevel.INFO, None, program)
     log.info("x")
-    assert " info    x logger=acme" in stream.getvalue()
+    assert " info    x logger=acme" in os.read(terminal, 1000).decode()
+    root.handlers[:] = before
+    root.setLevel(level)
+    os.close(terminal)
+    os.close(program)

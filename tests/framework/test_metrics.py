@@ -14,23 +14,25 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cmi import Driver, NotFound
+from cmi import Driver, ListMachinesRequest, ListMachinesResponse, NotFound
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 from tests.framework import process
 from tests.framework.support import (
     IDENTITY_RPCS,
-    PATIENCE,
     AsyncStandIn,
     Gate,
+    Keys,
+    Scope,
     StandIn,
     ask,
     machine_class,
     raising,
     request,
 )
+from tests.support import PATIENCE
 
 PROVIDER = "driver.under-test"
 CANARY = "canary-7f3a9"
@@ -115,6 +117,18 @@ def test_calls_are_counted_by_operation_and_failures_by_code() -> None:
     }
 
 
+def test_vms_that_a_list_leaves_out_are_counted() -> None:
+    class Odd(StandIn):
+        def list_machines(self, request: ListMachinesRequest[Scope, Keys]) -> ListMachinesResponse:
+            return ListMachinesResponse(machines={"standin:///m1": "m1"}, left_out=2)
+
+    with measured(Odd()) as (endpoint, address), Client(endpoint) as client:
+        assert of_driver(samples(address), "left_out_total") == {(PROVIDER,): 0}
+        for _ in range(2):
+            client.list_machines(machine_class())
+        assert of_driver(samples(address), "left_out_total") == {(PROVIDER,): 4}
+
+
 def test_names_and_labels_are_those_of_mcm() -> None:
     with measured(StandIn(raising(NotFound()))) as (endpoint, address), Client(endpoint) as client:
         client.list_machines(machine_class())
@@ -183,11 +197,11 @@ def test_calls_in_flight(gate: Gate) -> None:
     ):
         calls = [pool.submit(client.create, machine_class(), f"m{each}") for each in range(3)]
         gate.await_entered(3)
-        assert of_driver(samples(address), "in_flight") == {(PROVIDER,): 3}
+        assert of_driver(samples(address), "requests_in_flight") == {(PROVIDER,): 3}
         gate.opened.set()
         for call in calls:
             call.result()
-        await_values(address, "in_flight", {(PROVIDER,): 0})
+        await_values(address, "requests_in_flight", {(PROVIDER,): 0})
 
 
 def test_neither_secrets_nor_names_show_up() -> None:

@@ -9,99 +9,30 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
 )
-from cryptography.x509.oid import NameOID
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from cmi import Driver
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from cmi.tls import TlsError, TlsFiles
 from cmi.v1 import cmi_pb2, cmi_pb2_grpc
+from tests.certificates import Authority, pem, write
 from tests.framework import process
 from tests.framework.conftest import LogLines
-from tests.framework.support import PATIENCE, Gate, StandIn, machine_class
-
-LOCALHOST = (x509.DNSName("localhost"), *map(x509.IPAddress, map(ip_address, ("127.0.0.1", "::1"))))
-
-
-class Authority:
-    """A CA that issues certificates into folders."""
-
-    def __init__(self, name: str) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._sign(self.name, self.key, (), ca=True)
-
-    def issue(
-        self, folder: Path, *names: x509.GeneralName, ca: "Authority | None" = None
-    ) -> TlsFiles:
-        """Write a new certificate, its key, and the CA to be trusted: this one, or another."""
-        folder.mkdir(exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-        files = TlsFiles(
-            certificate=folder / "tls.crt", key=folder / "tls.key", ca=folder / "ca.crt"
-        )
-        certificate = self._sign(subject, key, names or LOCALHOST, ca=False)
-        write(files.certificate, certificate.public_bytes(Encoding.PEM))
-        write(files.key, pem(key))
-        write(files.ca, (ca or self).certificate.public_bytes(Encoding.PEM))
-        return files
-
-    def _sign(
-        self,
-        subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
-        names: tuple[x509.GeneralName, ...],
-        *,
-        ca: bool,
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        )
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self.key, hashes.SHA256())
-
-
-def pem(
-    key: ec.EllipticCurvePrivateKey, encryption: KeySerializationEncryption | None = None
-) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replace a file as a careful program does: it is there at every moment."""
-    draft = path.with_suffix(".new")
-    draft.write_bytes(content)
-    draft.replace(path)
+from tests.framework.support import Gate, StandIn, machine_class
+from tests.support import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -527,3 +458,49 @@ def test_a_driver_process_tells_where_its_health_is(server_files: TlsFiles, tmp_
         address = Endpoint.parse(f"tcp://{serving['health']}")
         with connect(address) as channel:
             assert health_of(channel) == HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize(
+    ("days", "mode", "mentioned"),
+    [
+        (90, 0o600, []),
+        (90, 0o440, []),
+        (90, 0o644, ["read the TLS key", "chmod o-r"]),
+        (10, 0o600, ["expires on", "renew it"]),
+        (-1, 0o600, ["expired on", "renew it"]),
+        (-1, 0o604, ["read the TLS key", "expired on"]),
+    ],
+)
+def test_files_that_need_care_are_warned_of(
+    authority: Authority,
+    tmp_path: Path,
+    log_lines: LogLines,
+    days: float,
+    mode: int,
+    mentioned: list[str],
+) -> None:
+    files = authority.issue(tmp_path / "server", days=days)
+    files.key.chmod(mode)
+    with serving(StandIn(), options(files)):
+        pass
+    warnings = [line["message"] for line in log_lines() if line["level"] == "warning"]
+    assert bool(warnings) is bool(mentioned)
+    assert all(any(text in warning for warning in warnings) for text in mentioned)
+
+
+def test_a_certificate_that_expires_while_the_driver_runs_is_warned_of(
+    authority: Authority,
+    client_files: TlsFiles,
+    tmp_path: Path,
+    log_lines: LogLines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at the start, but at a handshake of a later day."""
+    files = authority.issue(tmp_path / "server", days=90)
+    with serving(StandIn(), options(files)) as endpoint:
+        assert not [line for line in log_lines() if "expires" in line["message"]]
+        monkeypatch.setattr("cmi.tls._SOON", 100 * 24 * 3600)
+        monkeypatch.setattr("cmi.tls._AGAIN", 0)
+        with Client(endpoint, PATIENCE, client_files) as client:
+            client.info()
+        assert [line for line in log_lines() if "expires" in line["message"]]

@@ -1,17 +1,19 @@
 """Waiting for the cloud within a call, and its end with the call."""
 
+import asyncio
 import threading
 from typing import Any
 
 import pytest
 
-from cmi import CreateMachineResponse, waiting
+from cmi import CreateMachineResponse, NotFound, run_async, waiting
 from cmi.endpoint import Endpoint
-from cmi.serving.server import ServerOptions
+from cmi.serving.options import ServerOptions
 from cmi.testing import serving
-from tests.driver import await_condition
+from cmi.testing.serving import background_loop
 from tests.framework.conftest import LogLines
-from tests.framework.support import PATIENCE, StandIn, ask, created, request
+from tests.framework.support import StandIn, ask, created, request
+from tests.support import PATIENCE, await_condition
 
 
 def test_it_looks_until_there_is_something(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,28 +42,80 @@ def test_the_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) -> None:
     """Else a retry would be turned away until the cloud has done what nobody waits for."""
-    looked, left = threading.Event(), threading.Event()
-
-    def never() -> None:
-        looked.set()
+    left, is_there = threading.Event(), threading.Event()
 
     def wait_for_ever(received: Any) -> CreateMachineResponse:
-        if left.is_set():
+        if is_there.is_set():
             return created(received)
         try:
-            waiting.wait_for("action 4711 to end", never)
+            waiting.wait_for("action 4711 to end", lambda: None)
         finally:
             left.set()
         raise AssertionError("nothing came, and yet the wait is over")
 
+    def gave_up_waiting() -> bool:
+        answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
+        assert answer.code in {"DEADLINE_EXCEEDED", "ABORTED"}
+        return "waited for action 4711 to end" in answer.message
+
     options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
     with serving(StandIn(wait_for_ever), options) as endpoint:
-        answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
-        assert answer.code == "DEADLINE_EXCEEDED"
-        assert "waited for action 4711 to end" in answer.message
-        assert looked.is_set()
+        await_condition(gave_up_waiting)  # a busy machine may take longer to begin to wait
         assert left.wait(PATIENCE)
+        is_there.set()
         await_condition(
             lambda: ask(endpoint, "CreateMachine", request("CreateMachine")).code == "OK"
         )
     assert not [line for line in log_lines() if "after it was given up" in line["message"]]
+
+
+def test_a_session_runs_what_its_async_sdk_returns() -> None:
+    """All calls share the server's event loop, so one client of the SDK serves them all."""
+    loops = set()
+
+    async def ask_cloud(name: str) -> str:
+        loops.add(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        if name == "m2":
+            raise NotFound("no such image")
+        return name
+
+    def create(received: Any) -> CreateMachineResponse:
+        name = run_async(ask_cloud(received.machine_name))
+        return CreateMachineResponse(provider_id=name, node_name=name)
+
+    with serving(StandIn(create)) as endpoint:
+        codes = [
+            ask(endpoint, "CreateMachine", request("CreateMachine", MachineName=name)).code
+            for name in ("m1", "m2", "m3")
+        ]
+    assert codes == ["OK", "NOT_FOUND", "OK"]
+    assert loops == {background_loop()}
+    assert run_async(ask_cloud("m4")) == "m4"
+
+
+def test_a_coroutine_ends_with_its_call() -> None:
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def never() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def create(_received: Any) -> CreateMachineResponse:
+        run_async(never())
+        raise AssertionError("it never ends")
+
+    options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
+    with serving(StandIn(create), options) as endpoint:
+        await_condition(
+            lambda: (
+                ask(endpoint, "CreateMachine", request("CreateMachine")).code
+                in {"DEADLINE_EXCEEDED", "ABORTED"}
+                and begun.is_set()
+            )
+        )
+        assert cancelled.wait(PATIENCE)

@@ -7,9 +7,7 @@ from typing import Any
 import yaml
 from copier import run_copy, run_update
 
-from tests.support import git
-
-ANSWERS = {"provider_name": "acme"}
+from tests.support import ANSWERS, git
 
 
 def render(template: Path | str, folder: Path, version: str, **answers: str) -> None:

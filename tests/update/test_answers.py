@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import COPIER, commit, git
-from tests.update.projects import ANSWERS, contents, recorded, render, status, update
+from tests.support import ANSWERS, COPIER, commit, git
+from tests.update.projects import contents, recorded, render, status, update
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_name_of_the_provider_stays(project: Path, folder: str) -> None:
     )
     assert result.returncode != 0
     last = result.stderr.splitlines()[-1]
-    assert "try 'acme'; 'other' would be a package without your edits" in last
+    assert '"acme" stays; under another name it would be without your edits' in last
     assert "docs/how-to/update.md" in last
     assert status(project) == []
     update(project, **ANSWERS)
@@ -115,6 +115,6 @@ def test_the_name_of_the_provider_stays(project: Path, folder: str) -> None:
 
 
 def test_a_copy_over_a_project_keeps_its_name_too(project: Path, releases: Path) -> None:
-    with pytest.raises(ValueError, match="try 'acme'; 'other' would be a package"):
+    with pytest.raises(ValueError, match='"acme" stays; under another name'):
         render(releases, project, "1.0.0", provider_name="other")
     assert status(project) == []

@@ -9,7 +9,7 @@ from tests.update.projects import contents, render, status, update
 from tests.update.release import ADDED, MERGED, REMOVED
 
 AUTHORS = ("acme/", "kubernetes/machine", "kubernetes/persistent", "kubernetes/secret")
-LOCKS = [f"requirements/{name}.txt" for name in ("build", "copier", "dev", "run", "stubs", "uv")]
+LOCKS = [f"requirements/{name}.txt" for name in ("build", "copier", "dev", "run", "uv")]
 FOLLOWING = sorted(
     [
         " M .copier-answers.yml",

@@ -9,7 +9,7 @@ import pytest
 from copier.errors import UserMessageError
 from packaging.version import Version
 
-from tests.support import COPIER, ROOT, commit, copy_repository, git
+from tests.support import COPIER, DATA, ROOT, commit, copy_repository, git
 from tests.update.projects import contents, recorded, render, update
 from tests.update.release import ADDED
 
@@ -35,7 +35,7 @@ def test_the_newest_release_is_what_a_copy_takes(releases: Path, tmp_path: Path)
     (repository / "template/unreleased").write_text("not yet\n")
     commit(repository)
     subprocess.run(
-        [*COPIER, "copy", "--defaults", "--data=provider_name=acme", repository, "project"],
+        [*COPIER, "copy", "--defaults", *DATA, repository, "project"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
@@ -77,6 +77,17 @@ def test_a_fork(releases: Path, tmp_path: Path) -> None:
     assert (project / "fork").read_text() == "ours, mended\n"
 
 
+def test_a_relative_path(releases: Path, tmp_path: Path) -> None:
+    """It is recorded in full: an update runs in another folder than the copy did."""
+    (tmp_path / "template").symlink_to(releases)
+    copy = [*COPIER, "copy", "--quiet", "--defaults", "--vcs-ref=1.0.0", *DATA]
+    subprocess.run([*copy, "template", "project"], cwd=tmp_path, check=True, capture_output=True)
+    assert recorded(tmp_path / "project")["_src_path"] == str(releases.resolve())
+    commit(tmp_path / "project")
+    update(tmp_path / "project")
+    assert recorded(tmp_path / "project")["_commit"] == "2.0.0"
+
+
 def test_a_plain_folder(tmp_path: Path) -> None:
     """It renders the same, but knows no versions: an update says so."""
     template = tmp_path / "template"
@@ -116,7 +127,7 @@ def test_no_release_needs_trust(release: str, tmp_path: Path) -> None:
     repository = tmp_path / "template"
     if release in RELEASES:
         git(tmp_path, "clone", "--quiet", str(ROOT), str(repository))
-        for part in ("copier.yml", "questions", "licenses", "template"):
+        for part in ("copier.yml", "includes", "template"):
             git(repository, "rm", "-r", "--quiet", part)
     else:
         repository.mkdir()

@@ -1,105 +1,93 @@
-"""The seam to the cloud: Amazon EC2, by boto3.
+"""The adapter: how EC2 does what the rules ask for, by boto3.
 
-`machineserver.py` uses `Cloud`, `Session`, `VM`, `ERRORS` and `volume_id`, and nothing else.
-An EC2 instance is made in one call, and found by its tags: those of the cluster and the role,
-and `Name`, which holds the machine's name.
+An instance is made in one call. It is found by its ID, or by its tags: those of the cluster and
+the role, and one of the driver's own that holds the machine's name. What each method has to do,
+and where it is used, is said in `cmi.Session`.
 """
 
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore import exceptions
-from pydantic import SecretStr
+from botocore import exceptions, parsers
 
 from cmi import (
+    VM,
     DriverError,
     ErrorTable,
     FailedPrecondition,
     Internal,
     InvalidArgument,
-    OutOfRange,
+    Leftover,
     PermissionDenied,
     PersistentVolumeSpec,
+    ProviderIdFormat,
     ResourceExhausted,
+    Session,
     Unauthenticated,
     Unavailable,
-    wait_for,
+    VMState,
+    spec_differences,
+    spec_fingerprint,
 )
-from cmi.contract import CLUSTER_TAG, ROLE_TAG
 
 from .apis.provider_spec import (
+    MACHINE_TAG,
     NAME_TAG,
     SPEC_TAG,
     BlockDevice,
     Credentials,
     MachineScope,
     ProviderSpec,
+    Secrets,
 )
 
 if TYPE_CHECKING:
     from boto3 import Session as BotoSession
     from botocore.config import Config
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import InstanceTypeDef
+    from types_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        InstanceTypeDef,
+        TagTypeDef,
+        VolumeTypeDef,
+    )
 
+PROVIDER_ID: Final = ProviderIdFormat("aws:///{region}/{id}")
+SCOPE_TAGS: Final = MachineScope.scope_tags
 CSI_DRIVER: Final = "ebs.csi.aws.com"
 PAGE_SIZE: Final = 100
 MAX_CLIENTS: Final = 32
-
-
-class VMState(StrEnum):
-    """The state of an instance."""
-
-    CREATING = "creating"
-    RUNNING = "running"
-    STOPPED = "stopped"
-    GONE = "gone"
-
 
 STATES: Final = {
     "pending": VMState.CREATING,
     "running": VMState.RUNNING,
     "stopping": VMState.STOPPED,
     "stopped": VMState.STOPPED,
-    "shutting-down": VMState.GONE,
-    "terminated": VMState.GONE,
+    "shutting-down": VMState.DELETING,
+    "terminated": VMState.GONE,  # EC2 shows it for about an hour
 }
-ALIVE: Final = [name for name, state in STATES.items() if state is not VMState.GONE]
 
 
-@dataclass(frozen=True, slots=True)
-class VM:
-    """An instance as EC2 reports it.
+@dataclass(frozen=True, kw_only=True)
+class Instance(VM):
+    """An instance of EC2, as the rules see it.
 
     Attributes:
         id: Its instance ID.
-        name: The machine's name.
-        node_name: Its private DNS name, under which it registers as a node.
         region: Where it runs.
-        state: Its state; `CREATING` until it runs.
-        made_from: Field of the provider spec to the digest of its value.
-        gone_because: The code and the message of EC2 about why it is gone.
+        made_from: The fingerprint of the spec that it was made from.
     """
 
     id: str
-    name: str
-    node_name: str
     region: str
-    state: VMState
-    made_from: Mapping[str, str]
-    gone_because: tuple[str, str]
-
-    def differences(self, spec: ProviderSpec) -> list[str]:
-        """Return the fields in which the instance is not as `spec` wants it (C11)."""
-        wanted = _digests(spec)
-        return [field for field, made in self.made_from.items() if made != wanted.get(field)]
+    made_from: str
 
 
 CODES: Final[Mapping[str, type[DriverError]]] = {
@@ -118,8 +106,8 @@ CODES: Final[Mapping[str, type[DriverError]]] = {
     "Invalid*": InvalidArgument,
     "Missing*": InvalidArgument,
     "SpotMaxPriceTooLow": InvalidArgument,
-    "Unsupported": OutOfRange,  # a type or size that this zone does not have
-    "*NotAvailable*": OutOfRange,
+    "Unsupported": ResourceExhausted,  # this zone can't; another may
+    "*NotAvailable*": ResourceExhausted,
     "*Insufficient*": ResourceExhausted,
     "*LimitExceeded": ResourceExhausted,
     "*CountExceeded": ResourceExhausted,
@@ -133,6 +121,7 @@ CODES: Final[Mapping[str, type[DriverError]]] = {
     "*Unavailable": Unavailable,
     "*Shutdown": Unavailable,  # somebody was faster than the machine's start
     "*Termination": Unavailable,
+    "VolumeInUse": FailedPrecondition,
     "5??": Unavailable,  # an answer without a code of EC2
 }
 """What EC2's error codes mean to the caller (C13, C44). The first pattern that matches wins."""
@@ -145,14 +134,28 @@ def _refusal(code: str, message: str) -> DriverError:
 
 
 def _of_ec2(error: exceptions.ClientError) -> DriverError:
-    document = error.response.get("Error", {})
-    return _refusal(document.get("Code", ""), document.get("Message", ""))
+    return _refusal(_code(error), error.response.get("Error", {}).get("Message", ""))
+
+
+def _code(error: exceptions.ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def _unless(code: str) -> Iterator[None]:
+    """Pass over this error of EC2."""
+    try:
+        yield
+    except exceptions.ClientError as error:
+        if _code(error) != code:
+            raise
 
 
 ERRORS: Final[ErrorTable] = {
     exceptions.ClientError: _of_ec2,
     exceptions.ConnectionError: Unavailable,  # nobody answers there
     exceptions.HTTPClientError: Unavailable,  # the answer got lost, or took too long
+    parsers.ResponseParserError: Unavailable,  # a proxy answered, or the answer is cut off
 }
 """What the SDK's errors mean to the caller."""
 
@@ -170,12 +173,12 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 class Cloud:
     """EC2, whatever the account.
 
-    Making a client takes time, so they are kept: by a digest of the access key, so that a
-    rotated one takes effect at the next call, and not too many.
+    Making a client takes time, so they are kept: by the access key, so that a rotated one takes
+    effect at the next call, and not too many.
     """
 
     def __init__(self) -> None:
-        self._clients: dict[str, EC2Client] = {}
+        self._clients = lru_cache(MAX_CLIENTS)(self._new_client)
         self._one_at_a_time = threading.Lock()
 
     @classmethod
@@ -187,24 +190,22 @@ class Cloud:
         """Tell whether the cloud can be used: credentials and region come with each call."""
         return True
 
-    def login(self, credentials: Credentials) -> "Session":
+    def login(self, credentials: Credentials) -> "EC2Session":
         """Return a session with the access key of the Secret; EC2 checks it at each call."""
-        return Session(self, credentials)
+        return EC2Session(self, credentials)
 
     def client(self, credentials: Credentials, region: str) -> "EC2Client":
-        """Return the client for an access key and a region; the longest unused one goes."""
+        """Return the client for an access key and a region."""
         # A Secret made from files may end in newlines.
         key = credentials.access_key_id.get_secret_value().strip()
         secret = credentials.secret_access_key.get_secret_value().strip()
-        digest = _digest([key, secret, region])
-        with self._one_at_a_time:
-            client = self._clients.pop(digest, None) or self._session.client(
-                "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=_config()
-            )
-            self._clients[digest] = client
-            if len(self._clients) > MAX_CLIENTS:
-                del self._clients[next(iter(self._clients))]
-        return client
+        with self._one_at_a_time:  # boto3 can't make two at once
+            return self._clients(region, key, secret)
+
+    def _new_client(self, region: str, key: str, secret: str) -> "EC2Client":
+        return self._session.client(
+            "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=_config()
+        )
 
     @cached_property
     def _session(self) -> "BotoSession":
@@ -226,113 +227,153 @@ def _config() -> "Config":
     )
 
 
-class Session:
+class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
     """The calls that an access key may make."""
 
     def __init__(self, cloud: Cloud, credentials: Credentials) -> None:
         self._cloud = cloud
         self._credentials = credentials
 
-    def find_vms(self, scope: MachineScope, name: str | None = None) -> list[VM]:
-        """Return the instances of the cluster and role, or those of one machine (C31)."""
-        return self._describe(scope, name, ALIVE)
+    def list_vms(self, scope: MachineScope) -> list[Instance]:
+        """Return the instances that have the tags of the scope."""
+        return self._instances(scope.region, _tag_filters(scope))
 
-    def create_vm(self, name: str, spec: ProviderSpec, user_data: SecretStr) -> VM:
-        """Make an instance and wait until it runs, or go on where an earlier call ended."""
-        seen = self._describe(spec, name, [*STATES])
-        alive = [vm for vm in seen if vm.state is not VMState.GONE]
-        vm = alive[0] if alive else self._run(name, spec, user_data, gone=seen)
-        return wait_for(lambda: self._started(spec, vm))
+    def find_vms(self, scope: MachineScope, name: str) -> list[Instance]:
+        """Return those that have the machine's name in a tag too; EC2 takes * and ? for more."""
+        return self._instances(scope.region, _tag_filters(scope, name))
 
-    def stop_vm(self, vm: VM) -> None:
-        """Stop an instance; nothing happens to one that is stopped."""
-        self._client(vm.region).stop_instances(InstanceIds=[vm.id])
+    def get_vm(self, scope: MachineScope, provider_id: str) -> Instance | None:
+        """Return the instance with the ID; a filter finds nothing where a look-up would fail."""
+        instance_id = PROVIDER_ID.parse(provider_id)["id"]
+        found = self._instances(scope.region, {"instance-id": instance_id})
+        return next((each for each in found if each.id == instance_id), None)
 
-    def delete_vm(self, vm: VM) -> None:
-        """Terminate an instance, and wait until its volumes are gone with it."""
-        client = self._client(vm.region)
-        client.terminate_instances(InstanceIds=[vm.id])
-        there = {"instance-id": [vm.id], "instance-state-name": [*ALIVE, "shutting-down"]}
-        wait_for(lambda: not _instances(client, there))
+    def create_vm(self, name: str, spec: ProviderSpec, secrets: Secrets) -> Instance:
+        """Launch an instance, or return the one that a call with the same client token launched.
 
-    def delete_leftovers(self, scope: MachineScope, name: str) -> None:
-        """Wait for instances that an earlier call, or somebody else, has begun to terminate."""
-        wait_for(lambda: not self._describe(scope, name, ["shutting-down"]))
-
-    def _run(self, name: str, spec: ProviderSpec, user_data: SecretStr, gone: list[VM]) -> VM:
-        """Make an instance, or return the one that a call with the same client token made.
-
-        EC2 remembers the token of a terminated instance for at least a day: it answers with that
-        instance, or refuses other arguments. So all arguments are part of the token, and the
+        EC2 refuses a token with other arguments, and for at least a day that of an instance which
+        is terminated. So the token is made of all arguments, and of a number that grows with the
         instances that are gone.
         """
         client = self._client(spec.region)
-        request = _request(name, spec, user_data)
-        ids = sorted(vm.id for vm in gone)
+        request = _request(name, spec, secrets)
+        number = 0
         while True:
-            token = _digest([request, ids])
-            (instance,) = client.run_instances(**request, ClientToken=token)["Instances"]
-            vm = _vm(instance, spec.region)
-            if vm.state is not VMState.GONE:
-                return vm
-            ids.append(vm.id)
+            token = _digest([request, number])
+            try:
+                (made,) = client.run_instances(**request, ClientToken=token)["Instances"]
+                return _instance(made, spec.region)
+            except exceptions.ClientError as error:
+                if _code(error) != "IdempotentInstanceTerminated":
+                    raise
+            gone = [vm for vm in self.find_vms(spec, name) if vm.state is VMState.GONE]
+            number = max(number + 1, len(gone))
 
-    def _started(self, scope: MachineScope, made: VM) -> VM | None:
-        """Return the instance once it runs; None while it does not, or is not reported yet."""
-        for vm in self._describe(scope, made.name, [*STATES]):
-            if vm.id == made.id and vm.state is VMState.GONE:
-                raise _refusal(*vm.gone_because)
-            if vm.id == made.id and vm.state is not VMState.CREATING:
-                return vm
-        return None
+    def differences(self, vm: Instance, spec: ProviderSpec) -> list[str]:
+        """Compare with the fingerprint: EC2 does not tell all, and some of it may change."""
+        return spec_differences(vm.made_from, spec)
 
-    def _describe(self, scope: MachineScope, name: str | None, states: Sequence[str]) -> list[VM]:
-        filters = {
-            f"tag:{CLUSTER_TAG}{scope.cluster}": ["*"],
-            f"tag:{ROLE_TAG}{scope.role}": ["*"],
-            f"tag:{NAME_TAG}": [name or "*"],
-            "instance-state-name": states,
-        }
-        instances = _instances(self._client(scope.region), filters)
-        vms = [_vm(instance, scope.region) for instance in instances]
-        return [vm for vm in vms if name in (None, vm.name)]  # a filter may hold wildcards
+    def stop_vm(self, vm: Instance) -> None:
+        """Begin to stop the instance."""
+        self._client(vm.region).stop_instances(InstanceIds=[vm.id])
+
+    def delete_vm(self, vm: Instance) -> None:
+        """Begin to terminate the instance. EC2 deletes its volumes, if they are still its own."""
+        with _unless("InvalidInstanceID.NotFound"):
+            self._client(vm.region).terminate_instances(InstanceIds=[vm.id])
+
+    def list_leftovers(self, scope: MachineScope, name: str | None = None) -> list[Leftover]:
+        """Return the volumes that nothing uses and whose machine has no instance any more."""
+        filters = {**_tag_filters(scope, name or "*"), "status": "available"}
+        pages = (
+            self._client(scope.region)
+            .get_paginator("describe_volumes")
+            .paginate(Filters=_filters(filters), PaginationConfig={"PageSize": PAGE_SIZE})
+        )
+        # First, or those of an instance that is being launched could be taken.
+        volumes = [_leftover(each, scope.region) for page in pages for each in page["Volumes"]]
+        vms = self.list_vms(scope) if volumes else []
+        alive = {vm.name for vm in vms if vm.state is not VMState.GONE}
+        return [volume for volume in volumes if volume.machine not in alive]
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        """Delete the volume."""
+        region = PROVIDER_ID.parse(leftover.provider_id)["region"]
+        with _unless("InvalidVolume.NotFound"):
+            self._client(region).delete_volume(VolumeId=leftover.id)
+
+    def _instances(self, region: str, filters: Mapping[str, str]) -> list[Instance]:
+        """Return the instances that pass the filters, of all pages (C31)."""
+        pages = (
+            self._client(region)
+            .get_paginator("describe_instances")
+            .paginate(Filters=_filters(filters), PaginationConfig={"PageSize": PAGE_SIZE})
+        )
+        reservations = (reservation for page in pages for reservation in page["Reservations"])
+        return [_instance(one, region) for each in reservations for one in each["Instances"]]
 
     def _client(self, region: str) -> "EC2Client":
         return self._cloud.client(self._credentials, region)
 
 
-def _instances(
-    client: "EC2Client", filters: Mapping[str, Sequence[str]]
-) -> "list[InstanceTypeDef]":
-    """Return all instances that pass the filters, of all pages."""
-    pages = client.get_paginator("describe_instances").paginate(
-        Filters=[{"Name": name, "Values": values} for name, values in filters.items()],
-        PaginationConfig={"PageSize": PAGE_SIZE},
-    )
-    reservations = (reservation for page in pages for reservation in page["Reservations"])
-    return [instance for each in reservations for instance in each["Instances"]]
+def _tag_filters(scope: MachineScope, name: str | None = None) -> dict[str, str]:
+    """Return what all of the scope have in common, or what is of one machine."""
+    filters = {
+        f"tag:{SCOPE_TAGS.cluster_prefix}{scope.cluster}": "*",
+        f"tag:{SCOPE_TAGS.role_prefix}{scope.role}": "*",
+    }
+    return filters if name is None else {**filters, f"tag:{MACHINE_TAG}": name}
 
 
-def _vm(instance: "InstanceTypeDef", region: str) -> VM:
-    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
-    made_from = (pair.partition(":") for pair in tags.get(SPEC_TAG, "").split())
+def _filters(filters: Mapping[str, str]) -> "list[FilterTypeDef]":
+    return [{"Name": name, "Values": [value]} for name, value in filters.items()]
+
+
+def _instance(instance: "InstanceTypeDef", region: str) -> Instance:
+    tags = _tags(instance)
     reason = instance.get("StateReason", {})
-    return VM(
-        id=instance["InstanceId"],
-        name=tags.get(NAME_TAG, ""),
+    code, message = reason.get("Code", ""), reason.get("Message", "")
+    return Instance(
+        name=tags.get(MACHINE_TAG, ""),
+        provider_id=PROVIDER_ID.format(region=region, id=instance["InstanceId"]),
         node_name=instance.get("PrivateDnsName", ""),
-        region=region,
+        cluster=SCOPE_TAGS.cluster(tags),
+        role=SCOPE_TAGS.role(tags),
         state=STATES[instance["State"]["Name"]],
-        made_from={field: digest for field, _, digest in made_from},
-        gone_because=(reason.get("Code", ""), reason.get("Message", "")),
+        failure=_refusal(code, message) if code else None,
+        id=instance["InstanceId"],
+        region=region,
+        made_from=tags.get(SPEC_TAG, ""),
     )
 
 
-def _request(name: str, spec: ProviderSpec, user_data: SecretStr) -> dict[str, Any]:
+def _leftover(volume: "VolumeTypeDef", region: str) -> Leftover:
+    tags = _tags(volume)
+    return Leftover(
+        kind="volume",
+        id=volume["VolumeId"],
+        machine=tags.get(MACHINE_TAG, ""),
+        provider_id=PROVIDER_ID.format(region=region, id=volume["VolumeId"]),
+        cluster=SCOPE_TAGS.cluster(tags),
+        role=SCOPE_TAGS.role(tags),
+    )
+
+
+def _tags(resource: "InstanceTypeDef | VolumeTypeDef") -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
+
+
+def _tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _request(name: str, spec: ProviderSpec, secrets: Secrets) -> dict[str, Any]:
     """Return the arguments of RunInstances."""
-    made_from = " ".join(f"{field}:{digest}" for field, digest in _digests(spec).items())
-    tags = spec.tags | {NAME_TAG: name, SPEC_TAG: made_from}
-    tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
+    tags = {NAME_TAG: name, **spec.tags}
+    own = {MACHINE_TAG: name, SPEC_TAG: spec_fingerprint(spec, leave_out={"tags", "region"})}
+    # Volumes with the driver's tags are leftovers once their instance is gone. EC2 can't tag each
+    # one differently, so where some are to be kept, none has them.
+    all_go = all(device.delete_on_termination for device in spec.block_devices)
     request: dict[str, Any] = {
         "MinCount": 1,
         "MaxCount": 1,
@@ -341,9 +382,10 @@ def _request(name: str, spec: ProviderSpec, user_data: SecretStr) -> dict[str, A
         "SubnetId": spec.subnet,
         "SecurityGroupIds": [*spec.security_groups],
         "BlockDeviceMappings": [_mapping(device) for device in spec.block_devices],
-        "UserData": user_data.get_secret_value(),
+        "UserData": secrets.user_data.get_secret_value(),
         "TagSpecifications": [
-            {"ResourceType": kind, "Tags": tag_list} for kind in ("instance", "volume")
+            {"ResourceType": "instance", "Tags": _tag_list(tags | own)},
+            {"ResourceType": "volume", "Tags": _tag_list(tags | own if all_go else tags)},
         ],
     }
     if spec.iam_instance_profile:
@@ -369,12 +411,6 @@ def _mapping(device: BlockDevice) -> dict[str, Any]:
             **{key: value for key, value in asked.items() if value is not None},
         },
     }
-
-
-def _digests(spec: ProviderSpec) -> dict[str, str]:
-    """Return a short digest of each field, which fit into one tag together."""
-    fields = spec.model_dump(mode="json", by_alias=True, exclude={"tags", "region"})
-    return {field: _digest(value)[:6] for field, value in fields.items()}
 
 
 def _digest(value: object) -> str:

@@ -4,10 +4,6 @@ It needs pytest. A driver of this framework is checked in process, with `Backsta
 other one, or a deployed one, by `python -m cmi conformance`.
 """
 
-import pytest
+from cmi.conformance.target import Backstage, Target, Trap
 
-from cmi.conformance.target import Backstage, Target
-
-pytest.register_assert_rewrite("cmi.conformance.suite")
-
-__all__ = ["Backstage", "Target"]
+__all__ = ["Backstage", "Target", "Trap"]

@@ -1,20 +1,41 @@
-"""`python -m cmi conformance`: the kit against a live driver."""
+"""`cmi conformance`: the kit against a live driver."""
 
 import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cmi.conformance import plugin
+from cmi.conformance.items import ITEMS
 from cmi.conformance.target import Target
 
 
-def run(target: Target, items: str | None, junit: Path | None) -> int:
+class UnknownItemError(ValueError):
+    """What is to be checked is no item of the list."""
+
+
+def parse_items(text: str) -> list[str]:
+    """Return the items that a text names, separated by commas.
+
+    Raises:
+        UnknownItemError: One of them is not in the list.
+    """
+    items = [item.strip().upper() for item in text.split(",")]
+    for item in items:
+        if item not in ITEMS:
+            raise UnknownItemError(f"{item or 'nothing'} is no item; there are {', '.join(ITEMS)}")
+    return items
+
+
+def run(target: Target, items: Sequence[str], junit: Path | None) -> int:
     """Run the suite and print its report.
 
     Args:
         target: The driver.
-        items: Only these items, separated by commas; None for all.
+        items: Only these items; none for all.
         junit: Where to write a JUnit report.
 
     Returns:
@@ -25,13 +46,14 @@ def run(target: Target, items: str | None, junit: Path | None) -> int:
         f"--config-file={os.devnull}",
         "--import-mode=importlib",
     ]
-    arguments += ["-p", "no:cacheprovider", "--no-header", "--tb=short", "--quiet"]
+    # The report has all that there is to say of a failure.
+    arguments += ["-p", "no:cacheprovider", "--no-header", "--tb=no", "-rN", "--quiet"]
     if items:
-        wanted = (f"test_{item.strip()}_" for item in items.split(","))
-        arguments += ["-k", " or ".join(wanted)]
+        arguments += ["-k", " or ".join(f"test_{item}_" for item in items)]
     if junit:
         arguments.append(f"--junit-xml={junit}")
-    return int(pytest.main(arguments, plugins=[plugin, _Given(target)]))
+    with _ends_in_order():
+        return int(pytest.main(arguments, plugins=[plugin, _Given(target)]))
 
 
 class _Given:
@@ -42,3 +64,28 @@ class _Given:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[plugin.TARGET] = self._target
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does: what was made is deleted.
+
+    CI systems that cancel a job send SIGINT first and SIGTERM some seconds later, in the middle
+    of the clean-up; so only a second Ctrl-C ends that.
+    """
+    is_ending = False
+
+    def end(number: int, _frame: object) -> None:
+        nonlocal is_ending
+        if is_ending and number != signal.SIGINT:
+            return
+        is_ending = True
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,25 +3,37 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 import pytest
 from google.protobuf.message import Message
 
 from cmi.client import MachineClass, machine_request
-from cmi.conformance import specs
+from cmi.conformance.scopes import Scopes
 from cmi.conformance.target import Backstage, Target
-from cmi.contract import CLUSTER_TAG, RPCS
+from cmi.contract import RPC_BY_NAME
 from cmi.v1 import cmi_pb2
 
-OK: Final = grpc.StatusCode.OK
+Status = grpc.StatusCode
+T = TypeVar("T")
+
+OK: Final = Status.OK
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 PREFIX: Final = "conformance-"
-_PASSING: Final = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
+TO_BE_REPEATED: Final = (Status.ABORTED, Status.UNAVAILABLE)
+NOTHING_MADE: Final = (
+    Status.INVALID_ARGUMENT,
+    Status.OUT_OF_RANGE,
+    Status.UNAUTHENTICATED,
+    Status.PERMISSION_DENIED,
+    Status.UNIMPLEMENTED,
+)
+"""Answers of CreateMachine after which no machine is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,7 @@ class Outcome:
     """How a call ended.
 
     Attributes:
-        call: The RPC and what is particular to this call, for messages.
+        call: The item, the interrupted step, the RPC and the machine, for messages.
         code: The status.
         message: The status's message.
         response: The answer; None if the code is not OK.
@@ -37,7 +49,7 @@ class Outcome:
     """
 
     call: str
-    code: grpc.StatusCode
+    code: Status
     message: str = ""
     response: Any = None
     details: bool = False
@@ -45,19 +57,46 @@ class Outcome:
     def ok(self) -> Any:
         """Return the response; fail the test if there is none."""
         if self.code is not OK:
-            pytest.fail(f"{self.call} answered {self.code.name}: {self.message}", pytrace=False)
+            pytest.fail(f"{self}, not OK", pytrace=False)
         return self.response
 
     def refused(self, *codes: str, naming: str = "") -> None:
         """Fail the test unless the status is one of `codes` and its message holds `naming`."""
         if self.code.name not in codes:
-            said = f": {self.message}" if self.message else ""
-            expected = " or ".join(codes)
-            pytest.fail(
-                f"{self.call} answered {self.code.name}{said}; not {expected}", pytrace=False
-            )
+            pytest.fail(f"{self}, not {' or '.join(codes)}", pytrace=False)
         if naming not in self.message:
-            pytest.fail(f"{self.call} does not name {naming}: {self.message}", pytrace=False)
+            pytest.fail(f"{self}, which does not name {naming}", pytrace=False)
+
+    def __str__(self) -> str:
+        said = f' "{" ".join(self.message.split())}"' if self.message else ""
+        return f"{self.call} answered {self.code.name}{said}"
+
+
+@dataclass
+class Findings:
+    """What the tests of one target share.
+
+    Attributes:
+        capabilities: What GetPluginCapabilities answered; None before the first call.
+        implemented: For names of machine RPCs, whether a valid call is answered.
+        there: The machines that are there, by name.
+        made: How many machines there have been.
+        most: How many of them at once.
+        is_gone: Whether the driver does not answer any more.
+    """
+
+    capabilities: Outcome | None = None
+    implemented: dict[str, bool] = field(default_factory=dict)
+    there: set[str] = field(default_factory=set)
+    made: int = 0
+    most: int = 0
+    is_gone: bool = False
+
+    def is_made(self, name: str) -> None:
+        """Count a machine, unless it was there already."""
+        self.made += name not in self.there
+        self.there.add(name)
+        self.most = max(self.most, len(self.there))
 
 
 @dataclass
@@ -65,15 +104,28 @@ class Kit:
     """Calls a driver and remembers the machines that it made.
 
     Machine names are unique; no call about a machine is made under any other name. What a
-    test made is deleted at its end.
+    test made is deleted at its end. A call that answers ABORTED or UNAVAILABLE is repeated, as
+    callers do, unless a test asks for the first answer.
+
+    Attributes:
+        target: The driver, and what to send it.
+        channel: The connection to it.
+        item: What is checked, such as C15.
+        findings: What is known from earlier tests.
+        left_behind: The machines that could not be deleted, each with the reason.
     """
 
     target: Target
     channel: grpc.Channel
+    item: str
+    findings: Findings
     left_behind: list[str] = field(default_factory=list)
-    is_gone: bool = False
-    _made: list[tuple[MachineClass, str]] = field(default_factory=list)
-    _perhaps_there: set[str] = field(default_factory=set)
+    _step: str = ""
+    _names: list[tuple[MachineClass, str]] = field(default_factory=list)
+    _ids: dict[str, set[str]] = field(default_factory=dict)
+    _may_be_there: set[str] = field(default_factory=set)
+
+    # Classes
 
     @property
     def mine(self) -> MachineClass:
@@ -81,15 +133,57 @@ class Kit:
         return self.target.machine_class
 
     @cached_property
-    def other(self) -> MachineClass:
-        """A machine class of another cluster."""
-        return self.target.other_class or specs.of_scope(self.mine, CLUSTER_TAG, "-conformance")
+    def scopes(self) -> Scopes:
+        """The classes that follow from it by another cluster or role."""
+        return Scopes(self.mine, self.target.scope)
 
-    def name(self, machine_class: MachineClass | None = None, length: int = 0) -> str:
-        """Return a new machine name; its machine is deleted when the test ends."""
-        name = f"{PREFIX}{secrets.token_hex(4)}".ljust(length, "x")
-        self._made.append((machine_class or self.mine, name))
-        return name
+    @property
+    def other(self) -> MachineClass:
+        """A machine class of another cluster, or the test is skipped."""
+        return self.target.other_class or self._derived(self.scopes.of_cluster(1), "cluster")
+
+    @property
+    def other_role(self) -> MachineClass:
+        """A machine class of another role in the same cluster, or the test is skipped."""
+        return self._derived(self.scopes.of_role(1), "role")
+
+    @property
+    def empty(self) -> MachineClass:
+        """A machine class of a cluster that has no machines, or the test is skipped."""
+        return self._derived(self.scopes.of_cluster(2), "cluster")
+
+    def _derived(self, found: MachineClass | None, what: str) -> MachineClass:
+        if found is None:
+            give = " or other_class (--other-class)" if what == "cluster" else ""
+            pytest.skip(f"where the spec tells its {what} is not known; give scope{give}")
+        return found
+
+    # Verdicts
+
+    def check(self, holds: object, sentence: str) -> None:
+        """Fail the test with a sentence unless something holds."""
+        if not holds:
+            self.fail(sentence)
+
+    def fail(self, sentence: str) -> NoReturn:
+        """Fail the test with a sentence; item and interrupted step stand before it."""
+        pytest.fail(f"{self.where}: {sentence}", pytrace=False)
+
+    @property
+    def where(self) -> str:
+        """What is checked, such as `C15, interrupted at create_disk`."""
+        return f"{self.item}, interrupted at {self._step}" if self._step else self.item
+
+    @contextmanager
+    def at(self, step: str) -> Iterator[None]:
+        """Name an interrupted step in all messages while the context is open."""
+        self._step = step
+        try:
+            yield
+        finally:
+            self._step = ""
+
+    # Backstage
 
     def backstage(self, what: str) -> Backstage:
         """Return the way backstage, or skip the test since `what` can't be seen from outside."""
@@ -97,11 +191,19 @@ class Kit:
             pytest.skip(f"{what} can't be seen from outside")
         return self.target.backstage
 
+    def hook(self, pick: Callable[[Backstage], T | None], what: str) -> T:
+        """Return what a function picks from backstage, or skip the test if that is nothing."""
+        found = pick(self.backstage(what))
+        if not found:
+            pytest.skip(f"{what}: the backstage has nothing for it")
+        return found
+
     # Calls
 
     def identity(self, rpc: str) -> Outcome:
-        """Call an RPC of Identity."""
-        return self.send(rpc, getattr(cmi_pb2, f"{rpc}Request")(), service="Identity")
+        """Call an RPC of Identity, once."""
+        request = getattr(cmi_pb2, f"{rpc}Request")()
+        return self.begin(rpc, request, service="Identity")()
 
     def create(
         self,
@@ -110,21 +212,34 @@ class Kit:
         *,
         last_known_state: bytes = b"",
         timeout: float | None = None,
+        once: bool = False,
     ) -> Outcome:
         """Call CreateMachine."""
+        self.needs("CreateMachine")
+        if not self._implements("DeleteMachine"):
+            pytest.skip("a machine could not be deleted: DeleteMachine is not implemented, see C5")
         request = self.request("CreateMachine", name, machine_class)
         request.LastKnownState = last_known_state
-        outcome = self.send("CreateMachine", request, timeout=timeout)
-        if outcome.code is not grpc.StatusCode.INVALID_ARGUMENT:
-            self._perhaps_there.add(name)
+        if name not in self.findings.there:
+            self.needs_room(1)
+        self._may_be_there.add(name)  # also if the run is interrupted before the answer
+        outcome = self.send("CreateMachine", request, timeout=timeout, once=once)
+        self._remember(name, outcome)
         return outcome
 
     def delete(
-        self, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
+        self,
+        name: str,
+        machine_class: MachineClass | None = None,
+        provider_id: str = "",
+        *,
+        timeout: float | None = None,
+        once: bool = False,
     ) -> Outcome:
         """Call DeleteMachine."""
+        self.needs("DeleteMachine")
         request = self.request("DeleteMachine", name, machine_class, provider_id)
-        return self.send("DeleteMachine", request)
+        return self.send("DeleteMachine", request, timeout=timeout, once=once)
 
     def status(
         self, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
@@ -158,10 +273,27 @@ class Kit:
         return self.send("GetVolumeIDs", cmi_pb2.GetVolumeIDsRequest(PVSpecList=raw))
 
     def send(
-        self, rpc: str, request: Message, *, service: str = "Machine", timeout: float | None = None
+        self, rpc: str, request: Message, *, timeout: float | None = None, once: bool = False
     ) -> Outcome:
-        """Send a request and wait for its outcome."""
-        return self.begin(rpc, request, service=service, timeout=timeout)()
+        """Send a request of a machine RPC and wait for its outcome.
+
+        The test is skipped if the RPC turns out not to be implemented, which is C5.
+
+        Args:
+            rpc: Its name.
+            request: The request.
+            timeout: The deadline of the call, in seconds; None is the target's.
+            once: Whether the first answer counts, also if it is one after which callers repeat
+                their call.
+        """
+        call = partial(self._send, rpc, request, timeout)
+        outcome = call() if once else self.patiently(call)
+        if outcome.code is Status.UNIMPLEMENTED and not self._implements(rpc):
+            pytest.skip(f"{rpc} is not implemented, see C5")
+        return outcome
+
+    def _send(self, rpc: str, request: Message, timeout: float | None = None) -> Outcome:
+        return self.begin(rpc, request, timeout=timeout)()
 
     def begin(
         self, rpc: str, request: Message, *, service: str = "Machine", timeout: float | None = None
@@ -173,87 +305,152 @@ class Kit:
             response_deserializer=getattr(cmi_pb2, f"{rpc}Response").FromString,
         )
         future = method.future(request, timeout=timeout or self.target.timeout)
+        name = getattr(request, "MachineName", "")
+        call = f"{self.where}: {rpc}{f' of {name}' if name else ''}"
 
         def outcome() -> Outcome:
             try:
-                return Outcome(rpc, OK, response=future.result())
+                return Outcome(call, OK, response=future.result())
             except grpc.FutureCancelledError:
-                return Outcome(rpc, grpc.StatusCode.CANCELLED)
+                return Outcome(call, Status.CANCELLED)
             except grpc.RpcError:
                 trailers = {key for key, _ in future.trailing_metadata() or ()}
                 message = future.details() or ""
-                return Outcome(rpc, future.code(), message, details=DETAILS_TRAILER in trailers)
+                return Outcome(call, future.code(), message, details=DETAILS_TRAILER in trailers)
 
         return outcome
 
+    def patiently(
+        self,
+        call: Callable[[], Outcome],
+        *,
+        codes: Collection[Status] = TO_BE_REPEATED,
+        patience: float | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Repeat a call for as long as its answer asks for it.
+
+        Args:
+            call: The call.
+            codes: The answers after which it is repeated.
+            patience: For how many seconds; None is the target's patience.
+            stop: Ends it too.
+        """
+        deadline = time.monotonic() + (self.target.patience if patience is None else patience)
+        pause = 0.01
+        while True:
+            outcome = call()
+            if outcome.code not in codes or stop() or time.monotonic() > deadline:
+                return outcome
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
     # What the driver has
 
-    @cached_property
-    def capabilities(self) -> list[int]:
-        """The announced capabilities, in their order."""
-        answer = self.identity("GetPluginCapabilities").ok()
-        return [capability.rpc.type for capability in answer.capabilities]
-
     def announces(self, rpc: str) -> bool:
-        """Tell whether the driver announces the RPC of this name."""
-        return any(each.name == rpc and each.capability in self.capabilities for each in RPCS)
+        """Tell whether the driver announces the RPC; skip the test if it announces nothing."""
+        if self.findings.capabilities is None:
+            self.findings.capabilities = self.identity("GetPluginCapabilities")
+        answer = self.findings.capabilities.response
+        if answer is None:
+            pytest.skip("GetPluginCapabilities fails, see C4")
+        return RPC_BY_NAME[rpc].capability in {each.rpc.type for each in answer.capabilities}
 
     def needs(self, rpc: str) -> None:
-        """Skip the test if the driver does not have the RPC, or only says so (that is C5)."""
+        """Skip the test if the driver does not announce the RPC."""
         if not self.announces(rpc):
-            pytest.skip(f"the driver does not announce {rpc}")
-        if rpc not in self._tried:
-            self._tried[rpc] = self.try_out(rpc).code is not grpc.StatusCode.UNIMPLEMENTED
-        if not self._tried[rpc]:
-            pytest.skip(f"{rpc} is not implemented, see C5")
+            see = ", see C4" if RPC_BY_NAME[rpc].is_mandatory else ""
+            pytest.skip(f"the driver does not announce {rpc}{see}")
 
-    @cached_property
-    def _tried(self) -> dict[str, bool]:
-        return {}
+    def needs_room(self, machines: int) -> None:
+        """Skip the test if so many machines more are too many at once."""
+        most = self.target.max_machines
+        if most is not None and len(self.findings.there) + machines > most:
+            pytest.skip(f"needs more machines at once than the {most} it may have (max_machines)")
 
     def try_out(self, rpc: str) -> Outcome:
-        """Make a valid call of any machine RPC, about a machine that does not exist."""
+        """Make a valid call of any machine RPC, about a machine that does not exist.
+
+        A machine that could not be deleted is not made.
+        """
         if rpc == "GetVolumeIDs":
-            return self.send(rpc, cmi_pb2.GetVolumeIDsRequest(PVSpecList=b"[]"))
-        return self.send(rpc, self.request(rpc, self.name(), None))
+            return self._send(rpc, cmi_pb2.GetVolumeIDsRequest(PVSpecList=b"[]"))
+        if rpc != "CreateMachine":
+            return self._send(rpc, self.request(rpc, self.name()))
+        name = self.name() if self._implements("DeleteMachine") else ""
+        outcome = self._send(rpc, self.request(rpc, name))
+        self._remember(name, outcome)
+        return outcome
+
+    def _implements(self, rpc: str) -> bool:
+        known = self.findings.implemented
+        if rpc not in known:
+            known[rpc] = self.try_out(rpc).code is not Status.UNIMPLEMENTED
+        return known[rpc]
 
     # Machines
+
+    def name(self, machine_class: MachineClass | None = None, length: int = 0) -> str:
+        """Return a new machine name; its machine is deleted when the test ends."""
+        name = f"{PREFIX}{secrets.token_hex(4)}".ljust(length, "x")
+        self._names.append((machine_class or self.mine, name))
+        return name
+
+    def also_in(self, machine_class: MachineClass, name: str) -> None:
+        """Delete the machine of this name in another class too when the test ends."""
+        self._names.append((machine_class, name))
+
+    def take_over(self, machine_class: MachineClass, name: str, provider_id: str) -> None:
+        """Delete a machine of an earlier run when the test ends."""
+        self._names.append((machine_class, name))
+        self._may_be_there.add(name)
+        self._ids[name] = {provider_id}
 
     def make(self, machine_class: MachineClass | None = None) -> tuple[str, Any]:
         """Create a machine; return its name and the response."""
         name = self.name(machine_class)
         return name, self.create(name, machine_class).ok()
 
-    def patiently(self, call: Callable[[], Outcome], deadline: float | None = None) -> Outcome:
-        """Repeat a call while it answers that it is to be repeated.
-
-        Args:
-            call: The call.
-            deadline: When to stop, by the monotonic clock; None is after the target's patience.
-        """
-        if deadline is None:
-            deadline = time.monotonic() + self.target.patience
-        pause = 0.01
-        while True:
-            outcome = call()
-            if outcome.code not in _PASSING or time.monotonic() > deadline:
-                return outcome
-            time.sleep(pause)
-            pause = min(2 * pause, 2.0)
+    def _remember(self, name: str, outcome: Outcome) -> None:
+        """Remember what a call of CreateMachine may have made."""
+        if outcome.response is not None:
+            self.findings.is_made(name)
+            self._ids.setdefault(name, set()).add(outcome.response.ProviderID)
+        if outcome.code not in NOTHING_MADE:
+            self._may_be_there.add(name)
+        elif name not in self._ids:
+            self._may_be_there.discard(name)
 
     def clean_up(self) -> None:
         """Delete what was made, the latest first; note down what can't be deleted."""
-        deadline = time.monotonic() + self.target.patience
-        while self._made:
-            machine_class, name = self._made[-1]
-            request = self.request("DeleteMachine", name, machine_class)
-            again = partial(self.send, "DeleteMachine", request)
-            outcome = self.patiently(again, deadline)
-            self._made.pop()
-            gone = outcome.code in (OK, grpc.StatusCode.NOT_FOUND)
-            if not gone and name in self._perhaps_there:
-                self.left_behind.append(f"{name}: {outcome.code.name}: {outcome.message}")
-                self.is_gone = outcome.code is grpc.StatusCode.UNAVAILABLE
+        while self._names:
+            machine_class, name = self._names[-1]
+            if name in self._may_be_there and (reason := self._delete_at_last(machine_class, name)):
+                self.left_behind.append(f"{name}: {reason}")
+            self._names.pop()
+            self.findings.there.discard(name)
+
+    def _delete_at_last(self, machine_class: MachineClass, name: str) -> str:
+        """Delete a machine by its name, and by its provider IDs in case it has lost its name.
+
+        Returns:
+            Why it is left behind; nothing if it is not.
+        """
+        for provider_id in ("", *self._ids.get(name, ())):
+            if self.findings.is_gone:
+                return "the driver does not answer any more"
+            request = self.request("DeleteMachine", name, machine_class, provider_id)
+            outcome = self.patiently(partial(self._send, "DeleteMachine", request))
+            if outcome.code in (OK, Status.NOT_FOUND):
+                continue
+            self.findings.is_gone = self.identity("GetPluginInfo").code is Status.UNAVAILABLE
+            return str(outcome) if self._is_listed(machine_class, name) else ""
+        return ""
+
+    def _is_listed(self, machine_class: MachineClass, name: str) -> bool:
+        """Tell whether a machine is there, for all that ListMachines knows."""
+        outcome = self._send("ListMachines", self.request("ListMachines", "", machine_class))
+        return outcome.response is None or name in outcome.response.MachineList.values()
 
     def request(
         self, rpc: str, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
@@ -263,6 +460,6 @@ class Kit:
         Raises:
             ValueError: The name is not one that this kit made up.
         """
-        if name and name not in {made for _, made in self._made}:
+        if name and name not in {made for _, made in self._names}:
             raise ValueError(f"{name} is not a machine of this test")
         return machine_request(rpc, machine_class or self.mine, name, provider_id)

@@ -1,4 +1,4 @@
-"""Machine classes derived from a valid one: of other clusters, and broken in many ways."""
+"""Machine classes derived from a valid one: broken in many ways, or of another size."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from cmi.client import MachineClass
-from cmi.contract import CLUSTER_TAG, ROLE_TAG
 
 
 def fields_of(machine_class: MachineClass) -> dict[str, Any]:
@@ -25,28 +24,6 @@ def with_secrets(machine_class: MachineClass, secrets: Mapping[str, bytes]) -> M
     return replace(machine_class, secrets=secrets)
 
 
-def of_scope(machine_class: MachineClass, prefix: str, suffix: str) -> MachineClass:
-    """Return the class for a cluster (or role) whose name has `suffix` appended."""
-    fields = fields_of(machine_class)
-    tags = fields.get("tags") or {}
-    fields["tags"] = {
-        key + suffix if key.startswith(prefix) else key: value for key, value in tags.items()
-    }
-    return with_fields(machine_class, fields)
-
-
-def without_scopes(machine_class: MachineClass) -> Iterator[tuple[str, MachineClass]]:
-    """Yield classes whose tags would match more than one cluster's machines (C33)."""
-    fields = fields_of(machine_class)
-    tags: dict[str, str] = fields.get("tags", {})
-    for prefix in (CLUSTER_TAG, ROLE_TAG):
-        rest = {key: value for key, value in tags.items() if not key.startswith(prefix)}
-        yield f"tags without {prefix}", with_fields(machine_class, fields | {"tags": rest})
-    yield "empty tags", with_fields(machine_class, fields | {"tags": {}})
-    del fields["tags"]
-    yield "no tags", with_fields(machine_class, fields)
-
-
 def with_wrong_types(machine_class: MachineClass) -> Iterator[tuple[str, MachineClass]]:
     """Yield, for every field of the spec, its path and a class with a wrong type in it (C8)."""
     fields = fields_of(machine_class)
@@ -57,38 +34,38 @@ def with_wrong_types(machine_class: MachineClass) -> Iterator[tuple[str, Machine
 def with_two_wrong_types(machine_class: MachineClass) -> tuple[list[str], MachineClass]:
     """Return the paths of two fields, and the class with wrong types in both (C8)."""
     fields = fields_of(machine_class)
-    chosen = list(fields)[:2]
-    wrong = fields | {name: _wrong(fields[name]) for name in chosen}
-    return [f"providerSpec.{name}" for name in chosen], with_fields(machine_class, wrong)
+    path, holder = "providerSpec", fields
+    while len(holder) == 1 and isinstance(value := next(iter(holder.values())), dict) and value:
+        path += f".{next(iter(holder))}"
+        holder = value
+    chosen = list(holder)[:2]
+    holder.update({name: _wrong(holder[name]) for name in chosen})
+    return [f"{path}.{name}" for name in chosen], with_fields(machine_class, fields)
 
 
-def incompatible(machine_class: MachineClass, other: MachineClass | None) -> MachineClass | None:
-    """Return a class that is valid too but asks for another VM (C11), or None if none is known.
+def with_raised_integers(machine_class: MachineClass) -> Iterator[tuple[str, MachineClass]]:
+    """Yield classes that may ask for another VM, such as one with a larger disk (C11).
 
-    That is this one with its first integer raised by one, such as the size of a disk; without
-    an integer, `other` under the tags of this one.
+    Each has one of the integers of this one raised by one. What was changed comes first, such
+    as `disks[0].sizeGiB = 21`.
     """
     fields = fields_of(machine_class)
-    changed = _raised(fields)
-    if changed == fields and other is not None:
-        changed = fields_of(other) | {"tags": fields["tags"]}
-    return with_fields(machine_class, changed) if changed != fields else None
+    for path, value, holder, last in list(_integers(fields)):
+        holder[last] = value + 1
+        yield f"{path} = {value + 1}", with_fields(machine_class, fields)
+        holder[last] = value
 
 
-def _raised(value: Any) -> Any:
-    """Return a copy with its first integer raised by one."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return value + 1
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            raised = _raised(value[key])
-            if raised != value[key]:
-                copy = value.copy()
-                copy[key] = raised
-                return copy
-    return value
+def _integers(value: Any, path: str = "") -> Iterator[tuple[str, int, Any, str | int]]:
+    """Yield the path and the value of every integer, what holds it, and its key there."""
+    if not isinstance(value, dict | list):
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        step = f"[{key}]" if isinstance(key, int) else f".{key}" if path else key
+        if isinstance(item, int) and not isinstance(item, bool):
+            yield path + step, item, value, key
+        else:
+            yield from _integers(item, path + step)
 
 
 def _wrong(value: Any) -> Any:

@@ -11,26 +11,20 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from cmi.errors import (
-    DriverError,
-    ErrorTable,
-    Internal,
-    InvalidArgument,
-    public_message,
-    translate,
-)
-from cmi.serving import redaction
+from cmi import redaction
+from cmi.errors import DriverError, ErrorTable, Internal, InvalidArgument, public_message, translate
+from cmi.serving.background import in_background
+from cmi.serving.intake import Intake
 
 log = logging.getLogger(__name__)
-
-_NO_SECRETS = redaction.Redactor()
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -41,12 +35,16 @@ class Call:
 
     Attributes:
         rpc: Its name, such as CreateMachine.
-        redactor: Knows the call's secrets.
+        time_remaining: Returns the seconds until the caller's deadline.
+        size: The size of the request, in bytes.
+        lease: Keeps the call's secrets out of the log; None for a call without secrets.
         fields: What the log line says besides rpc, code and duration.
     """
 
     rpc: str
-    redactor: redaction.Redactor = _NO_SECRETS
+    time_remaining: Callable[[], float]
+    size: int
+    lease: redaction.Lease | None = None
     fields: dict[str, object] = field(default_factory=dict)
 
 
@@ -63,6 +61,7 @@ def generic_handler(
     errors: ErrorTable,
     level: int,
     record: Record | None = None,
+    intake: Intake | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of `service`.
 
@@ -72,10 +71,11 @@ def generic_handler(
         errors: What the exceptions of the driver's SDK mean.
         level: The log level of a call that succeeds.
         record: Is told of every call.
+        intake: Bounds what is in flight; None for calls without secrets that end at once.
     """
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _Unary(method, behaviours[method.name], errors, level, record).answer
+            _Unary(method, behaviours[method.name], errors, level, record, intake).answer
         )
         for method in service.methods
     }
@@ -95,6 +95,7 @@ class _Unary:
         errors: ErrorTable,
         level: int,
         record: Record | None,
+        intake: Intake | None,
     ) -> None:
         self._name = method.name
         self._request = GetMessageClass(method.input_type)
@@ -102,24 +103,46 @@ class _Unary:
         self._errors = errors
         self._level = level
         self._record = record
+        self._intake = intake
 
     async def answer(self, wire: bytes, context: Context) -> bytes:
+        reply, code, detail = await self._answer(
+            Call(self._name, context.time_remaining, len(wire)), wire
+        )
+        del wire  # gRPC keeps the exception of the last abort, and with it this frame
+        if code is not grpc.StatusCode.OK:
+            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
+            # exception that was being handled, which is the SDK's.
+            await context.abort(code, detail)
+        return reply
+
+    async def _answer(self, call: Call, wire: bytes) -> tuple[bytes, grpc.StatusCode, str]:
         began = time.perf_counter()
-        call = Call(self._name)
+        reply, code, level, detail = b"", grpc.StatusCode.OK, self._level, ""
         try:
-            message = self._decode(wire)
-            call.redactor = redaction.Redactor(message)
-            redaction.current.set(call.redactor)
-            response = await self._behaviour(call, message)
-            reply = response.SerializeToString()
+            try:
+                reply = await self._reply(call, wire)
+            except Exception as error:  # noqa: BLE001 - the one place where every error ends
+                code, detail = self._failure(call, error)
+            if code is not grpc.StatusCode.OK:
+                level = logging.WARNING
+                detail = call.fields["detail"] = await _public(detail)
         except asyncio.CancelledError:
             self._end(call, began, grpc.StatusCode.CANCELLED, logging.WARNING)
             raise
-        except Exception as error:  # noqa: BLE001 - the one place where every error ends
-            failure = translate(error, self._errors) or _unexpected(call, error)
-            await self._fail(call, began, failure, context)
-        self._end(call, began, grpc.StatusCode.OK, self._level)
-        return reply
+        self._end(call, began, code, level)
+        return reply, code, detail
+
+    async def _reply(self, call: Call, wire: bytes) -> bytes:
+        message = self._decode(wire)
+        if self._intake is not None:
+            counted = self._intake.take(call.size)
+            call.lease = redaction.Lease(
+                message, call.size, partial(self._intake.give_back, counted)
+            )
+            redaction.lease.set(call.lease)
+        response = await self._behaviour(call, message)
+        return response.SerializeToString()
 
     def _decode(self, wire: bytes) -> Message:
         try:
@@ -129,24 +152,31 @@ class _Unary:
                 f"the request is not a {self._request.DESCRIPTOR.full_name} message"
             ) from None
 
-    async def _fail(
-        self, call: Call, began: float, failure: DriverError, context: Context
-    ) -> NoReturn:
-        # First scrubbed, then cut: half a secret would not be found any more.
-        message = public_message(call.redactor.scrub(failure.message))
-        call.fields["detail"] = message
-        self._end(call, began, failure.code, logging.WARNING)
-        await context.abort(failure.code, message)
+    def _failure(self, call: Call, error: Exception) -> tuple[grpc.StatusCode, str]:
+        failure = translate(error, self._errors) or _unexpected(call, error)
+        # The traceback holds all of the call, and an SDK may keep its exceptions.
+        error.__traceback__ = None
+        return failure.code, failure.message
 
     def _end(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:
         seconds = time.perf_counter() - began
         if self._record is not None:
             self._record(call.rpc, code, seconds)
         if log.isEnabledFor(level):
-            redaction.current.set(_NO_SECRETS)  # below is none, so nothing has to be searched
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
             log.log(level, "call", extra={"fields": fields | call.fields})
+
+
+async def _public(text: str) -> str:
+    """Return a message as its caller may see it.
+
+    It is scrubbed first, then cut: half a secret is hard to find.
+    """
+    redactor = redaction.in_flight
+    if redactor.is_quick(text):
+        return public_message(redactor.scrub(text))
+    return public_message(await in_background(redactor.scrub, text))
 
 
 def _unexpected(call: Call, error: Exception) -> DriverError:

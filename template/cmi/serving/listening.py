@@ -19,39 +19,73 @@ def listen(
     endpoint: Endpoint,
     credentials: grpc.ServerCredentials | None = None,
 ) -> Endpoint:
-    """Listen, with TLS if there are credentials; return the endpoint with its actual port."""
-    check_free(option, endpoint)
-    try:
-        with _private_umask():
-            if credentials:
-                port = server.add_secure_port(endpoint.target, credentials)
-            else:
-                port = server.add_insecure_port(endpoint.target)
-    except RuntimeError:
-        raise _cannot_listen(option, endpoint, "the address can't be bound") from None
-    return endpoint if endpoint.path else replace(endpoint, port=port)
+    """Listen, with TLS if there are credentials; return the endpoint with its actual port.
 
-
-def check_free(option: str, endpoint: Endpoint) -> None:
-    """Refuse an address that can't be had.
-
-    gRPC does not tell why, and takes over the Unix socket of a living process without a word.
+    A name is served on all its addresses, or not at all: gRPC is content with one of them, and
+    clients would reach whoever owns the others.
     """
     if endpoint.path:
         _check_socket(option, endpoint)
-        return
+        with _private_umask():
+            _add_port(server, option, endpoint, endpoint.target, credentials)
+        return endpoint
+    for address in free_addresses(option, endpoint):
+        host = f"[{address}]" if ":" in address else address
+        target = f"{host}:{endpoint.port}"
+        endpoint = replace(endpoint, port=_add_port(server, option, endpoint, target, credentials))
+    return endpoint
+
+
+def free_addresses(option: str, endpoint: Endpoint) -> list[str]:
+    """Return the IP addresses of an endpoint that this machine has.
+
+    Raises:
+        StartupError: One of them can't be had; gRPC would not tell why.
+    """
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            endpoint.host.strip("[]"), endpoint.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
+        addresses = endpoint.addresses()
+        free = [each for each in addresses if _is_free(each, endpoint.port)]
     except UnicodeError:  # of the codec for host names, for one with an empty or a long label
         raise _cannot_listen(option, endpoint, "its host is no host name") from None
     except OSError as error:
         raise _cannot_listen(option, endpoint, _reason(error)) from None
+    if not free:
+        raise _cannot_listen(option, endpoint, "this machine does not have its address")
+    return free
+
+
+def _is_free(address: str, port: int) -> bool:
+    """Tell whether this machine has an address: a name may have one of IPv6 where there is none.
+
+    Raises:
+        OSError: It can't be had, for another reason.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            probe.listen()
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return False
+        raise
+    return True
+
+
+def _add_port(
+    server: grpc.aio.Server,
+    option: str,
+    endpoint: Endpoint,
+    target: str,
+    credentials: grpc.ServerCredentials | None,
+) -> int:
+    try:
+        if credentials:
+            return server.add_secure_port(target, credentials)
+        return server.add_insecure_port(target)
+    except RuntimeError:
+        raise _cannot_listen(option, endpoint, "the address can't be bound") from None
 
 
 def _check_socket(option: str, endpoint: Endpoint) -> None:

@@ -1,50 +1,64 @@
 """Structured logs on standard error: one JSON object, or one line of text, for each event.
 
-Every text is scrubbed of the secrets of the call it was logged in (C50), whoever logged
-it: the driver, its SDK, or the framework.
+Every text is scrubbed of the secrets of all calls in flight (C50), whoever logged it: the driver,
+its SDK, or the framework.
+
+Nobody waits for the log. Who logs puts the event into a queue; one thread scrubs and formats,
+another one writes. When nobody reads what it writes, lines are dropped and counted.
 """
 
 import json
 import logging
+import os
+import re
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from enum import StrEnum
+from queue import Empty, SimpleQueue
+from typing import Final, TypeAlias
 
 from pydantic_core import to_json
 
-from cmi.serving import redaction
+from cmi import redaction
+from cmi.serving.options import LogFormat, LogLevel
 
 log = logging.getLogger(__name__)
 
+_MAX_QUEUED: Final = 2_000
+"""Events that may wait to be formatted; more are dropped."""
+_MAX_UNWRITTEN: Final = 1024 * 1024
+"""Bytes that may wait to be written; more are dropped."""
+_MAX_TEXT: Final = 16 * 1024
+"""Characters of a message or a field; longer ones are cut."""
+_PAUSE: Final = 0.005
+"""Seconds in which events gather, since one write for many is cheaper."""
+_LAST_LINES: Final = 1.0
+"""Seconds that the end of the process waits for its last lines to be written."""
+_CORE_LINE: Final = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ +\d+ (?P<text>.*)")
+"""A line of gRPC's C core: a letter for the level and the date, the time, the thread."""
 
-class LogFormat(StrEnum):
-    """How a log record is written."""
+_NAMES: Final = ("logger", "message", "traceback")
+"""The names of fields that are ours."""
 
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogLevel(StrEnum):
-    """The least severe records that are written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
+_Event: TypeAlias = dict[str, object]
 
 
-def configure(level: LogLevel, form: LogFormat | None) -> None:
+def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> None:
     """Send all log records to standard error.
 
     Args:
         level: The least severe records to write.
         form: None means text on a terminal, JSON elsewhere.
+        descriptor: Where to write instead.
     """
-    handler = logging.StreamHandler(sys.stderr)
     if form is None:
-        form = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
-    handler.setFormatter(formatter(form))
+        form = LogFormat.TEXT if os.isatty(descriptor) else LogFormat.JSON
+    handler = Handler(os.dup(descriptor), form)
+    handler.start()
+    redaction.after_log = handler.after_log
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
@@ -55,6 +69,184 @@ def configure(level: LogLevel, form: LogFormat | None) -> None:
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_failure
     sys.unraisablehook = _log_unraisable
+
+
+def dropped() -> int:
+    """Return how many lines were dropped so far, since nobody read them."""
+    return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Handler))
+
+
+def flush() -> None:
+    """Wait until what was logged is written, for a second at most."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+@contextmanager
+def captured_standard_error() -> Iterator[None]:
+    """Log what others write to standard error meanwhile: gRPC's C core, and child processes.
+
+    Their lines get the form of the log, and nobody who writes one waits for its reader.
+    """
+    source, sink = os.pipe()
+    original = os.dup(2)
+    os.dup2(sink, 2)
+    os.close(sink)
+    threading.Thread(target=_log_lines_of, args=(source,), name="stderr", daemon=True).start()
+    try:
+        yield
+    finally:
+        os.dup2(original, 2)
+        os.close(original)
+
+
+def formatter(form: LogFormat) -> logging.Formatter:
+    """Return a formatter that writes records in `form`, scrubbed at once; for tests."""
+    return _Formatter(form)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, form: LogFormat) -> None:
+        super().__init__()
+        self._line_of = _LINES[form]
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._line_of(_scrubbed(_event(record)))
+
+
+class Handler(logging.Handler):
+    """Writes records to a file descriptor, in threads of its own."""
+
+    def __init__(self, descriptor: int, form: LogFormat) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._line_of = _LINES[form]
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        # Of kinds that finalisers may use, too.
+        self._events: SimpleQueue[_Event | Callable[[], None] | threading.Event] = SimpleQueue()
+        self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
+        self._unqueued = self._unformatted = self._unwritten = 0
+        self._formatted = self._written = 0  # bytes
+        self._pid = 0
+
+    def createLock(self) -> None:  # noqa: N802 - the base class's name
+        """Need none: the queue has its own."""
+        self.lock = None
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped."""
+        return self._unqueued + self._unformatted + self._unwritten
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record; never wait, never raise."""
+        if self._events.qsize() >= _MAX_QUEUED or not self.start():
+            self._unqueued += 1
+            return
+        try:
+            event = _event(record)
+        except Exception as error:  # noqa: BLE001 - whatever was logged, nobody fails by it
+            event = _notice("an event could not be logged", error=type(error).__name__)
+        self._events.put(event)
+        if record.levelno >= logging.CRITICAL and not _is_on_event_loop():
+            self.flush()  # the process may end right after it
+
+    def after_log(self, action: Callable[[], None]) -> None:
+        """Call `action` once what was logged so far has been scrubbed."""
+        if self._pid == os.getpid():
+            self._events.put(action)
+        else:
+            action()
+
+    def flush(self) -> None:
+        """Wait until all is written, for a second at most."""
+        if self._pid == os.getpid():
+            written = threading.Event()
+            self._events.put(written)
+            written.wait(_LAST_LINES)
+
+    def start(self) -> bool:
+        """Start the threads, also in a child process; return False if that is impossible."""
+        if self._pid == (pid := os.getpid()):
+            return True
+        try:
+            for name, target in (("log-writer", self._write), ("log", self._format)):
+                threading.Thread(target=target, name=name, daemon=True).start()
+        except RuntimeError:
+            return False
+        self._pid = pid
+        return True
+
+    def _format(self) -> None:
+        """Scrub and format events, for ever. Never waits for a reader."""
+        while True:
+            items = [self._events.get()]
+            time.sleep(_PAUSE)
+            with suppress(Empty):
+                while len(items) < _MAX_QUEUED:
+                    items.append(self._events.get_nowait())
+            lines: list[str] = []
+            for item in items:
+                if callable(item):
+                    item()
+                elif isinstance(item, threading.Event):
+                    self._put(lines)
+                    self._lines.put(item)
+                    lines = []
+                else:
+                    lines.append(self._safe_line_of(item))
+            self._put(lines)
+
+    def _safe_line_of(self, event: _Event) -> str:
+        try:
+            return self._line_of(_scrubbed(event))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the log goes on
+            notice = _notice("an event could not be logged", error=type(error).__name__)
+            return self._line_of(_scrubbed(notice))
+
+    def _put(self, lines: list[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        if self._formatted - self._written + len(text) > _MAX_UNWRITTEN:
+            self._unformatted += len(lines)
+        elif text:
+            self._formatted += len(text)
+            self._lines.put(text)
+
+    def _write(self) -> None:
+        """Write what is formatted, for ever; wait for readers."""
+        told = 0
+        while True:
+            item = self._lines.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            told = self._write_lines(item, told)
+            self._written += len(item)
+
+    def _write_lines(self, text: str, told: int) -> int:
+        try:
+            _write_all(self._descriptor, text)
+            if (lost := self.dropped) != told:
+                notice = _notice("log lines were dropped, since nobody read them", dropped=lost)
+                _write_all(self._descriptor, self._line_of(_scrubbed(notice)) + "\n")
+            return lost
+        except OSError:  # nobody is there to read
+            self._unwritten += text.count("\n")
+            return told
+
+
+def _write_all(descriptor: int, text: str) -> None:
+    rest = memoryview(text.encode(errors="backslashreplace"))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _is_on_event_loop() -> bool:
+    asyncio = sys.modules.get("asyncio.events")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
@@ -68,58 +260,105 @@ def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
     log.error("an exception was ignored", exc_info=failure.exc_value)
 
 
-def formatter(form: LogFormat) -> logging.Formatter:
-    """Return the formatter that writes records in `form`, without the secrets of their call."""
-    return _JsonFormatter() if form is LogFormat.JSON else _TextFormatter()
+def _log_lines_of(descriptor: int) -> None:
+    with os.fdopen(descriptor, errors="backslashreplace") as lines:
+        for line in lines:
+            core = _CORE_LINE.match(line)
+            if core is not None:
+                level = logging.INFO if core["level"] == "I" else logging.WARNING
+                logging.getLogger("grpc.core").log(level, "%s", core["text"])
+            elif line.strip():
+                logging.getLogger("stderr").warning("%s", line.rstrip("\n"))
 
 
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return _to_json(_event(record))
-
-
-class _TextFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        event = _event(record)
-        traceback = event.pop("traceback", None)
-        message = str(event.pop("message"))
-        if not message.isprintable():
-            message = json.dumps(message)
-        head = f"{event.pop('time')} {event.pop('level'):7} {message}"
-        line = " ".join([head, *(f"{key}={_plain(value)}" for key, value in event.items())])
-        return f"{line}\n{traceback}" if traceback else line
-
-
-def _to_json(event: dict[str, object]) -> str:
-    try:
-        return to_json(event, fallback=str).decode()  # five times as fast as the standard library's
-    except ValueError:  # half of a surrogate pair, as in a file name that is not UTF-8
-        return json.dumps(event, ensure_ascii=False, default=str)
-
-
-def _event(record: logging.LogRecord) -> dict[str, object]:
-    scrub = redaction.scrubber()
-    event: dict[str, object] = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+def _event(record: logging.LogRecord) -> _Event:
+    """Return what a record says. Objects are printed now, since they may change."""
+    event: _Event = {
+        "time": record.created,
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": scrub(_message(record)),
+        "message": _cut(_message(record)),
     }
     for key, value in getattr(record, "fields", {}).items():
-        event[key] = value if isinstance(value, (int, float)) else scrub(str(value))
+        event[str(key)] = value if isinstance(value, (int, float)) else _cut(_printed(value))
     if record.exc_info:
-        event["traceback"] = scrub(logging.Formatter().formatException(record.exc_info))
+        event["traceback"] = _traceback(record)
     return event
+
+
+def _notice(message: str, **fields: object) -> _Event:
+    head = {"level": "warning", "logger": __name__, "message": message}
+    return {"time": time.time(), **head, **fields}
+
+
+def _readable(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - logging itself would print it with all arguments, unscrubbed
-        return f"{record.msg} {record.args!r}"
+        arguments = record.args if isinstance(record.args, tuple) else (record.args,)
+        return f"{_printed(record.msg)} ({', '.join(_printed(each, repr) for each in arguments)})"
+
+
+def _printed(value: object, how: Callable[[object], str] = str) -> str:
+    try:
+        return how(value)
+    except Exception as error:  # noqa: BLE001 - the SDK's
+        return f"<{type(value).__name__} that can't be printed: {type(error).__name__}>"
+
+
+def _traceback(record: logging.LogRecord) -> str:
+    try:
+        return _cut_in_the_middle(logging.Formatter().formatException(record.exc_info))  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001 - the SDK's
+        return f"a traceback that can't be printed: {type(error).__name__}"
+
+
+def _cut_in_the_middle(text: str) -> str:
+    """Keep the beginning, and the end, where the error stands."""
+    half = _MAX_TEXT // 2
+    return text if len(text) <= _MAX_TEXT else f"{text[:half]}\n…\n{text[-half:]}"
+
+
+def _scrubbed(event: _Event) -> _Event:
+    # Time and level are ours; all else, down to the names of fields, may be an SDK's.
+    head = {"time": _readable(event.pop("time")), "level": event.pop("level")}  # type: ignore[arg-type]
+    texts = [text for item in event.items() for text in item if isinstance(text, str)]
+    scrubbed = redaction.in_flight.scrub_all(texts)
+    if scrubbed is not texts:
+        masked = dict(zip(texts, scrubbed, strict=True)) | {name: name for name in _NAMES}
+        event = {masked[key]: masked.get(value, value) for key, value in event.items()}  # type: ignore[call-overload]
+    return {**head, **event}
+
+
+def _json_line(event: _Event) -> str:
+    try:
+        return to_json(event).decode()  # five times as fast as the standard library's
+    except ValueError:  # half of a surrogate pair, as in a file name that is not UTF-8
+        return json.dumps(event)
+
+
+def _text_line(event: _Event) -> str:
+    traceback = event.pop("traceback", None)
+    message = str(event.pop("message"))
+    if not message.isprintable():
+        message = json.dumps(message)
+    head = f"{event.pop('time')} {event.pop('level'):7} {message}"
+    line = " ".join([head, *(f"{_plain(key)}={_plain(value)}" for key, value in event.items())])
+    return f"{line}\n{traceback}" if traceback else line
 
 
 def _plain(value: object) -> str:
     """Quote what would break a line into other words than were meant."""
     text = str(value)
     return text if text and text.isprintable() and not set(' "=') & set(text) else json.dumps(text)
+
+
+_LINES: Final = {LogFormat.JSON: _json_line, LogFormat.TEXT: _text_line}

@@ -6,38 +6,56 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message
-from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from cmi import messages
 from cmi.contract import MACHINE, MAX_NAME_BYTES, RPCS
 from cmi.driver import Driver
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
 from cmi.messages import PersistentVolumeSpec
+from cmi.serving.background import in_background
 from cmi.serving.handler import Behaviour, Call, Record, generic_handler
+from cmi.serving.intake import Intake
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
-from cmi.spec import located, problems_of, read_secrets, read_spec, summary
+from cmi.spec import located, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
 
 log = logging.getLogger(__name__)
 
-_VOLUME_LIST = TypeAdapter(list[dict[str, Any]])
+_QUICK: Final = 32 * 1024
+"""The size up to which a request is validated on the event loop, in bytes."""
+
+_MAX_SPEC_BYTES: Final = 256 * 1024
+"""Ten times what real machine classes need. Pydantic stops every other thread while it validates:
+for some 70 ms if all of such a spec is wrong."""
 
 
 def machine_handler(
-    driver: Driver, methods: Mapping[str, Method], runner: Runner, record: Record | None = None
+    driver: Driver,
+    methods: Mapping[str, Method],
+    runner: Runner,
+    intake: Intake,
+    record: Record | None = None,
+    count_left_out: Callable[[int], None] | None = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
-    `record` is told of every call.
+    Args:
+        driver: The driver.
+        methods: Those it has.
+        runner: What runs them.
+        intake: Bounds the requests in flight.
+        record: Is told of every call.
+        count_left_out: Is told how many VMs a list left out.
     """
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], runner)
+        rpc.name: _answer(driver, methods[rpc.name], runner, count_left_out)
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
     }
-    return generic_handler(MACHINE, behaviours, driver.errors, logging.INFO, record)
+    return generic_handler(MACHINE, behaviours, driver.errors, logging.INFO, record, intake)
 
 
 def _unimplemented(name: str, capability: str) -> Behaviour:
@@ -47,7 +65,12 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
     return refuse
 
 
-def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
+def _answer(
+    driver: Driver,
+    method: Method,
+    runner: Runner,
+    count_left_out: Callable[[int], None] | None,
+) -> Behaviour:
     decode = _decoder(driver, method)
     encode = _encoder(method)
     concerns_machine = "MachineName" in method.rpc.request_fields
@@ -55,18 +78,28 @@ def _answer(driver: Driver, method: Method, runner: Runner) -> Behaviour:
     async def answer(call: Call, message: Any) -> Message:
         if concerns_machine:
             call.fields["machine"] = message.MachineName
-        request = decode(message)
-        if method.spec is not None:
-            call.redactor.watch(request.provider_spec, request.secrets)
+        if call.lease and method.spec:
+            call.lease.watch_document(method.spec, message.ProviderSpec)
+        if call.size <= _QUICK:
+            request = decode(message)
+        else:
+            request = await in_background(decode, message)
+        if call.lease and method.spec:
+            call.lease.watch(request.provider_spec, request.secrets)
         response = await runner.run(
             method.call,
             request,
             is_async=method.is_async,
             machine=_identity_of(request) if concerns_machine else None,
+            time_remaining=call.time_remaining,
         )
         reply = encode(response)
         if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
+        if left_out := getattr(response, "left_out", 0):
+            call.fields["left_out"] = left_out
+            if count_left_out is not None:
+                count_left_out(left_out)
         return reply
 
     return answer
@@ -105,6 +138,8 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
                 fields["last_known_state"] = message.LastKnownState.decode()
             except UnicodeDecodeError:
                 problems.append("lastKnownState: is not UTF-8 (C16)")
+        if len(message.ProviderSpec) > _MAX_SPEC_BYTES:
+            raise InvalidArgument(f"providerSpec: has more than {_MAX_SPEC_BYTES} bytes")
         fields["provider_spec"], spec_problems = read_spec(spec, message.ProviderSpec)
         problems += spec_problems
         fields["secrets"], secret_problems, is_credential = read_secrets(secrets, message.Secrets)
@@ -120,9 +155,18 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
 
 def _decode_volumes(message: Any) -> messages.GetVolumeIDsRequest:
     try:
-        volumes = _VOLUME_LIST.validate_json(message.PVSpecList)
-    except ValidationError as error:
-        raise InvalidArgument(summary(problems_of("pvSpecList", error))) from None
+        volumes = from_json(message.PVSpecList)
+    except ValueError as error:
+        raise InvalidArgument(f"pvSpecList: is not JSON: {error}") from None
+    if not isinstance(volumes, list):
+        raise InvalidArgument("pvSpecList: is not a list")
+    problems = [
+        f"pvSpecList[{index}]: is not an object"
+        for index, volume in enumerate(volumes)
+        if not isinstance(volume, dict)
+    ]
+    if problems:
+        raise InvalidArgument(summary(problems))
     return messages.GetVolumeIDsRequest(volumes=[*map(PersistentVolumeSpec, volumes)])
 
 

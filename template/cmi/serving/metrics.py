@@ -7,7 +7,9 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from socketserver import ThreadingTCPServer
 from typing import Any, Final
@@ -33,6 +35,8 @@ _OPERATIONS: Final = {rpc.name: rpc.method for rpc in RPCS}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Prometheus' own in Go, and beyond them what the creation of a machine takes, in seconds."""
 _SCRAPE_TIMEOUT: Final = 10.0
+_MAX_SCRAPES: Final = 16
+"""Connections that are served at once. One more ends the oldest: nobody can shut out others."""
 
 
 class Metrics:
@@ -40,11 +44,23 @@ class Metrics:
 
     Args:
         provider: The label of that name.
-        in_flight: Returns how many machine calls are in flight.
+        in_flight: Returns how many machine calls run.
+        waiting: Returns how many wait for their turn.
+        bytes_in_flight: Returns the size of the requests in flight.
+        dropped_lines: Returns how many lines of the log were dropped.
     """
 
-    def __init__(self, provider: str, in_flight: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        provider: str,
+        *,
+        in_flight: Callable[[], int],
+        waiting: Callable[[], int],
+        bytes_in_flight: Callable[[], int],
+        dropped_lines: Callable[[], int],
+    ) -> None:
         self._provider = provider
+        self._servers: list[_HttpServer] = []
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -62,12 +78,36 @@ class Metrics:
             ("provider", "operation", "error_code"),
             registry=self._registry,
         )
-        Gauge(
-            "driver_requests_in_flight",
-            "Machine calls that are running, those of callers that are gone included.",
+        self._left_out = Counter(
+            "driver_machines_left_out_total",
+            "VMs that a list left out, since their machine can't be told.",
             ("provider",),
             registry=self._registry,
-        ).labels(provider).set_function(in_flight)
+        ).labels(provider)
+        for name, text, function in (
+            (
+                "driver_requests_in_flight",
+                "Machine calls that are running, those of callers that are gone included.",
+                in_flight,
+            ),
+            (
+                "driver_requests_waiting",
+                "Machine calls that wait for their turn under --max-calls.",
+                waiting,
+            ),
+            (
+                "driver_request_bytes_in_flight",
+                "Size of the requests in flight, which --max-bytes-in-flight bounds.",
+                bytes_in_flight,
+            ),
+            (
+                "driver_log_lines_dropped",
+                "Lines of the log that were dropped since the start, since nobody read them.",
+                dropped_lines,
+            ),
+        ):
+            gauge = Gauge(name, text, ("provider",), registry=self._registry)
+            gauge.labels(provider).set_function(function)
 
     def record(self, rpc: str, code: grpc.StatusCode, seconds: float) -> None:
         """Count one machine call: as MCM does, its duration if it succeeded, else its code."""
@@ -77,22 +117,35 @@ class Metrics:
         else:
             self._failed.labels(self._provider, operation, code.value[0]).inc()
 
-    def listen(self, address: Endpoint) -> Endpoint:
-        """Answer GET /metrics; return the address, with the port that a port 0 became.
+    def count_left_out(self, vms: int) -> None:
+        """Count the VMs that a list left out."""
+        self._left_out.inc(vms)
+
+    def listen(self, endpoint: Endpoint, addresses: Iterable[str]) -> Endpoint:
+        """Answer GET /metrics; return the endpoint, with the port that a port 0 became.
+
+        Args:
+            endpoint: Where to listen.
+            addresses: Its IP addresses.
 
         Raises:
-            OSError: The address can't be listened on.
+            OSError: One of them can't be listened on.
         """
-        self._server = _HttpServer(address, MetricsHandler.factory(self._registry))
-        threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True
-        ).start()
-        return replace(address, port=self._server.server_address[1])
+        handler = MetricsHandler.factory(self._registry)
+        for address in addresses:
+            server = _HttpServer(address, endpoint.port, handler)
+            self._servers.append(server)
+            threading.Thread(
+                target=server.serve_forever, args=(0.1,), name="metrics", daemon=True
+            ).start()
+            endpoint = replace(endpoint, port=server.server_address[1])
+        return endpoint
 
     def close(self) -> None:
         """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
 
 
 class _HttpServer(ThreadingTCPServer):
@@ -101,16 +154,19 @@ class _HttpServer(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, address: Endpoint, handler: type[MetricsHandler]) -> None:
-        host = address.host.strip("[]")
-        found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
-        self.address_family = found[0][0]
-        super().__init__((host, address.port), handler)
+    def __init__(self, address: str, port: int, handler: type[MetricsHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._scrapes: deque[socket.socket] = deque(maxlen=_MAX_SCRAPES)
+        super().__init__((address, port), handler)
 
     def get_request(self) -> Any:
         """Accept a connection, but not one that stays silent for good."""
         request, address = super().get_request()
         request.settimeout(_SCRAPE_TIMEOUT)
+        if len(self._scrapes) == _MAX_SCRAPES:
+            with suppress(OSError):  # it has ended by itself
+                self._scrapes[0].shutdown(socket.SHUT_RDWR)
+        self._scrapes.append(request)
         return request, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -1,18 +1,23 @@
 """Running a driver's methods: threads, limits, deadlines, one call at a time per machine."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from cmi import waiting
-from cmi.errors import Aborted, DeadlineExceeded, ResourceExhausted
+from cmi.errors import Aborted, DeadlineExceeded, Unavailable
+from cmi.serving.places import Places
+from cmi.serving.threads import NoThread, Threads
 
 log = logging.getLogger(__name__)
+
+_NEXT_TRY: Final = 0.1
+"""Seconds until it is tried again to start a thread."""
 
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 """What a method returned, or raised. Not raised through a future: there a StopIteration gets
@@ -66,7 +71,9 @@ class _Deadlines:
 
     def _set(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_set = True
-        loop.call_at(next(iter(self._due.values())), self._expire, loop)
+        # In a context of its own: that of the first call would hold its request.
+        due = next(iter(self._due.values()))
+        loop.call_at(due, self._expire, loop, context=contextvars.Context())
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_set = False
@@ -85,17 +92,21 @@ class Runner:
     that was given up (deadline, cancelled) goes on holding its place and its machine, and
     a retry is turned away instead of running beside it (C14, C57).
 
+    A call beyond `max_calls` waits for its turn, and holds its machine meanwhile. In the end it
+    is UNAVAILABLE: RESOURCE_EXHAUSTED would tell MCM and the autoscaler that the cloud is full.
+    A call that is turned away has never run.
+
     Args:
-        max_calls: How many calls may be in flight at once.
+        max_calls: How many calls may run at once.
         call_timeout: How long one may take, in seconds.
     """
 
     def __init__(self, *, max_calls: int, call_timeout: float) -> None:
-        self._max_calls = max_calls
+        self._places = Places(max_calls)
         self._call_timeout = call_timeout
         self._deadlines = _Deadlines(call_timeout)
-        # Of our own, since asyncio's default pool is sized by the cores and would queue.
-        self._threads = ThreadPoolExecutor(max_calls, thread_name_prefix="machine-call")
+        self._threads = Threads("machine-call")
+        self._starting = asyncio.Lock()
         self._machines: set[Hashable] = set()
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -106,12 +117,18 @@ class Runner:
         """How many methods are running, those of callers that are gone included."""
         return self._in_flight
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return self._places.waiting
+
     async def run(
         self,
         method: Callable[..., Any],
         *arguments: Any,
         is_async: bool,
         machine: Hashable | None = None,
+        time_remaining: Callable[[], float] | None = None,
     ) -> Any:
         """Call `method` and return what it returns.
 
@@ -120,25 +137,27 @@ class Runner:
             arguments: What it is called with.
             is_async: Which of the two it is.
             machine: What tells the call's machine from others; None if it concerns none.
+            time_remaining: Returns the seconds until the caller's deadline; None if it has none.
 
         Raises:
-            ResourceExhausted: `max_calls` are in flight.
+            Unavailable: `max_calls` ran, or no thread could be started, for as long as the caller
+                could wait.
             Aborted: Another call for the same machine is in flight.
             DeadlineExceeded: The method did not end within `call_timeout`.
             Exception: Whatever the method raises.
         """
-        if self._in_flight >= self._max_calls:
-            raise ResourceExhausted(
-                f"{self._max_calls} calls are in flight, the limit; try later, or raise --max-calls"
-            )
         if machine is not None and machine in self._machines:
             raise Aborted
         loop = asyncio.get_running_loop()
         run = _Run(machine, loop.create_future(), name=getattr(method, "__name__", ""))
-        start = self._start_task if is_async else self._start_thread
-        give_up = start(loop, run, partial(method, *arguments))
-        self._enter(run)
-        self._deadlines.add(loop, run)
+        self._machines.add(machine)
+        try:
+            give_up = await self._begin(
+                loop, run, partial(method, *arguments), is_async, time_remaining
+            )
+        except BaseException:
+            self._machines.discard(machine)
+            raise
         outcome = None
         try:
             outcome = await run.waiter
@@ -147,20 +166,30 @@ class Runner:
             if outcome is None:
                 run.is_given_up = True
                 give_up()
+        return self._result(run, outcome)
+
+    def _result(self, run: _Run, outcome: _Outcome | None) -> Any:
         if outcome is None:
             waits = f" while it waited for {run.waiting_for}" if run.waiting_for else ""
             raise DeadlineExceeded(
                 f"the call did not end within {self._call_timeout:g} s{waits}; it is safe to repeat"
             )
         result, error = outcome
-        if error is None:
-            return result
-        if isinstance(error, Exception):
-            raise error
-        raise RuntimeError(f"the method raised {type(error).__name__}") from error
+        try:
+            if error is None:
+                return result
+            if isinstance(error, Exception):
+                raise error
+            raise RuntimeError(f"the method raised {type(error).__name__}") from error
+        finally:
+            del outcome, error  # its traceback will hold this frame, and with it the request
 
     async def drain(self, seconds: float) -> bool:
-        """Wait for the methods that run; return False if some still do after `seconds`."""
+        """Wait for the methods that run; return False if some still do after `seconds`.
+
+        Calls that wait for their turn are turned away.
+        """
+        self._places.close()
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
@@ -169,7 +198,65 @@ class Runner:
 
     def close(self) -> None:
         """Take no further call; don't wait for threads that still run."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+
+    async def _begin(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: _Run,
+        method: Callable[[], Any],
+        is_async: bool,
+        time_remaining: Callable[[], float] | None,
+    ) -> Callable[[], object]:
+        """Start a method as soon as it may run; return what gives it up."""
+        if not self._places.take_at_once():
+            patience = self._patience(time_remaining)
+            if not await self._places.take(patience):
+                raise Unavailable(
+                    "as many calls run as --max-calls allows, and none ended in time; try again"
+                )
+        try:
+            if is_async:
+                give_up = self._start_task(loop, run, method)
+            elif self._starting.locked():
+                give_up = await self._start_thread_later(loop, run, method, time_remaining)
+            else:
+                try:
+                    give_up = self._start_thread(loop, run, method)
+                except NoThread:
+                    give_up = await self._start_thread_later(loop, run, method, time_remaining)
+        except BaseException:
+            self._places.give_back()
+            raise
+        self._in_flight += 1
+        self._idle.clear()
+        self._deadlines.add(loop, run)
+        return give_up
+
+    def _patience(self, time_remaining: Callable[[], float] | None) -> float:
+        """Return how long a call may wait, so that its caller still gets the answer."""
+        remaining = time_remaining() if time_remaining else self._call_timeout
+        return max(0.0, min(self._call_timeout, remaining - min(1.0, remaining / 10)))
+
+    async def _start_thread_later(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: _Run,
+        method: Callable[[], Any],
+        time_remaining: Callable[[], float] | None,
+    ) -> Callable[[], object]:
+        """Start a method in a thread as soon as there is one, in the order of asking."""
+        try:
+            async with asyncio.timeout(self._patience(time_remaining)), self._starting:
+                while True:
+                    with contextlib.suppress(NoThread):
+                        return self._start_thread(loop, run, method)
+                    await asyncio.sleep(_NEXT_TRY)
+        except TimeoutError:
+            raise Unavailable(
+                "the system lets the driver start no further thread; try again, or raise its "
+                "limit of processes or of memory"
+            ) from None
 
     def _start_task(
         self, loop: asyncio.AbstractEventLoop, run: _Run, method: Callable[[], Any]
@@ -201,21 +288,12 @@ class Runner:
         """Start a `def` in a thread, which nothing can stop; return what tells `wait_for` to."""
         context = contextvars.copy_context()
         run.thread_call = call = waiting.ThreadCall(loop)
-        thread = self._threads.submit(context.run, _outcome_of, run, call, method)
-        thread.add_done_callback(partial(self._hand_over, loop, run))
+        work = partial(context.run, _outcome_of, run, call, method)
+        self._threads.start(work, partial(self._hand_over, loop, run))
+        return call.give_up
 
-        def give_up() -> None:
-            call.give_up()
-            thread.cancel()
-
-        return give_up
-
-    def _hand_over(
-        self, loop: asyncio.AbstractEventLoop, run: _Run, thread: "Future[_Outcome]"
-    ) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, run: _Run, outcome: _Outcome) -> None:
         """Bring the outcome from the thread to the event loop."""
-        never_begun = None, RuntimeError("the server stopped before the method began")
-        outcome = never_begun if thread.cancelled() else thread.result()
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._end, run, outcome)
 
@@ -223,15 +301,10 @@ class Runner:
         self._leave(run)
         _wake(run, outcome)
 
-    def _enter(self, run: _Run) -> None:
-        self._in_flight += 1
-        self._idle.clear()
-        if run.machine is not None:
-            self._machines.add(run.machine)
-
     def _leave(self, run: _Run) -> None:
         self._in_flight -= 1
         self._machines.discard(run.machine)
+        self._places.give_back()
         if not self._in_flight:
             self._idle.set()
 

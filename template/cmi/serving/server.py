@@ -5,37 +5,45 @@ import gc
 import logging
 import os
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cmi.contract import SERVICES
 from cmi.driver import Driver
 from cmi.endpoint import DEFAULT_ENDPOINT, Endpoint
 from cmi.errors import StartupError
+from cmi.serving import background, logs
+from cmi.serving.health import Health
 from cmi.serving.identity import PluginInfo, identity_handler
-from cmi.serving.listening import check_free, listen
+from cmi.serving.intake import Intake
+from cmi.serving.listening import free_addresses, listen
 from cmi.serving.machine import machine_handler
 from cmi.serving.methods import methods_of
+from cmi.serving.options import ServerOptions
+from cmi.serving.process import STOP_SIGNALS
 from cmi.serving.runner import Runner
-from cmi.tls import TlsFiles, server_credentials
+from cmi.tls import server_credentials
 
 if TYPE_CHECKING:
     from cmi.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CALL_TIMEOUT: Final = 300.0
-DEFAULT_MAX_CALLS: Final = 1000
-DEFAULT_GRACE_PERIOD: Final = 30.0
 PROBE_TIMEOUT: Final = 5.0
 _LAST_REPLIES: Final = 1.0
 """What the replies of methods that have ended get to be sent, in seconds."""
-
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_HEALTH_STREAMS: Final = 100
+"""The most health checks and watches at once on one connection."""
+_MAX_HEALTH_REQUEST: Final = 4 * 1024
+_GRPC_MAX_REQUEST: Final = 4 * 1024 * 1024
+"""gRPC's own limit, which it answers with RESOURCE_EXHAUSTED; ours answers before."""
+_IDLE: Final = 15 * 60
+_AGE: Final = 60 * 60
+"""Seconds after which a connection without calls is closed, and after which any is: then the
+client shows its certificate again, and is turned away if its CA was removed."""
 
 _MANY: Final = 2**31 - 1
 _GRPC_OPTIONS: Final = (
@@ -44,33 +52,16 @@ _GRPC_OPTIONS: Final = (
     # Otherwise gRPC cancels some of a thousand calls that come at once; ours is the limit.
     ("grpc.server.max_pending_requests", _MANY),
     ("grpc.server.max_pending_requests_hard_limit", _MANY),
+    ("grpc.max_connection_idle_ms", _IDLE * 1000),
+    ("grpc.max_connection_age_ms", _AGE * 1000),
+    # A client may ask every few seconds whether a long call is still alive. Otherwise it is told
+    # "too many pings" and loses its calls.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # A client that vanished without a word is noticed, and its calls are cancelled.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """How a driver is served.
-
-    Attributes:
-        endpoint: Where to listen.
-        insecure: Listen without TLS also where other machines can connect.
-        tls: The files for TLS; clients need a certificate of their CA.
-        health_address: Where to serve health alone, in plain text: for those who ask without
-            a certificate, or from outside of a loopback address.
-        metrics_address: Where to serve metrics, over plain HTTP.
-        call_timeout: How long one machine call may take, in seconds.
-        max_calls: How many machine calls may be in flight; more are RESOURCE_EXHAUSTED.
-        grace_period: How long calls in flight may go on after a stop, in seconds.
-    """
-
-    endpoint: Endpoint = field(default_factory=lambda: Endpoint.parse(DEFAULT_ENDPOINT))
-    insecure: bool = False
-    tls: TlsFiles | None = None
-    health_address: Endpoint | None = None
-    metrics_address: Endpoint | None = None
-    call_timeout: float = DEFAULT_CALL_TIMEOUT
-    max_calls: int = DEFAULT_MAX_CALLS
-    grace_period: float = DEFAULT_GRACE_PERIOD
 
 
 class Server:
@@ -99,13 +90,29 @@ class Server:
         self._credentials = server_credentials(options.tls) if options.tls else None
         self._runner = Runner(max_calls=options.max_calls, call_timeout=options.call_timeout)
         self._probes = Runner(max_calls=1, call_timeout=PROBE_TIMEOUT)
+        self._intake = Intake(options.max_request_bytes, options.max_bytes_in_flight)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
         record = self._metrics.record if self._metrics else None
+        count_left_out = self._metrics.count_left_out if self._metrics else None
         methods = methods_of(driver)
-        self._machine = machine_handler(driver, methods, self._runner, record)
+        self._machine = machine_handler(
+            driver, methods, self._runner, self._intake, record, count_left_out
+        )
         self._identity = identity_handler(driver, methods, plugin, self._probes)
-        self._health = health.aio.HealthServicer()
+        self._health = Health(*SERVICES)
         self._refusal = _RefusalWhileStopping()
+        self._server: grpc.aio.Server | None = None
+        self._health_server: grpc.aio.Server | None = None
+
+    @property
+    def calls(self) -> tuple[int, int]:
+        """How many machine calls run, and how many wait for their turn."""
+        return self._runner.in_flight, self._runner.waiting
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """The size of the requests in flight."""
+        return self._intake.bytes_in_flight
 
     async def start(self) -> Endpoint:
         """Listen and serve; return the endpoint, with the port that a port 0 became.
@@ -113,53 +120,82 @@ class Server:
         Raises:
             StartupError: The address can't be listened on; the message says why.
         """
-        self._server = grpc.aio.server(options=_GRPC_OPTIONS)
-        self._server.add_generic_rpc_handlers((self._refusal, self._machine, self._identity))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        background.start()
+        server = self._server = grpc.aio.server(options=self._grpc_options())
+        server.add_generic_rpc_handlers((self._refusal, self._machine, self._identity))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(served, self._server)
-        endpoint = listen(self._server, "--endpoint", self._options.endpoint, self._credentials)
+        reflection.enable_server_reflection(served, server)
+        endpoint = listen(server, "--endpoint", self._options.endpoint, self._credentials)
         await self._start_health()
         self._start_metrics()
-        await self._server.start()
-        for service in ("", *SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
         return endpoint
 
     async def stop(self) -> bool:
         """Stop: health NOT_SERVING, new calls UNAVAILABLE, those in flight get their grace.
 
+        A server that was never started, or whose start failed, may be stopped too.
+
         Returns:
             True if every method has ended, False if some still run.
         """
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         self._refusal.is_on = True
         ended = await self._runner.drain(self._options.grace_period)
-        await self._server.stop(_LAST_REPLIES if ended else None)
+        if self._server:
+            await self._server.stop(_LAST_REPLIES if ended else None)
         self._runner.close()
         self._probes.close()
-        if self.health_address:
+        if self._health_server:
             await self._health_server.stop(None)
         if self._metrics and self.metrics_address:
             await asyncio.to_thread(self._metrics.close)
         return ended and not self._probes.in_flight
 
+    def _grpc_options(self) -> tuple[tuple[str, int], ...]:
+        # A connection at its age may end its calls: one that waits as long as it may, and then
+        # runs as long as it may, is never cut.
+        longest_call = 2 * self._options.call_timeout + 60
+        return (
+            *_GRPC_OPTIONS,
+            ("grpc.max_connection_age_grace_ms", min(_MANY, int(longest_call * 1000))),
+            ("grpc.max_concurrent_streams", self._options.max_calls + _HEALTH_STREAMS),
+            (
+                "grpc.max_receive_message_length",
+                max(_GRPC_MAX_REQUEST, 2 * self._options.max_request_bytes),
+            ),
+        )
+
     async def _start_health(self) -> None:
         if address := self._options.health_address:
-            self._health_server = grpc.aio.server(options=_GRPC_OPTIONS)
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_address = listen(self._health_server, "--health-address", address)
-            await self._health_server.start()
+            server = self._health_server = grpc.aio.server(
+                options=(
+                    *_GRPC_OPTIONS,
+                    ("grpc.max_connection_age_grace_ms", 1000),
+                    ("grpc.max_concurrent_streams", _HEALTH_STREAMS),
+                    ("grpc.max_receive_message_length", _MAX_HEALTH_REQUEST),
+                )
+            )
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            self.health_address = listen(server, "--health-address", address)
+            await server.start()
 
     def _make_metrics(self, plugin: PluginInfo) -> "Metrics":
         from cmi.serving.metrics import Metrics
 
-        return Metrics(plugin.name, lambda: self._runner.in_flight)
+        return Metrics(
+            plugin.name,
+            in_flight=lambda: self._runner.in_flight,
+            waiting=lambda: self._runner.waiting,
+            bytes_in_flight=lambda: self.bytes_in_flight,
+            dropped_lines=logs.dropped,
+        )
 
     def _start_metrics(self) -> None:
         if self._metrics and (address := self._options.metrics_address):
-            check_free("--metrics-address", address)
-            self.metrics_address = self._metrics.listen(address)
+            addresses = free_addresses("--metrics-address", address)
+            self.metrics_address = self._metrics.listen(address, addresses)
 
 
 class _RefusalWhileStopping(grpc.GenericRpcHandler):
@@ -198,27 +234,33 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
             log.warning(
                 "stopped at once by a second signal", extra={"fields": {"signal": number.name}}
             )
+            logs.flush()
             os._exit(128 + number)
         log.info("stopping", extra={"fields": {"signal": number.name}})
         stop.set()
 
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
     gc.freeze()  # what a start makes stays, so the collector need not go through it again and again
+    with logs.captured_standard_error():
+        _log_serving(server, endpoint, plugin)
+        await stop.wait()
+        ended = await server.stop()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)  # what was to be stopped has stopped
+    log.info("stopped")
+    logs.flush()
+    if not ended:
+        # A method that hangs in an SDK can't be ended, and a normal exit would wait for it.
+        os._exit(0)
+
+
+def _log_serving(server: Server, endpoint: Endpoint, plugin: PluginInfo) -> None:
     fields = {"endpoint": endpoint, "plugin": plugin.name, "version": plugin.version}
     if server.health_address:
         fields["health"] = server.health_address.target
     if server.metrics_address:
         fields["metrics"] = f"http://{server.metrics_address.target}/metrics"
     log.info("serving", extra={"fields": fields})
-    await stop.wait()
-    ended = await server.stop()
-    for number in _STOP_SIGNALS:
-        asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)  # what was to be stopped has stopped
-    log.info("stopped")
-    if not ended:
-        # A method that hangs in an SDK can't be ended, and a normal exit would wait for it.
-        logging.shutdown()
-        os._exit(0)

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cmi.serving.logs import LogFormat, LogLevel, formatter
+from cmi.serving.logs import formatter
+from cmi.serving.options import LogFormat, LogLevel
 
 
 @contextmanager

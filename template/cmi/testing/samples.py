@@ -1,6 +1,8 @@
 """The samples in `kubernetes/`, as tests send them."""
 
+import base64
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,16 @@ class Samples:
 
     Args:
         folder: Holds machine-class.yaml, secret.yaml and persistent-volumes.yaml.
+        secrets: What takes the place of the Secret's values, such as the tokens of a test double.
+        fields: What takes the place of fields of the provider spec, as in YAML.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, secrets: Mapping[str, bytes | None] | None = None, **fields: Any
+    ) -> None:
         self.folder = folder
+        self._secrets = {**(secrets or {})}
+        self._fields = fields
 
     def machine_class(
         self, secrets: Mapping[str, bytes | None] | None = None, **fields: Any
@@ -28,8 +36,9 @@ class Samples:
             secrets: Other values of the Secret; None leaves a key out.
             fields: Other fields of the provider spec, as in YAML; None leaves a field out.
         """
-        spec = json.loads(read_provider_spec(self.folder / "machine-class.yaml")) | fields
-        data = {**read_secret(self.folder / "secret.yaml"), **(secrets or {})}
+        spec = json.loads(read_provider_spec(self.folder / "machine-class.yaml"))
+        spec |= self._fields | fields
+        data = {**read_secret(self.folder / "secret.yaml"), **self._secrets, **(secrets or {})}
         return MachineClass(
             provider_spec=json.dumps(
                 {key: value for key, value in spec.items() if value is not None}
@@ -43,3 +52,17 @@ class Samples:
             read_volumes(self.folder / "persistent-volumes.yaml")
         )
         return volumes
+
+    def copy_to(self, folder: Path) -> "Samples":
+        """Write the samples into a folder, with the values of this object, and return those."""
+        machine_class = self.machine_class()
+        spec = json.loads(machine_class.provider_spec)
+        values = machine_class.secrets.items()
+        data = {key: base64.b64encode(value).decode() for key, value in values}
+        # JSON is YAML too.
+        (folder / "machine-class.yaml").write_text(
+            json.dumps({"kind": "MachineClass", "providerSpec": spec})
+        )
+        (folder / "secret.yaml").write_text(json.dumps({"kind": "Secret", "data": data}))
+        shutil.copy(self.folder / "persistent-volumes.yaml", folder)
+        return Samples(folder)

@@ -10,7 +10,8 @@ from cmi.client import Client
 from cmi.driver import Driver
 from cmi.endpoint import Endpoint
 from cmi.serving.identity import PluginInfo
-from cmi.serving.server import Server, ServerOptions
+from cmi.serving.options import ServerOptions
+from cmi.serving.server import Server
 
 TEST_PLUGIN = PluginInfo("driver.under-test", "0")
 

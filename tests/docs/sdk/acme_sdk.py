@@ -1,25 +1,42 @@
-"""The SDK of a cloud that does not exist: what the code on the pages calls."""
+"""The SDK of a cloud that does not exist: what the code on the pages calls.
 
-from dataclasses import dataclass
+The cloud has no regions. Its IDs are numbers, its labels hold no `/`, the names of its servers
+are unique in a project, and it accepts what it is asked for and does it later.
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
 
 
-class LoginError(Exception):
+class ApiError(Exception):
+    """The cloud refused a call."""
+
+
+class LoginError(ApiError):
     """The credentials are wrong."""
 
 
-class ForbiddenError(Exception):
+class ForbiddenError(ApiError):
     """The credentials are not allowed to do this."""
 
 
-class QuotaError(Exception):
+class NotFoundError(ApiError):
+    """There is no such server."""
+
+
+class QuotaError(ApiError):
     """The quota is used up."""
 
 
-class ThrottledError(Exception):
+class ThrottledError(ApiError):
     """Too many calls."""
 
 
-class RequestError(Exception):
+class RequestError(ApiError):
     """A request was refused, for the reason in `code`."""
 
     def __init__(self, code: str) -> None:
@@ -27,42 +44,209 @@ class RequestError(Exception):
         self.code = code
 
 
-@dataclass
-class VM:
-    """A VM, which is ready as soon as it was looked at often enough."""
+@dataclass(frozen=True)
+class Action:
+    """What the cloud has accepted, and does in its own time.
 
-    id: str
-    left: int
+    Attributes:
+        id: Unique in the project.
+        command: `create`, `attach_network`, `stop` or `delete`.
+        status: How far it is.
+        progress: The same in percent.
+        error: Why it failed.
+    """
 
-    @property
-    def is_building(self) -> bool:
-        return self.left > 0
-
-    @property
-    def progress(self) -> int:
-        return 100 - self.left
+    id: int
+    command: str
+    status: Literal["running", "success", "error"]
+    progress: int = 0
+    error: str = ""
 
 
-class Client:
-    """A client of the cloud.
+@dataclass(frozen=True)
+class Server:
+    """A server.
+
+    Attributes:
+        id: Unique in the project.
+        name: Unique in the project.
+        type: Its size.
+        image: What it boots.
+        labels: Of letters, digits, `-`, `_` and `.`.
+        status: `running` does not mean that it has a network.
+        networks: Those that it is attached to.
+        action: The latest one on it.
+    """
+
+    id: int
+    name: str
+    type: str
+    image: str
+    labels: Mapping[str, str]
+    status: Literal["starting", "running", "off", "deleting"]
+    networks: tuple[str, ...]
+    action: Action
+
+
+class Project:
+    """What the cloud keeps for its customer.
 
     Args:
-        looks: How often a new VM is looked at before it is ready.
+        looks: How often a server has to be looked at until an action on it ends.
+
+    Attributes:
+        servers: By ID.
+        failing: Commands whose actions fail, and why.
+        user_data: What each server was given, by ID.
     """
 
     def __init__(self, looks: int = 0) -> None:
-        self._looks = looks
-        self.vms: dict[str, VM] = {}
+        self.looks = looks
+        self.servers: dict[int, Server] = {}
+        self.failing: dict[str, str] = {}
+        self.user_data: dict[int, str] = {}
+        self._left: dict[int, int] = {}
+        self._network: dict[int, str] = {}
+        self._ids = iter(range(4711, 10**9))
+        self._lock = threading.Lock()
 
-    def find(self, name: str) -> VM | None:
-        vm = self.vms.get(name)
-        if vm:
-            vm.left -= 1
-        return vm
+    @contextmanager
+    def one_call(self) -> Iterator[None]:
+        """Let the calls take effect one after the other."""
+        with self._lock:
+            yield
 
-    def build(self, name: str) -> VM:
-        self.vms[name] = VM(f"vm-{len(self.vms) + 1}", self._looks)
-        return self.vms[name]
+    def new_id(self) -> int:
+        """Return a number that was not used before."""
+        return next(self._ids)
 
-    def remove(self, name: str) -> None:
-        self.vms.pop(name, None)
+    def begin(self, server: Server, command: str, network: str = "") -> None:
+        """Accept an action."""
+        if server.action.status == "running" and command != "delete":
+            raise RequestError("Busy")
+        action = Action(self.new_id(), command, "running")
+        status = "deleting" if command == "delete" else server.status
+        self.servers[server.id] = replace(server, status=status, action=action)
+        self._left[server.id] = self.looks
+        self._network[server.id] = network
+        if not self.looks:
+            self._end(self.servers[server.id])
+
+    def look_at(self, server: Server) -> Server:
+        """Return a server as it is after one more look at it."""
+        if server.action.status == "running":
+            self._left[server.id] -= 1
+            done = 100 - 100 * self._left[server.id] // max(self.looks, 1)
+            self.servers[server.id] = replace(
+                server, action=replace(server.action, progress=min(done, 99))
+            )
+            if self._left[server.id] <= 0:
+                self._end(self.servers[server.id])
+        return server
+
+    def _end(self, server: Server) -> None:
+        command = server.action.command
+        if error := self.failing.get(command):
+            action = replace(server.action, status="error", error=error)
+            self.servers[server.id] = replace(server, action=action)
+            return
+        server = replace(server, action=replace(server.action, status="success", progress=100))
+        if command == "create":
+            server = replace(server, status="running")
+        elif command == "attach_network":
+            server = replace(server, networks=(self._network[server.id],))
+        elif command == "stop":
+            server = replace(server, status="off")
+        self.servers[server.id] = server
+        if command == "delete":
+            del self.servers[server.id]
+
+
+class Client:
+    """The calls that a token may make.
+
+    Args:
+        project: The project that the token is of.
+        token: The token; only `secret-token` is one.
+    """
+
+    def __init__(self, project: Project, token: str = "secret-token") -> None:
+        self._project = project
+        self._token = token
+
+    def servers(self, labels: Mapping[str, str]) -> list[Server]:
+        """Return all servers that have these labels; the SDK reads page after page."""
+        with self._call():
+            found = [*self._project.servers.values()]
+            return [
+                self._project.look_at(each)
+                for each in found
+                if labels.items() <= each.labels.items()
+            ]
+
+    def server(self, server_id: int) -> Server:
+        """Return a server, or raise NotFoundError."""
+        with self._call():
+            return self._project.look_at(self._server(server_id))
+
+    def create_server(
+        self, name: str, *, type_: str, image: str, labels: Mapping[str, str], user_data: str
+    ) -> Server:
+        """Begin to make a server and to start it. It has no network yet."""
+        with self._call():
+            if any(name == each.name for each in self._project.servers.values()):
+                raise RequestError("NameTaken")
+            for text in (name, *labels, *labels.values()):
+                if not re.fullmatch(r"[A-Za-z0-9_.-]{0,128}", text):
+                    raise RequestError("LabelSyntax")
+            server_id = self._project.new_id()
+            accepted = Action(self._project.new_id(), "create", "success")
+            server = Server(server_id, name, type_, image, labels, "starting", (), accepted)
+            self._project.user_data[server_id] = user_data
+            self._project.begin(server, "create")
+            return self._server(server_id)
+
+    def attach_network(self, server_id: int, network: str) -> None:
+        """Begin to attach a server to a network; refused while another action runs."""
+        with self._call():
+            self._project.begin(self._server(server_id), "attach_network", network)
+
+    def stop_server(self, server_id: int) -> None:
+        """Begin to stop a server."""
+        with self._call():
+            self._project.begin(self._server(server_id), "stop")
+
+    def delete_server(self, server_id: int) -> None:
+        """Begin to delete a server, or raise NotFoundError."""
+        with self._call():
+            self._project.begin(self._server(server_id), "delete")
+
+    def leave_balancer(self, name: str) -> None:
+        """Take a server out of the load balancer, if it is in it."""
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with self._project.one_call():
+            if self._token != "secret-token":
+                raise LoginError("unknown token")
+            yield
+
+    def _server(self, server_id: int) -> Server:
+        if server_id not in self._project.servers:
+            raise NotFoundError(f"there is no server {server_id}")
+        return self._project.servers[server_id]
+
+
+class AsyncClient:
+    """The same calls for asyncio, and some of them only."""
+
+    def __init__(self, project: Project, token: str = "secret-token") -> None:
+        self._client = Client(project, token)
+
+    async def servers(self, labels: Mapping[str, str]) -> list[Server]:
+        """Return all servers that have these labels."""
+        return self._client.servers(labels)
+
+    async def server(self, server_id: int) -> Server:
+        """Return a server, or raise NotFoundError."""
+        return self._client.server(server_id)

@@ -10,22 +10,24 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from cmi import ClusterScope, Credential, SecretsModel, SpecModel
+from cmi import Credential, SecretsModel, SpecModel, TaggedScope
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$")]
 ImageId = Annotated[str, Field(pattern=r"^ami-[0-9a-f]{8,17}$")]
 SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")]
 
-NAME_TAG: Final = "Name"
+MACHINE_TAG: Final = "machine-name"
 SPEC_TAG: Final = "machine-spec"
 """The driver's own tags: the machine's name, and what the instance was made from."""
+NAME_TAG: Final = "Name"
+"""What consoles show. The driver sets it, unless the machine class does; people may change it."""
 
 MAX_TAGS: Final = 50
 MAX_USER_DATA_BYTES: Final = 16 * 1024
 
 
-class MachineScope(ClusterScope, extra="ignore"):
+class MachineScope(TaggedScope, extra="ignore"):
     """What is needed to find a machine's instance: the region, and the tags of the cluster.
 
     All that status, delete, shut-down and list validate.
@@ -158,12 +160,12 @@ class ProviderSpec(MachineScope, extra="forbid"):
     @classmethod
     def _are_tags_of_ec2(cls, tags: dict[str, str]) -> dict[str, str]:
         for key, value in tags.items():
-            if key in (NAME_TAG, SPEC_TAG) or key.lower().startswith("aws:"):
+            if key in (MACHINE_TAG, SPEC_TAG) or key.lower().startswith("aws:"):
                 raise ValueError(f"the tag {key} is reserved")
             if len(key) > 128 or len(value) > 256:
                 raise ValueError(f"the tag {key[:32]} has over 128 characters, or its value 256")
-        if len(tags) > MAX_TAGS - 2:
-            raise ValueError(f"are over {MAX_TAGS - 2}; two more are the driver's")
+        if len({*tags, MACHINE_TAG, SPEC_TAG, NAME_TAG}) > MAX_TAGS:
+            raise ValueError(f"are over {MAX_TAGS}, with the three that the driver sets")
         return tags
 
 

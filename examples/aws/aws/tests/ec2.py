@@ -1,148 +1,33 @@
-"""EC2 for tests: moto's server as a process of its own, and a gate before it.
+"""EC2 for tests: moto behind a gate, on a port of this process.
 
-The gate is an HTTP proxy that the driver talks to. It makes EC2 fail as a test wants it to, and
-adds what moto leaves out: client tokens.
+The gate sees every call that the driver makes. It makes EC2 fail as a test wants it to, and adds
+what moto leaves out: client tokens, as EC2 treats them since 2025.
 """
 
+import base64
 import re
-import subprocess
-import sys
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qsl
-from xml.etree import ElementTree
 
 import boto3
-import urllib3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug import Request, Response
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import InstanceTypeDef, TagTypeDef, VolumeTypeDef
 
+MOTO = DomainDispatcherApplication(create_backend_app)
 REGION = "eu-west-1"
-SETTINGS = {
-    "MOTO_ENABLE_AMI_VALIDATION": "true",
-    "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
-    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
-    "PYTHONUNBUFFERED": "1",
-}
 POLICY = (
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "%s", "Resource": "*"}]}'
 )
-
-
-@contextmanager
-def moto_server(environment: Mapping[str, str]) -> Iterator[str]:
-    """Run moto's server on a free port of its choice, and yield its URL."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "--port=0"],
-        env={**environment, **SETTINGS},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        log = process.stderr
-        urls = (found[0] for line in log if (found := re.search(r"http://[0-9.]+:[0-9]+", line)))
-        # It goes on logging, and would stop if nobody read that.
-        reader = threading.Thread(target=lambda: [*urls])
-        try:
-            url = next(urls, "")
-            assert url, "moto has ended instead of serving"
-            reader.start()
-            yield url
-        finally:
-            process.kill()
-            process.wait()
-            if reader.is_alive():
-                reader.join()
-
-
-@dataclass(frozen=True)
-class Account:
-    """An AWS account at moto.
-
-    Attributes:
-        url: Where moto listens.
-        fields: The image and the network in it, as fields of a provider spec.
-        writer: The secrets of a user who may do everything with EC2.
-        reader: The secrets of one who may only describe.
-    """
-
-    url: str
-    fields: Mapping[str, Any]
-    writer: Mapping[str, bytes]
-    reader: Mapping[str, bytes]
-
-    @classmethod
-    def create(cls, url: str) -> "Account":
-        """Make the users and the image; from then on moto checks signatures and policies."""
-        session = boto3.Session("test", "test", region_name=REGION)
-        ec2 = session.client("ec2", endpoint_url=url)
-        image = ec2.register_image(Name="linux", RootDeviceName="/dev/sda1")
-        fields = {
-            "ami": image["ImageId"],
-            "subnet": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
-            "securityGroups": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
-        }
-        iam = session.client("iam", endpoint_url=url)
-        iam.create_instance_profile(InstanceProfileName="nodes")
-        account = cls(url, fields, _user(iam, "writer", "*"), _user(iam, "reader", "ec2:Describe*"))
-        plain = {"Content-Type": "text/plain"}
-        urllib3.request("POST", f"{url}/moto-api/reset-auth", body="0", headers=plain)
-        return account
-
-    def ec2(self) -> "EC2Client":
-        """Return a client that talks to moto behind the gate."""
-        key, secret = (value.decode() for value in self.writer.values())
-        session = boto3.Session(key, secret, region_name=REGION)
-        return session.client("ec2", endpoint_url=self.url)
-
-    def instances(self, name: str = "*") -> list[str]:
-        """Return the IDs of the instances of a machine that are not terminated."""
-        states = ["pending", "running", "stopping", "stopped", "shutting-down"]
-        pages = (
-            self.ec2()
-            .get_paginator("describe_instances")
-            .paginate(
-                Filters=[
-                    {"Name": "tag:Name", "Values": [name]},
-                    {"Name": "instance-state-name", "Values": states},
-                ]
-            )
-        )
-        reservations = [each for page in pages for each in page["Reservations"]]
-        return sorted(one["InstanceId"] for each in reservations for one in each["Instances"])
-
-    def volumes(self) -> list[str]:
-        """Return the IDs of all volumes."""
-        pages = self.ec2().get_paginator("describe_volumes").paginate()
-        return sorted(each["VolumeId"] for page in pages for each in page["Volumes"])
-
-    def duplicate(self, name: str) -> str:
-        """Give a machine a second instance, and return its ID."""
-        (twin,) = self.instances(name)
-        ec2 = self.ec2()
-        instance = ec2.describe_instances(InstanceIds=[twin])["Reservations"][0]["Instances"][0]
-        made = ec2.run_instances(
-            MinCount=1,
-            MaxCount=1,
-            ImageId=instance["ImageId"],
-            TagSpecifications=[{"ResourceType": "instance", "Tags": instance["Tags"]}],
-        )
-        return made["Instances"][0]["InstanceId"]
-
-
-def _user(iam: Any, name: str, actions: str) -> dict[str, bytes]:
-    iam.create_user(UserName=name)
-    iam.put_user_policy(UserName=name, PolicyName="may", PolicyDocument=POLICY % actions)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return {
-        "accessKeyID": key["AccessKeyId"].encode(),
-        "secretAccessKey": key["SecretAccessKey"].encode(),
-    }
 
 
 @dataclass(frozen=True)
@@ -153,38 +38,74 @@ class Answer:
     body: bytes
 
 
+Call: TypeAlias = Mapping[str, str]
+"""The parameters of a call of EC2."""
+Forward: TypeAlias = Callable[[], Answer]
+Fault: TypeAlias = Callable[[Call, Forward], Answer | None]
+"""Answers a call, given a way to make it; None cuts the connection."""
+
+
+def untouched(_call: Call, forward: Forward) -> Answer:
+    """Let a call pass."""
+    return forward()
+
+
 def error(code: str, message: str = "so it is", status: int = 400) -> Answer:
     """Return the error document that EC2 answers."""
     document = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
     return Answer(status, f"<Response>{document}<RequestID>r-1</RequestID></Response>".encode())
 
 
-Forward: TypeAlias = Callable[[], Answer]
-Call: TypeAlias = Mapping[str, str]
-"""The parameters of a call of EC2."""
-Fault: TypeAlias = Callable[[Call, Forward], Answer | None]
-"""Answers a call, given a way to make it; None cuts the connection."""
+def launched(instance_id: str, state: str) -> Answer:
+    """Return the answer of RunInstances."""
+    instance = f"<instanceId>{instance_id}</instanceId><instanceState><name>{state}</name>"
+    item = f"<instancesSet><item>{instance}</instanceState></item></instancesSet>"
+    return Answer(200, f"<RunInstancesResponse>{item}</RunInstancesResponse>".encode())
 
 
-def failing(answer: Answer | None, *actions: str, times: float = float("inf")) -> Fault:
-    """Return the fault that answers all actions or these so, before EC2 sees them."""
+def failing(
+    answer: Answer | None, *actions: str, times: float = float("inf"), is_done: bool = False
+) -> Fault:
+    """Return the fault that answers all actions or these so, whether or not EC2 does them."""
     left = [times]
 
     def fault(call: Call, forward: Forward) -> Answer | None:
         if (actions and call["Action"] not in actions) or left[0] <= 0:
             return forward()
         left[0] -= 1
+        if is_done:
+            forward()
         return answer
 
     return fault
 
 
-def lost(action: str) -> Fault:
-    """Return the fault by which EC2 does what it is told, but its answer never arrives."""
+def after(action: str) -> Fault:
+    """Return the fault by which nothing is answered any more once an action was carried out."""
+    seen: list[str] = []
 
     def fault(call: Call, forward: Forward) -> Answer | None:
+        if action in seen:
+            return None
+        seen.append(call["Action"])
+        return forward()
+
+    return fault
+
+
+def dying(account: "Account") -> Fault:
+    """Return the fault by which the next instance ends as soon as it was launched."""
+    left = [1]
+
+    def fault(call: Call, forward: Forward) -> Answer:
         answer = forward()
-        return None if call["Action"] == action else answer
+        if call["Action"] != "RunInstances" or not left[0]:
+            return answer
+        left[0] -= 1
+        account.ec2.terminate_instances(
+            InstanceIds=re.findall(r"<instanceId>(.*?)<", answer.body.decode())
+        )
+        return Answer(200, answer.body + b"\n")
 
     return fault
 
@@ -197,71 +118,62 @@ def reported(old: str, new: str, times: float = float("inf")) -> Fault:
         answer = forward()
         if call["Action"] != "DescribeInstances" or left[0] <= 0:
             return answer
-        left[0] -= 1
-        text = re.sub(old, new, answer.body.decode(), flags=re.DOTALL)
-        return Answer(answer.status, text.encode())
+        text, count = re.subn(old, new, answer.body.decode(), flags=re.DOTALL)
+        left[0] -= min(count, 1)
+        return Answer(answer.status, text.encode()) if count else answer
 
     return fault
 
 
-def forgotten(state: str) -> Fault:
-    """Return the fault by which DescribeInstances leaves out the instances in a state."""
+@contextmanager
+def served(application: Any) -> Iterator[str]:
+    """Serve a WSGI application on a free port, and yield its URL."""
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
-    def fault(call: Call, forward: Forward) -> Answer:
-        answer = forward()
-        document = ElementTree.fromstring(answer.body)
-        for reservations in document.iterfind("{*}reservationSet"):
-            for one in [*reservations]:
-                if one.findtext(".//{*}instanceState/{*}name") == state:
-                    reservations.remove(one)
-        return Answer(answer.status, ElementTree.tostring(document))
 
-    return fault
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_args: Any) -> None:
+        """Say nothing."""
 
 
-class Gate(ThreadingHTTPServer):
-    """The proxy, on a free port.
+class Gate:
+    """A WSGI application that stands before moto.
+
+    Args:
+        account: Where it looks for what became of instances.
 
     Attributes:
-        launches: By client token, what RunInstances was asked for, and its answer.
+        calls: All that was asked so far.
     """
 
-    daemon_threads = True
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.pool = urllib3.PoolManager(maxsize=50)
-        self._fault: Fault | None = None
-        self.launches: dict[str, tuple[Call, Answer]] = {}
-        self._terminated: set[str] = set()
+    def __init__(self, account: "Account") -> None:
+        self.calls: list[Call] = []
+        self._account = account
+        self._fault: Fault = untouched
+        self._struck = threading.Event()
+        self._launches: dict[str, tuple[Call, Answer]] = {}
         self._one_at_a_time = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     @contextmanager
-    def serving(self) -> Iterator["Gate"]:
-        thread = threading.Thread(target=self.serve_forever)
-        thread.start()
+    def fault(self, fault: Fault) -> Iterator[threading.Event]:
+        """Let EC2 fail while the context is open; the event is set once a call has met it."""
+        self._fault, self._struck = fault, threading.Event()
         try:
-            yield self
+            yield self._struck
         finally:
-            self.shutdown()
-            thread.join()
-            self.server_close()
+            self._fault = untouched
 
-    @contextmanager
-    def fault(self, fault: Fault) -> Iterator[None]:
-        """Let EC2 fail while the context is open."""
-        self._fault = fault
-        try:
-            yield
-        finally:
-            self._fault = None
-
-    def failing(self, answer: Answer | None, *actions: str) -> AbstractContextManager[None]:
+    def failing(
+        self, answer: Answer | None, *actions: str
+    ) -> AbstractContextManager[threading.Event]:
         return self.fault(failing(answer, *actions))
 
     @contextmanager
@@ -281,61 +193,170 @@ class Gate(ThreadingHTTPServer):
             finally:
                 go_on.set()
 
-    def answer(self, call: Call, forward: Forward) -> Answer | None:
-        """Answer one call of EC2; None cuts the connection."""
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        body = Request(environ).get_data()
 
-        def remembering() -> Answer:
-            if call["Action"] == "RunInstances":
-                return self._run(call, forward)
-            if call["Action"] == "TerminateInstances":
-                self._terminated.add(call["InstanceId.1"])
-            return forward()
+        def input_again() -> Any:
+            return {**environ, "wsgi.input": BytesIO(body)}
 
-        fault = self._fault
-        return fault(call, remembering) if fault else remembering()
-
-    def _run(self, call: Call, forward: Forward) -> Answer:
-        """Answer a client token that was seen before as EC2 does."""
-        with self._one_at_a_time:
-            token = call["ClientToken"]
-            if token not in self.launches:
-                answer = forward()
-                if answer.status == 200:
-                    self.launches[token] = call, answer
-                return answer
-            asked, answer = self.launches[token]
-        if asked != call:
-            return error("IdempotentParameterMismatch")
-        if self._terminated.isdisjoint(_ids(answer.body)):
-            return answer
-        return Answer(200, answer.body.replace(b"<name>pending<", b"<name>terminated<"))
-
-
-def _ids(body: bytes) -> set[str]:
-    return set(re.findall(r"<instanceId>(.*?)<", body.decode()))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Gate
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        call = Request(input_again()).form.to_dict()
+        passed: list[Answer] = []
 
         def forward() -> Answer:
-            url, headers = self.server.target + self.path, dict(self.headers)  # signed as they are
-            response = self.server.pool.request("POST", url, body=body, headers=headers)
-            return Answer(response.status, response.data)
+            def to_moto() -> Answer:
+                response = Response.from_app(MOTO, input_again())
+                return Answer(response.status_code, response.get_data())
 
-        answer = self.server.answer(dict(parse_qsl(body.decode())), forward)
+            is_launch = "ClientToken" in call
+            passed.append(self._launch(call, to_moto) if is_launch else to_moto())
+            return passed[-1]
+
+        self.calls.append(call)
+        answer = self._fault(call, forward)
+        if answer not in passed:
+            self._struck.set()
         if answer is None:
-            self.close_connection = True
-            return
-        self.send_response(answer.status)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            return []
+        return Response(answer.body, answer.status, mimetype="text/xml")(environ, start_response)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+    def _launch(self, call: Call, forward: Forward) -> Answer:
+        """Answer a client token that was seen before as EC2 does."""
+        with self._one_at_a_time:
+            asked, answer = self._launches.get(call["ClientToken"], (call, None))
+            if answer is None:
+                answer = forward()
+                if answer.status == 200:
+                    self._launches[call["ClientToken"]] = call, answer
+                return answer
+        if asked != call:
+            return error("IdempotentParameterMismatch")
+        (instance_id,) = re.findall(r"<instanceId>(.*?)<", answer.body.decode())
+        is_there = instance_id in {each["InstanceId"] for each in self._account.instances()}
+        return answer if is_there else error("IdempotentInstanceTerminated")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An AWS account at moto.
+
+    Attributes:
+        ec2: A client of it.
+        fields: The image and the network in it, as fields of a provider spec.
+        writer: The secrets of a user who may do everything with EC2.
+        reader: The secrets of one who may only describe.
+    """
+
+    ec2: "EC2Client"
+    fields: Mapping[str, Any]
+    writer: Mapping[str, bytes]
+    reader: Mapping[str, bytes]
+
+    @classmethod
+    def create(cls, url: str) -> "Account":
+        """Make the image and the users."""
+        session = boto3.Session("test", "test", region_name=REGION)
+        ec2, iam = session.client("ec2", endpoint_url=url), session.client("iam", endpoint_url=url)
+        fields = {
+            "ami": ec2.register_image(Name="linux", RootDeviceName="/dev/sda1")["ImageId"],
+            "subnet": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
+            "securityGroups": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
+        }
+        iam.create_instance_profile(InstanceProfileName="nodes")
+        writer, reader = _user(iam, "writer", "*"), _user(iam, "reader", "ec2:Describe*")
+        key, secret = (value.decode() for value in writer.values())
+        session = boto3.Session(key, secret, region_name=REGION)
+        return cls(session.client("ec2", endpoint_url=url), fields, writer, reader)
+
+    def instances(self, name: str = "") -> "list[InstanceTypeDef]":
+        """Return the instances that are not terminated, or those of a machine."""
+        found = self.ec2.describe_instances(
+            Filters=[{"Name": "tag:machine-name", "Values": [name]}] if name else []
+        )
+        instances = [one for each in found["Reservations"] for one in each["Instances"]]
+        return [each for each in instances if each["State"]["Name"] != "terminated"]
+
+    def volumes(self, instance: "InstanceTypeDef") -> "list[VolumeTypeDef]":
+        """Return the volumes of an instance, in the order of its devices."""
+        ids = [each["Ebs"]["VolumeId"] for each in instance["BlockDeviceMappings"]]
+        found = {each["VolumeId"]: each for each in self.ec2.describe_volumes()["Volumes"]}
+        return [found[volume_id] for volume_id in ids]
+
+    # What people see and do in the console, by the name of a machine
+
+    def snapshot(self) -> tuple[set[str], set[str]]:
+        """Return the IDs of all instances and volumes."""
+        instances = {each["InstanceId"] for each in self.instances()}
+        return instances, {each["VolumeId"] for each in self.ec2.describe_volumes()["Volumes"]}
+
+    def instance(self, machine: str) -> "InstanceTypeDef":
+        (instance,) = self.instances(machine)
+        return instance
+
+    def parts(self, machine: str) -> object:
+        """Return what an instance is made of."""
+        one = self.instance(machine)
+        volumes = [(each["Size"], each["VolumeType"]) for each in self.volumes(one)]
+        return one["State"], one["InstanceType"], one["SubnetId"], one["SecurityGroups"], volumes
+
+    def tags(self, machine: str) -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in self.instance(machine)["Tags"]}
+
+    def user_data(self, machine: str) -> bytes:
+        found = self.ec2.describe_instance_attribute(
+            InstanceId=self.instance(machine)["InstanceId"], Attribute="userData"
+        )
+        return base64.b64decode(found["UserData"]["Value"])
+
+    def duplicate(self, machine: str) -> None:
+        """Give a machine a second instance."""
+        twin = self.instance(machine)
+        self._launch(twin["ImageId"], twin["Tags"])
+
+    @contextmanager
+    def stranger(self, name: str) -> Iterator[None]:
+        """Have an instance that has a name, and no other tag."""
+        made = self._launch(self.fields["ami"], [{"Key": "Name", "Value": name}])
+        yield
+        self.ec2.terminate_instances(InstanceIds=[made])
+
+    def rename(self, machine: str, name: str) -> None:
+        instance_id = self.instance(machine)["InstanceId"]
+        self.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": name}])
+
+    def unname(self, machine: str) -> None:
+        instance_id = self.instance(machine)["InstanceId"]
+        self.ec2.delete_tags(
+            Resources=[instance_id], Tags=[{"Key": "Name"}, {"Key": "machine-name"}]
+        )
+
+    def vanish(self, machine: str) -> None:
+        """Terminate the machine's instance, and let its volumes survive."""
+        instance = self.instance(machine)
+        for each in instance["BlockDeviceMappings"]:
+            self.ec2.modify_instance_attribute(
+                InstanceId=instance["InstanceId"],
+                BlockDeviceMappings=[
+                    {"DeviceName": each["DeviceName"], "Ebs": {"DeleteOnTermination": False}}
+                ],
+            )
+        self.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+
+    def _launch(self, ami: str, tags: "Sequence[TagTypeDef]") -> str:
+        made = self.ec2.run_instances(
+            MinCount=1,
+            MaxCount=1,
+            ImageId=ami,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+        return made["Instances"][0]["InstanceId"]
+
+
+def _user(iam: Any, name: str, actions: str) -> dict[str, bytes]:
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="may", PolicyDocument=POLICY % actions)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {
+        "accessKeyID": key["AccessKeyId"].encode(),
+        "secretAccessKey": key["SecretAccessKey"].encode(),
+    }

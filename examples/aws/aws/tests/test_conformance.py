@@ -1,6 +1,7 @@
 """The conformance list, checked against this driver in process, on moto's EC2.
 
-Skipped is what can't be had: the driver depends on nothing of its own that could be missing (C6).
+Skipped is what can't be had: the driver depends on nothing of its own that could be missing (C6),
+and EC2 has no error that means OUT_OF_RANGE (C13).
 """
 
 import sys
@@ -9,17 +10,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
 import cmi
 from cmi.conformance import Backstage, Target
 from cmi.conformance.suite import *  # noqa: F403
-from cmi.testing import serving
+from cmi.testing import captured_log, serving
 
+from ..apis.provider_spec import MachineScope
 from ..cloud import Cloud
 from ..machineserver import MachineServer
-from .conftest import PAGE_SIZE, SAMPLES, change_for
-from .ec2 import Account, Answer, Call, Fault, Forward, Gate, error, failing, lost
+from .conftest import PAGE_SIZE, samples_for
+from .ec2 import Account, Gate, after, dying, error, failing, launched, reported
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -27,51 +28,51 @@ PACKAGE = __name__.partition(".")[0]
 @pytest.fixture(scope="module")
 def target(account: Account, gate: Gate) -> Iterator[Target]:
     """This driver on an account that holds machines of two clusters."""
-    machine_class = change_for("conformance", account)()
+    samples = samples_for("conformance", account)
+    machine_class = samples.machine_class()
     secrets = " ".join(value.decode() for value in machine_class.secrets.values())
     failures = {
         "RESOURCE_EXHAUSTED": error("VcpuLimitExceeded"),
-        "OUT_OF_RANGE": error("Unsupported"),
         "FAILED_PRECONDITION": error("PendingVerification"),
         "UNAVAILABLE": error("RequestLimitExceeded", f"too many calls with {secrets}", status=503),
-        "INTERNAL": Answer(200, f"nobody expects {secrets}".encode()),
+        "INTERNAL": launched("i-0123456789abcdef0", state=f"nobody expects {secrets}"),
     }
+    lost = failing(None, "TerminateInstances", is_done=True)
     steps = {
         "RunInstances is refused": failing(error("InternalError", status=500), "RunInstances"),
         "the instance is lost from sight": after("RunInstances"),
+        "the instance ends at its start": dying(account),
         "TerminateInstances is refused": failing(error("InternalError"), "TerminateInstances"),
-        "the answer of TerminateInstances is lost": lost("TerminateInstances"),
+        "the answer of TerminateInstances is lost": lost,
         "the end is not seen": after("TerminateInstances"),
     }
-    volumes = (SAMPLES / "persistent-volumes.yaml").read_bytes()
+    pending = reported("<code>16</code><name>running</name>", "<name>pending</name>")
     with serving(MachineServer(Cloud())) as endpoint:
         yield Target(
             endpoint=endpoint,
             machine_class=machine_class,
-            volumes=[volume["spec"] for volume in yaml.safe_load_all(volumes)],
+            scope=MachineScope,
+            moved_class=samples.machine_class(region="us-east-1"),
+            volumes=samples.volumes(),
+            timeout=30,
             backstage=Backstage(
                 failures={code: partial(gate.failing, failures[code]) for code in failures},
                 interruptions={step: partial(gate.fault, steps[step]) for step in steps},
+                pending=partial(gate.fault, pending),
                 hold=gate.hold,
+                stranger=account.stranger,
                 duplicate=account.duplicate,
-                snapshot=lambda: (account.instances(), account.volumes()),
+                rename=account.rename,
+                unname=account.unname,
+                vanish=account.vanish,
+                parts=account.parts,
+                tags=account.tags,
+                user_data=account.user_data,
+                snapshot=account.snapshot,
+                log=captured_log,
                 denied_secrets={**machine_class.secrets, **account.reader},
                 page_size=PAGE_SIZE,
                 command=[sys.executable, "-m", PACKAGE],
                 sources=[Path(cmi.__file__).parent, Path(__file__).parents[1]],
             ),
         )
-
-
-def after(action: str) -> Fault:
-    """Return the fault by which nothing is answered any more once an action was carried out."""
-    seen: list[str] = []
-
-    def fault(call: Call, forward: Forward) -> Answer | None:
-        if seen:
-            return None
-        if call["Action"] == action:
-            seen.append(action)
-        return forward()
-
-    return fault

@@ -7,7 +7,17 @@ import grpc
 import pytest
 
 from cmi.conformance import specs
-from cmi.conformance.kit import Kit, Outcome
+from cmi.conformance.kit import DETAILS_TRAILER, OK, Kit, Outcome
+
+__all__ = [
+    "test_C41_canonical_code",
+    "test_C42_message",
+    "test_C43_no_details",
+    "test_C44_insufficient_credentials",
+    "test_C44_missing_credentials",
+    "test_C44_wrong_credentials",
+    "test_C45_unexpected_error",
+]
 
 _MIN_MESSAGE = 5
 _INCIDENT = re.compile(r"\b[0-9a-f]{8,}\b")
@@ -62,19 +72,24 @@ Provoke = Callable[[Kit], Outcome]
 @provoking
 def test_C41_canonical_code(kit: Kit, provoke: Provoke) -> None:
     """A client shows a code that is none as UNKNOWN."""
-    assert provoke(kit).code not in (grpc.StatusCode.UNKNOWN, None)
+    outcome = provoke(kit)
+    kit.check(
+        outcome.code not in (grpc.StatusCode.UNKNOWN, None),
+        f"{outcome}: that is UNKNOWN, or none of the canonical codes",
+    )
 
 
 @provoking
 def test_C42_message(kit: Kit, provoke: Provoke) -> None:
     outcome = provoke(kit)
-    if outcome.code is not grpc.StatusCode.OK:
-        assert len(outcome.message.strip()) >= _MIN_MESSAGE, f"{outcome.code.name} says nothing"
+    is_told = outcome.code is OK or len(outcome.message.strip()) >= _MIN_MESSAGE
+    kit.check(is_told, f"{outcome}, without a message that a person can act on")
 
 
 @provoking
 def test_C43_no_details(kit: Kit, provoke: Provoke) -> None:
-    assert not provoke(kit).details
+    outcome = provoke(kit)
+    kit.check(not outcome.details, f"{outcome} with the trailer {DETAILS_TRAILER}")
 
 
 def test_C44_missing_credentials(kit: Kit) -> None:
@@ -87,21 +102,18 @@ def test_C44_wrong_credentials(kit: Kit) -> None:
 
 
 def test_C44_insufficient_credentials(kit: Kit) -> None:
-    denied = kit.backstage("credentials that permit too little").denied_secrets
-    if denied is None:
-        pytest.skip("the backstage has no credentials that permit too little")
+    denied = kit.hook(lambda it: it.denied_secrets, "credentials that permit too little")
     kit.create(kit.name(), specs.with_secrets(kit.mine, denied)).refused("PERMISSION_DENIED")
 
 
-def test_C45_unexpected_error(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
-    failure = kit.backstage("the log").failures.get("INTERNAL")
-    if failure is None:
-        pytest.skip("the backstage can't cause an unexpected error")
-    with failure():
-        outcome = kit.create(kit.name())
+def test_C45_unexpected_error(kit: Kit) -> None:
+    failure = kit.hook(lambda it: it.failures.get("INTERNAL"), "an unexpected error")
+    log = kit.hook(lambda it: it.log, "the log")
+    with log() as lines, failure():
+        outcome = kit.create(kit.name(), once=True)
     outcome.refused("INTERNAL")
-    assert "Traceback" not in outcome.message
+    kit.check("Traceback" not in outcome.message, f"{outcome}, with a traceback")
     incident = _INCIDENT.search(outcome.message)
-    assert incident, f"the message has no id to look for in the log: {outcome.message}"
-    logged = [str(getattr(record, "fields", "")) + record.getMessage() for record in caplog.records]
-    assert any(incident[0] in text for text in logged), "the id is not in the log"
+    if incident is None:
+        kit.fail(f"{outcome}, without an ID to look for in the log")
+    kit.check(any(incident[0] in line for line in lines), f"the ID {incident[0]} is not in the log")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from cmi.client import connect
-from cmi.conformance.kit import Kit
-from cmi.conformance.plugin import LEFT_BEHIND
+from cmi.conformance.kit import Findings, Kit
+from cmi.conformance.plugin import FINDINGS, LEFT_BEHIND, item_of
 from cmi.conformance.target import Target
 
 __all__ = ["kit"]
@@ -15,11 +15,13 @@ __all__ = ["kit"]
 @pytest.fixture
 def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
     """The kit, which deletes what the test made."""
-    with connect(target.endpoint, target.tls) as channel:
-        kit = Kit(target, channel)
+    findings = request.config.stash.setdefault(FINDINGS, {})
+    known = findings.setdefault(str(target.endpoint), Findings())
+    with connect(target.endpoint, target.tls, insecure=target.insecure) as channel:
+        kit = Kit(target, channel, item_of(request.node.nodeid), known)
         yield kit
         kit.clean_up()
-    if kit.is_gone:
+    if known.is_gone:
         request.session.shouldstop = "the driver does not answer any more"
     properties = request.node.user_properties
     properties.extend((LEFT_BEHIND, machine) for machine in kit.left_behind)

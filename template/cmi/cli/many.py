@@ -1,0 +1,93 @@
+"""Calls for many machines at once, with a bar on a terminal."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+import grpc
+import typer
+
+from cmi.cli.errors import describe
+from cmi.cli.output import print_error
+
+PARALLEL: Final = 10
+"""How many calls are made at once."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result(Generic[T]):
+    """What came of the calls.
+
+    Attributes:
+        answers: The answers, in the order of the machines.
+        failures: What went wrong, with the machines that it went wrong for.
+    """
+
+    answers: dict[str, T] = field(default_factory=dict)
+    failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def end(self) -> None:
+        """Print a line for each kind of failure, and end with exit code 1 if there is one."""
+        for reason, names in self.failures.items():
+            others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            print_error(f"{', '.join(names[:3])}{others}: {reason}")
+        if self.failures:
+            raise typer.Exit(1)
+
+
+def call(
+    title: str,
+    keys: Sequence[str],
+    function: Callable[[str], T],
+    label: Callable[[str], str] = str,
+) -> Result[T]:
+    """Call a function once for each key.
+
+    Args:
+        title: What is being done, for the bar.
+        keys: What it is called with. A single call that fails raises its error.
+        function: Makes one call.
+        label: What messages call a key.
+    """
+    if len(keys) == 1:
+        return Result({keys[0]: function(keys[0])})
+    answers: dict[str, T] = {}
+    result: Result[T] = Result()
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        calls = {pool.submit(function, key): key for key in keys}
+        with _bar(title, len(keys)) as advance:
+            for done in as_completed(calls):
+                try:
+                    answers[calls[done]] = done.result()
+                except grpc.RpcError as error:
+                    result.failures[describe(error)].append(label(calls[done]))
+                advance()
+    finally:
+        # After Ctrl-C nothing is waited for: with the client the calls in flight are cancelled.
+        pool.shutdown(wait=False, cancel_futures=True)
+    result.answers.update({key: answers[key] for key in keys if key in answers})
+    return result
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal; yield what moves it on."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,68 @@
+"""Calls that are interrupted: each step of CreateMachine and DeleteMachine fails once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from cmi.conformance.kit import Kit, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A call that reached the step at which it was to fail.
+
+    Attributes:
+        name: The machine.
+        provider_id: Its provider ID, if it is known.
+        outcome: How the call ended; OK if the driver tried the step again by itself.
+        before: What the cloud had before the machine, if the backstage can tell.
+    """
+
+    name: str
+    provider_id: str
+    outcome: Outcome
+    before: object
+
+
+def interrupted_creates(kit: Kit) -> Iterator[Interrupted]:
+    """Yield a call of CreateMachine for each of its steps, each of a machine of its own.
+
+    Messages name the step while the caller looks at the call. The test is skipped if the
+    backstage has no interruptions, and fails if none is one of CreateMachine.
+    """
+    return _interrupted(kit, "CreateMachine")
+
+
+def interrupted_deletes(kit: Kit) -> Iterator[Interrupted]:
+    """Yield the same for DeleteMachine."""
+    return _interrupted(kit, "DeleteMachine")
+
+
+def snapshot(kit: Kit) -> object:
+    """Return what the cloud has, or None if the backstage can't tell."""
+    backstage = kit.target.backstage
+    return backstage.snapshot() if backstage and backstage.snapshot else None
+
+
+def _interrupted(kit: Kit, rpc: str) -> Iterator[Interrupted]:
+    steps = kit.hook(lambda it: it.interruptions, "an interruption")
+    reached = False
+    for step, interruption in steps.items():
+        before = snapshot(kit)
+        if rpc == "CreateMachine":
+            name, provider_id = kit.name(), ""
+            call = partial(kit.create, name, once=True)
+        else:
+            name, made = kit.make()
+            provider_id = made.ProviderID
+            call = partial(kit.delete, name, provider_id=provider_id, once=True)
+        with kit.at(step):
+            with interruption() as met:
+                outcome = kit.patiently(call, stop=met.is_set)
+            if met.is_set():
+                reached = True
+                yield Interrupted(name, provider_id, outcome, before)
+            else:
+                outcome.ok()
+        kit.clean_up()
+    kit.check(reached, f"{rpc} came to none of the steps {', '.join(steps)}; name its own")

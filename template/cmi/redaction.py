@@ -1,0 +1,554 @@
+"""Keeping secrets out of logs, statuses and reports (C50).
+
+A `Redactor` knows secrets and replaces them by `***`, also where an SDK quotes them in another
+form: base64 (whole, without padding, in lines, behind a user name as in HTTP Basic, percent-
+encoded), hex, percent-encoded, escaped for JSON, Python, HTML or XML, line by line, or cut.
+
+The server has one, `in_flight`, for the secrets of all its calls: what an SDK's thread, a
+finaliser or a shared client logs may hold the secrets of any of them.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
+from urllib.parse import quote, quote_plus
+
+from google.protobuf.message import Message
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from cmi.v1 import cmi_pb2
+
+MASK: Final = "***"
+_START: Final = 8
+"""By so many characters a text is searched for the beginnings of all forms at once. Lines of a
+secret that are shorter are not looked for on their own."""
+_CUT: Final = 16
+"""Of a secret that was cut, so many characters at its beginning are recognised."""
+_WORD: Final = 4
+"""Values below this many characters are masked as whole words only, or no text stays readable."""
+_LEAST_LEAF: Final = 6
+"""Values of at least this many characters are looked for if their keys say that they are secret."""
+_MAX_PARTS: Final = 5_000
+"""So many lines of one secret are looked for on their own: a bound on time and memory."""
+_LINGER: Final = 1.0
+"""Seconds for which secrets are kept after their call, since the next call may bring the same."""
+_QUICK: Final = 16 * 1024
+"""What is searched on the event loop: text and new secrets of at most this size, in bytes."""
+
+_BREAK: Final = re.compile(r"(?:[\r\n\t ]|\\r|\\n|%0D|%0A|&#1[03];)+")
+"""What stands between the lines of wrapped base64."""
+_NEVER_ESCAPED: Final = re.compile(r"[ !#-%(-;=?-\[\]-~]*")
+"""What looks the same in all forms of a line."""
+_LEAF: Final = re.compile(
+    r"""["']?[\w.-]*(?:key|secret|token|passw|credential|cert)[\w.-]*["']?\s*[:=]\s*"""
+    r"""("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'#,}{][^\s,}]*)""",
+    re.IGNORECASE,
+)
+"""A value within JSON, YAML or a shell script whose key says that it is secret."""
+
+_Form: TypeAlias = tuple[Callable[[Any], str], str | bytes, int]
+"""How a value is written, the value, and how many characters have to match."""
+
+
+def _base64(shift: int, value: bytes) -> str:
+    """Return base64 of what follows `shift` bytes, without the characters that they share."""
+    return base64.b64encode(bytes(shift) + value).decode()[(shift * 8 + 5) // 6 :]
+
+
+def _json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def _json_readable(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _json_of_go(text: str) -> str:
+    return _json(text).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _repr(value: str | bytes) -> str:
+    return repr(value).removeprefix("b")[1:-1]
+
+
+def _urlsafe(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode()
+
+
+def _percent_of_base64(value: bytes) -> str:
+    return quote(base64.b64encode(value), safe="")
+
+
+def _upper_hex(value: bytes) -> str:
+    return value.hex().upper()
+
+
+def _html(text: str) -> str:
+    return html.escape(text)
+
+
+def _xml(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _xml_with_quotes(text: str) -> str:
+    return html.escape(text).replace("&#x27;", "&apos;")
+
+
+def _xml_with_numbers(text: str) -> str:
+    return html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+
+
+_BASE64: Final[tuple[Callable[[Any], str], ...]] = (
+    *(partial(_base64, shift) for shift in range(3)),
+    _urlsafe,
+    _percent_of_base64,
+)
+_OF_BYTES: Final[tuple[Callable[[Any], str], ...]] = (*_BASE64, bytes.hex, _upper_hex, _repr)
+_OF_LINES: Final[tuple[Callable[[Any], str], ...]] = (
+    *(str, _repr, _json, _json_readable, _json_of_go),
+    *(_html, _xml, _xml_with_quotes, _xml_with_numbers),
+)
+_OF_TEXT: Final[tuple[Callable[[Any], str], ...]] = (
+    *_OF_LINES,
+    quote,
+    partial(quote, safe=""),
+    quote_plus,
+)
+
+
+@dataclass(slots=True, eq=False)
+class Sources:
+    """Where the secrets of one call are found, once a text has to be searched for them.
+
+    Attributes:
+        plain: Secrets that are known already.
+        messages: Requests, whose fields with the option `cmi_secret` count.
+        models: Validated models, whose secret-typed fields count.
+        documents: Model classes, and JSON that may not be valid for them.
+        size: The size of all this, in bytes.
+    """
+
+    plain: Collection[bytes] = ()
+    messages: list[Message] = field(default_factory=list)
+    models: list[BaseModel] = field(default_factory=list)
+    documents: list[tuple[type[BaseModel], bytes]] = field(default_factory=list)
+    size: int = 0
+
+    def values(self) -> set[bytes]:
+        """Return the secrets themselves."""
+        found = {*self.plain}
+        for message in self.messages:
+            found.update(secret_fields(message))
+        for model in self.models:
+            found.update(_secrets_in(model))
+        for kind, raw in self.documents:
+            found.update(_secrets_in_json(kind, raw))
+        return {value for value in found if value.strip()}
+
+
+@dataclass(slots=True)
+class _Known:
+    """A secret that is looked for, its forms by their beginnings, and how many sources have it."""
+
+    starts: list[tuple[str, _Form]]
+    short: list[str]
+    count: int = 0
+
+
+class Redactor:
+    """Replaces secrets by `***`. Any thread may use it.
+
+    What the secrets look like is worked out when the first text has to be searched, so that who
+    writes no text pays next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Appending is all that happens on the event loop and in finalisers: it needs no lock.
+        self._changes: deque[tuple[Sources, bool]] = deque()
+        self._added = self._seen = 0  # sizes, in bytes
+        self._sources: dict[Sources, set[bytes] | None] = {}
+        self._known: dict[bytes, _Known] = {}
+        self._unused: dict[bytes, float] = {}
+        self._starts: dict[str, dict[_Form, int]] = {}
+        self._short: dict[str, int] = {}
+        self._words: re.Pattern[str] | None = None
+
+    def add(self, sources: Sources) -> None:
+        """Look for these secrets too, or look into these sources again."""
+        self._added += sources.size
+        self._changes.append((sources, True))
+        if len(self._changes) > 1000 and self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def forget(self, sources: Sources) -> None:
+        """Don't look for these secrets any more, unless others have the same."""
+        self._changes.append((sources, False))
+
+    def is_quick(self, text: str) -> bool:
+        """Tell whether `scrub` is so quick that the event loop may wait for it."""
+        return len(text) + self._added - self._seen <= _QUICK and not self._lock.locked()
+
+    def unlock(self) -> None:
+        """Let a child process go on, whatever the threads of its parent were doing."""
+        self._lock = threading.Lock()
+
+    def scrub(self, text: str) -> str:
+        """Return `text` with the secrets replaced by `***`."""
+        with self._lock:
+            self._learn()
+            return self._masked(text)
+
+    def scrub_all(self, texts: list[str]) -> list[str]:
+        """Do the same for several texts."""
+        with self._lock:
+            self._learn()
+            joined = "\0".join(texts)
+            if joined == self._masked(joined):
+                return texts
+            return [*map(self._masked, texts)]
+
+    def _settle(self) -> None:
+        """Take note of what was added and forgotten."""
+        while self._changes:
+            sources, is_new = self._changes.popleft()
+            values = self._sources.pop(sources, set() if is_new else None)
+            if values is None:  # nobody has asked for them
+                self._seen += sources.size
+            if is_new:
+                self._sources[sources] = None
+            for value in values or ():
+                known = self._known[value]
+                known.count -= 1
+                if not known.count:
+                    self._unused[value] = time.monotonic()
+
+    def _learn(self) -> None:
+        """Work out what to look for."""
+        self._settle()
+        for sources in [each for each, values in self._sources.items() if values is None]:
+            self._sources[sources] = sources.values()
+            self._seen += sources.size
+            for value in self._sources[sources] or ():
+                self._learn_value(value)
+        long_ago = time.monotonic() - _LINGER
+        while self._unused and next(iter(self._unused.values())) < long_ago:
+            self._unlearn(next(iter(self._unused)))
+
+    def _learn_value(self, value: bytes) -> None:
+        known = self._known.get(value)
+        if known is None:
+            known = self._known[value] = _forms_of(value)
+            for start, form in known.starts:
+                forms = self._starts.setdefault(start, {})
+                forms[form] = forms.get(form, 0) + 1
+            for word in known.short:
+                self._short[word] = self._short.get(word, 0) + 1
+                self._words = None
+        known.count += 1
+        self._unused.pop(value, None)
+
+    def _unlearn(self, value: bytes) -> None:
+        del self._unused[value]
+        known = self._known.pop(value)
+        for start, form in known.starts:
+            forms = self._starts[start]
+            forms[form] -= 1
+            if not forms[form]:
+                del forms[form]
+            if not forms:
+                del self._starts[start]
+        for word in known.short:
+            self._short[word] -= 1
+            if not self._short[word]:
+                del self._short[word]
+            self._words = None
+
+    def _masked(self, text: str) -> str:
+        starts = self._starts
+        spans = []
+        if starts:
+            made: dict[_Form, str] = {}
+            for at in range(len(text) - _START + 1):
+                if (start := text[at : at + _START]) in starts:
+                    end = max(_end(text, at, form, made) for form in starts[start])
+                    if end > at:
+                        spans.append((at, end))
+        if self._short:
+            if self._words is None:
+                self._words = _pattern_of(self._short)
+            spans += [match.span() for match in self._words.finditer(text)]
+        return _mask(text, spans) if spans else text
+
+
+def _pattern_of(words: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile("|".join(map(_pattern_of_word, longest_first)))
+
+
+def _pattern_of_word(word: str) -> str:
+    escaped = re.escape(word)
+    return escaped if len(word) >= _WORD else rf"(?<!\w){escaped}(?!\w)"
+
+
+def _mask(text: str, spans: list[tuple[int, int]]) -> str:
+    pieces = []
+    done = 0
+    masked_until = -1
+    for begin, end in sorted(spans):
+        if begin > masked_until:
+            pieces += [text[done:begin], MASK]
+        masked_until = done = max(masked_until, end)
+    return "".join([*pieces, text[done:]])
+
+
+def _end(text: str, at: int, form: _Form, made: dict[_Form, str]) -> int:
+    """Return where the form that may begin at `at` ends; `at` if it does not begin there."""
+    encode, value, least = form
+    written = made.get(form)
+    if written is None:
+        written = made[form] = encode(value)
+    is_base64 = encode in _BASE64
+    matched, end = 0, at
+    while matched < len(written):
+        piece = written[matched : matched + 64]
+        if not text.startswith(piece, end):
+            while piece and not text.startswith(piece, end):
+                piece = piece[:-1]
+        matched, end = matched + len(piece), end + len(piece)
+        if len(piece) < 64 and matched < len(written):
+            wrapped = _BREAK.match(text, end) if is_base64 and piece else None
+            if wrapped is None or not text.startswith(written[matched], wrapped.end()):
+                break
+            end = wrapped.end()
+    return end if matched >= least else at
+
+
+def _forms_of(value: bytes) -> _Known:
+    """Return in which forms a secret shows up in the texts of SDKs."""
+    known = _Known([], [])
+    for whole in {value, value.strip()}:
+        for encode in _OF_BYTES if len(whole) >= _WORD else ():
+            _add_form(known, encode, whole)
+        try:
+            text = whole.decode()
+        except UnicodeDecodeError:
+            continue
+        for encode in _OF_TEXT:
+            _add_form(known, encode, text)
+    for part in _parts_of(value):
+        if len(part) < _START:
+            known.short.append(part)
+        else:
+            for encode in _OF_LINES[:1] if _NEVER_ESCAPED.fullmatch(part) else _OF_LINES:
+                _add_form(known, encode, part, is_line=True)
+    known.starts = [*dict.fromkeys(known.starts)]
+    known.short = [*dict.fromkeys(known.short)]
+    return known
+
+
+def _add_form(
+    known: _Known, encode: Callable[[Any], str], value: str | bytes, *, is_line: bool = False
+) -> None:
+    # The first characters depend on the first ones of the value only; the rest is made when a
+    # text has them.
+    written = encode(value[:_CUT]) if len(value) > _CUT else encode(value)
+    size = len(written) if len(value) <= _CUT else _CUT
+    if encode in _BASE64:
+        # The last character before the padding may differ if more follows.
+        full = written.replace("%3D", "").rstrip("=")
+        size = min(_CUT, len(full) - (len(full) != len(written)))
+        if size < _START:
+            known.short += [form for form in (written, full) if len(form) >= _WORD + 1]
+            return
+    elif size < _START:
+        if size:
+            known.short.append(written)
+        return
+    least = len(encode(value)) if is_line else min(size, _CUT)
+    known.starts.append((written[:_START], (encode, value, least)))
+
+
+def _parts_of(value: bytes) -> Iterator[str]:
+    """Yield the lines of a secret, and the values within it whose keys say that they are secret."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return
+    if len(text.splitlines()) > 1:
+        yield from _lines_of(text)
+    for _, match in zip(range(_MAX_PARTS), _LEAF.finditer(text), strict=False):
+        leaf = _unquoted(match[1])
+        if len(leaf) >= _LEAST_LEAF:
+            yield leaf
+            if "\n" in leaf:
+                yield from _lines_of(leaf)
+
+
+def _lines_of(text: str) -> list[str]:
+    lines = dict.fromkeys(line.strip() for line in text.splitlines())
+    return [line for line in lines if len(line) >= _START][:_MAX_PARTS]
+
+
+def _unquoted(text: str) -> str:
+    if text.startswith('"'):
+        try:
+            return str(json.loads(text, strict=False))
+        except ValueError:
+            pass
+    return text.strip("\"'")
+
+
+in_flight: Final = Redactor()
+"""Knows the secrets of all calls of this process."""
+os.register_at_fork(after_in_child=in_flight.unlock)
+
+
+def at_once(action: Callable[[], None]) -> None:
+    """Call a function."""
+    action()
+
+
+after_log: Callable[[Callable[[], None]], None] = at_once
+"""Calls a function once all that was logged so far has been searched."""
+
+
+class Lease:
+    """Keeps the secrets of one call in `in_flight`, for as long as anything of it lives.
+
+    The context of the call holds it, which the call's thread and tasks inherit: so it covers a
+    thread that outlives its call, and what gRPC logs when a call has ended.
+    """
+
+    __slots__ = ("_at_end", "sources")
+
+    def __init__(self, message: Message, size: int, at_end: Callable[[], None]) -> None:
+        self.sources = Sources(messages=[message], size=size)
+        self._at_end = at_end
+        in_flight.add(self.sources)
+
+    def watch(self, *models: BaseModel) -> None:
+        """Keep the secret-typed fields of these models too."""
+        self.sources.models += models
+        in_flight.add(self.sources)
+
+    def watch_document(self, kind: type[BaseModel], raw: bytes) -> None:
+        """Keep what JSON holds where a model has secret-typed fields, also if it is not valid."""
+        if has_secrets(kind):
+            self.sources.documents.append((kind, raw))
+            in_flight.add(self.sources)
+
+    def __del__(self) -> None:
+        after_log(partial(_end_lease, self.sources, self._at_end))
+
+
+def _end_lease(sources: Sources, at_end: Callable[[], None]) -> None:
+    in_flight.forget(sources)
+    at_end()
+
+
+lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
+"""That of the call which is being served."""
+
+
+def secret_fields(message: Message) -> Iterator[bytes]:
+    """Yield the values of all fields of `message` that carry the option `cmi_secret`."""
+    for description, value in message.ListFields():
+        if description.GetOptions().Extensions[cmi_pb2.cmi_secret]:
+            yield from value.values()
+
+
+@cache
+def has_secrets(kind: type[BaseModel]) -> bool:
+    """Tell whether a model may hold a `SecretStr` or a `SecretBytes`."""
+    return _may_hold_secrets(kind)
+
+
+def _may_hold_secrets(annotation: Any) -> bool:
+    return any(_is_secret(kind) or kind in (Any, object) for kind in _kinds_in(annotation, set()))
+
+
+def _is_secret(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, (SecretStr, SecretBytes))
+
+
+def _kinds_in(annotation: Any, seen: set[Any]) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation not in seen:
+            seen.add(annotation)
+            for info in annotation.model_fields.values():
+                yield from _kinds_in(info.annotation, seen)
+        return
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _kinds_in(argument, seen)
+
+
+def _secrets_in(value: object) -> Iterator[bytes]:
+    """Yield the plain values of all `SecretStr` and `SecretBytes` within a model."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value().encode(errors="surrogatepass")
+    elif isinstance(value, SecretBytes):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from _secrets_in([getattr(value, name) for name in type(value).model_fields])
+    elif isinstance(value, Mapping):
+        yield from _secrets_in(value.values())
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        for item in value:
+            yield from _secrets_in(item)
+
+
+def _secrets_in_json(kind: type[BaseModel], raw: bytes) -> Iterator[bytes]:
+    """Yield what JSON has where a model has secrets, be it valid or not."""
+    try:
+        yield from _secrets_at(kind, json.loads(raw))
+    except (ValueError, RecursionError):
+        return
+
+
+def _secrets_at(annotation: Any, value: Any) -> Iterator[bytes]:
+    if _is_secret(annotation):
+        yield from _strings_in(value)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if isinstance(value, dict):
+            for name, info in annotation.model_fields.items():
+                for key in {name, info.alias, info.validation_alias}:
+                    if isinstance(key, str) and key in value:
+                        yield from _secrets_at(info.annotation, value[key])
+    elif _may_hold_secrets(annotation):
+        arguments = get_args(annotation)
+        if get_origin(annotation) is Annotated:
+            arguments = arguments[:1]
+        items = value.values() if isinstance(value, dict) else value
+        for argument in arguments:
+            yield from _secrets_at(argument, value)
+            for item in items if isinstance(value, dict | list) else ():
+                yield from _secrets_at(argument, item)
+
+
+def _strings_in(value: Any) -> Iterator[bytes]:
+    if isinstance(value, str):
+        yield value.encode(errors="surrogatepass")
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings_in(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value).encode()

@@ -1,0 +1,18 @@
+"""One thread for what would hold the event loop for too long."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+_thread = ThreadPoolExecutor(1, thread_name_prefix="background")
+
+
+def start() -> None:
+    """Start the thread, so that it is there when no other can be started any more."""
+    _thread.submit(int)
+
+
+async def in_background(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function there and return what it returns."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, function, *arguments)

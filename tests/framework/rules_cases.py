@@ -1,0 +1,442 @@
+"""What the rules have to do, case by case, over a cloud of a few dictionaries.
+
+Each case is a function that takes the module of the rules, so that a spoiled one can be given to
+all of them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import pytest
+
+from cmi import (
+    VM,
+    AlreadyExists,
+    CreateMachineRequest,
+    DeleteMachineRequest,
+    DriverError,
+    FailedPrecondition,
+    GetMachineStatusRequest,
+    GetVolumeIDsRequest,
+    Internal,
+    Leftover,
+    ListMachinesRequest,
+    NotFound,
+    OutOfRange,
+    PersistentVolumeSpec,
+    ResourceExhausted,
+    Session,
+    ShutDownMachineRequest,
+    Unavailable,
+    VMState,
+)
+from tests.framework.support import Keys, Scope, Spec
+
+Rules: TypeAlias = Any
+Case: TypeAlias = Callable[[Rules], None]
+
+TAGS = {"kubernetes.io/cluster/one": "1", "kubernetes.io/role/node": "1"}
+SCOPE = Scope(tags=TAGS, region="north")
+SPEC = Spec(tags=TAGS, region="north")
+KEYS = Keys.model_validate({"apiToken": b"token"})
+MOST_CALLS = 60
+"""A rule that makes more calls than this waits for what never comes."""
+
+
+def vm(provider_id: str = "vm-1", state: VMState = VMState.RUNNING, **fields: Any) -> VM:
+    return VM(
+        **{
+            "name": "m1",
+            "provider_id": provider_id,
+            "node_name": f"node-of-{provider_id}",
+            "cluster": "one",
+            "role": "node",
+            "state": state,
+        }
+        | fields
+    )
+
+
+def leftover(**fields: Any) -> Leftover:
+    return Leftover(
+        **{
+            "kind": "disk",
+            "id": "disk-1",
+            "machine": "m1",
+            "provider_id": "vm-0",
+            "cluster": "one",
+            "role": "node",
+        }
+        | fields
+    )
+
+
+@dataclass
+class FakeSession(Session[Scope, Spec, Keys, VM]):
+    """A cloud that does what it is asked for, after `patience` looks at the VM.
+
+    Attributes:
+        vms: What is there.
+        leftovers: What VMs have left behind.
+        made: What CreateMachine gets; then what its VM becomes step by step.
+        differing: What `differences` answers.
+        log: The calls that change something, with the ID of what they change.
+        hidden_looks: How often a new VM is not reported yet.
+    """
+
+    vms: list[VM] = field(default_factory=list)
+    leftovers: list[Leftover] = field(default_factory=list)
+    made: list[VM] = field(default_factory=lambda: [vm()])
+    differing: Sequence[str] = ()
+    log: list[str] = field(default_factory=list)
+    hidden_looks: int = 0
+    patience: int = 0
+    calls: int = 0
+
+    def list_vms(self, scope: Scope) -> list[VM]:
+        self._count()
+        return [*self.vms]
+
+    def get_vm(self, scope: Scope, provider_id: str) -> VM | None:
+        self._count()
+        if self.hidden_looks:
+            self.hidden_looks -= 1
+            return None
+        for index, each in enumerate(self.vms):
+            if each.provider_id == provider_id:
+                self._pass_time(index)
+                break
+        return next((each for each in self.vms if each.provider_id == provider_id), None)
+
+    def create_vm(self, name: str, spec: Spec, secrets: Keys) -> VM:
+        self.log.append(f"create {name}")
+        self.vms.append(self.made.pop(0))
+        return self.vms[-1]
+
+    def advance_vm(self, vm: VM, spec: Spec, secrets: Keys) -> None:
+        self._count()
+        self.log.append(f"advance {vm.provider_id}")
+        if self.made:
+            self.vms = [
+                self.made.pop(0) if each.provider_id == vm.provider_id else each
+                for each in self.vms
+            ]
+
+    def differences(self, vm: VM, spec: Spec) -> Sequence[str]:
+        return self.differing
+
+    def stop_vm(self, vm: VM) -> None:
+        self.log.append(f"stop {vm.provider_id}")
+
+    def delete_vm(self, vm: VM) -> None:
+        self.log.append(f"delete {vm.provider_id}")
+
+    def list_leftovers(self, scope: Scope, name: str | None = None) -> Iterable[Leftover]:
+        self._count()
+        return [*self.leftovers]
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        self.log.append(f"delete {leftover.id}")
+        self.leftovers.remove(leftover)
+
+    def _pass_time(self, index: int) -> None:
+        """Let what was asked for happen."""
+        if self.patience:
+            self.patience -= 1
+        elif f"delete {self.vms[index].provider_id}" in self.log:
+            del self.vms[index]
+        elif f"stop {self.vms[index].provider_id}" in self.log:
+            self.vms[index] = replace(self.vms[index], state=VMState.STOPPED)
+
+    def _count(self) -> None:
+        self.calls += 1
+        assert self.calls < MOST_CALLS, "the rule waits for what never comes"
+
+
+def create(rules: Rules, session: FakeSession) -> Any:
+    return rules.create_machine(
+        session, CreateMachineRequest(machine_name="m1", provider_spec=SPEC, secrets=KEYS)
+    )
+
+
+def delete(rules: Rules, session: FakeSession, provider_id: str = "") -> Any:
+    return rules.delete_machine(
+        session,
+        DeleteMachineRequest(
+            machine_name="m1", provider_spec=SCOPE, secrets=KEYS, provider_id=provider_id
+        ),
+    )
+
+
+def status(rules: Rules, session: FakeSession, provider_id: str = "") -> Any:
+    return rules.get_machine_status(
+        session,
+        GetMachineStatusRequest(
+            machine_name="m1", provider_spec=SCOPE, secrets=KEYS, provider_id=provider_id
+        ),
+    )
+
+
+def shut_down(rules: Rules, session: FakeSession, provider_id: str = "") -> Any:
+    return rules.shut_down_machine(
+        session,
+        ShutDownMachineRequest(
+            machine_name="m1", provider_spec=SCOPE, secrets=KEYS, provider_id=provider_id
+        ),
+    )
+
+
+def listed(rules: Rules, session: FakeSession) -> Any:
+    return rules.list_machines(session, ListMachinesRequest(provider_spec=SCOPE, secrets=KEYS))
+
+
+def refused(error: type[DriverError], *mentioned: str) -> Any:
+    return pytest.raises(error, match=".*".join(mentioned))
+
+
+def creates_a_vm(rules: Rules) -> None:
+    session = FakeSession()
+    answer = create(rules, session)
+    assert (answer.provider_id, answer.node_name) == ("vm-1", "node-of-vm-1")
+    assert session.log == ["create m1"]
+
+
+def adopts_the_vm_of_an_earlier_try(rules: Rules) -> None:
+    session = FakeSession([vm()])
+    assert create(rules, session).provider_id == "vm-1"
+    assert session.log == []
+
+
+def finishes_a_new_vm_step_by_step(rules: Rules) -> None:
+    steps = [vm(state=VMState.CREATING), vm(state=VMState.CREATING), vm()]
+    session = FakeSession(made=steps)
+    assert create(rules, session).provider_id == "vm-1"
+    assert session.log == ["create m1", "advance vm-1", "advance vm-1"]
+
+
+def finishes_a_half_made_vm(rules: Rules) -> None:
+    session = FakeSession([vm(state=VMState.CREATING)])
+    assert create(rules, session).provider_id == "vm-1"
+    assert session.log == ["advance vm-1"]
+
+
+def a_new_vm_may_be_reported_late(rules: Rules) -> None:
+    session = FakeSession(made=[vm(state=VMState.CREATING), vm()], hidden_looks=3)
+    assert create(rules, session).provider_id == "vm-1"
+
+
+def a_vm_that_vanishes_while_it_is_made_is_not_waited_for(rules: Rules) -> None:
+    for hidden in (0, 1):
+        session = FakeSession(made=[vm(state=VMState.CREATING)], hidden_looks=hidden)
+
+        def vanish(self: FakeSession = session) -> None:
+            if self.log.count("advance vm-1") == 3:
+                self.vms.clear()
+
+        session._count = vanish  # type: ignore[method-assign]
+        with refused(Unavailable, "vanished"):
+            create(rules, session)
+    with refused(Unavailable, "vanished"):
+        create(rules, FakeSession([vm(state=VMState.CREATING)], made=[], hidden_looks=1))
+
+
+def another_spec_is_refused(rules: Rules) -> None:
+    session = FakeSession([vm()], differing=["image", "disks"])
+    with refused(AlreadyExists, "m1", "image, disks"):
+        create(rules, session)
+    assert session.log == []
+
+
+def a_stopped_vm_is_not_created_again(rules: Rules) -> None:
+    with refused(FailedPrecondition, "m1", "stopped"):
+        create(rules, FakeSession([vm(state=VMState.STOPPED)]))
+
+
+def a_vm_on_its_way_out_is_not_adopted(rules: Rules) -> None:
+    with refused(Unavailable, "being deleted"):
+        create(rules, FakeSession([vm(state=VMState.DELETING)]))
+
+
+def a_vm_that_the_cloud_gives_up_says_why(rules: Rules) -> None:
+    """It may go through `DELETING` first: a retry would not find out any more."""
+    failure = ResourceExhausted("no room")
+    for state in (VMState.DELETING, VMState.GONE):
+        session = FakeSession(made=[vm(state=VMState.CREATING), vm(state=state, failure=failure)])
+        with refused(ResourceExhausted, "no room"):
+            create(rules, session)
+
+
+def a_gone_vm_is_made_anew(rules: Rules) -> None:
+    session = FakeSession([vm("vm-0", VMState.GONE)])
+    assert create(rules, session).provider_id == "vm-1"
+
+
+def a_failed_vm_is_deleted_and_its_failure_told(rules: Rules) -> None:
+    failed = vm(state=VMState.FAILED, failure=ResourceExhausted("no room"))
+    made = [vm(state=VMState.CREATING), failed]
+    for session in (FakeSession([failed]), FakeSession(made=made)):
+        session.leftovers = [leftover(provider_id="vm-1")]
+        with refused(ResourceExhausted, "no room"):
+            create(rules, session)
+        assert session.log[-2:] == ["delete vm-1", "delete disk-1"]
+
+
+def a_vm_that_ended_while_it_was_made_is_told(rules: Rules) -> None:
+    gone = vm(state=VMState.GONE)
+    session = FakeSession(made=[vm(state=VMState.CREATING), gone])
+    with refused(Unavailable, "without a reason"):
+        create(rules, session)
+    assert session.log == ["create m1", "advance vm-1"]
+
+
+def a_strangers_vm_is_not_adopted(rules: Rules) -> None:
+    strangers: list[dict[str, Any]]
+    strangers = [{"cluster": "two"}, {"role": "etcd"}, {"cluster": ""}, {"name": "m2"}]
+    for stranger in strangers:
+        session = FakeSession([vm("vm-9", **stranger)])
+        assert create(rules, session).provider_id == "vm-1"
+
+
+def a_vm_without_its_scope_is_a_defect(rules: Rules) -> None:
+    wrongs: list[dict[str, Any]] = [{"cluster": ""}, {"role": "etcd"}, {"name": "m2"}]
+    for wrong in wrongs:
+        with refused(Internal, "vm-1", "m1", "one"):
+            create(rules, FakeSession(made=[vm(**wrong)]))
+
+
+def several_vms_of_a_machine_are_refused(rules: Rules) -> None:
+    for call in (create, status, shut_down):
+        session = FakeSession([vm("vm-1"), vm("vm-2")])
+        with refused(OutOfRange, "m1", "2 VMs", "vm-1, vm-2"):
+            call(rules, session)
+        assert session.log == []
+
+
+def deletes_all_vms_of_the_machine_and_what_is_left(rules: Rules) -> None:
+    session = FakeSession([vm("vm-1"), vm("vm-2"), vm("vm-3", name="m2")], [leftover()], patience=2)
+    delete(rules, session)
+    assert [each.provider_id for each in session.vms] == ["vm-3"]
+    assert session.log == ["delete vm-1", "delete vm-2", "delete disk-1"]
+
+
+def deletes_the_vm_that_the_id_names(rules: Rules) -> None:
+    """Whatever its name is now, and no other VM of the same name."""
+    session = FakeSession([vm("vm-1", name="renamed"), vm("vm-2")])
+    delete(rules, session, "vm-1")
+    assert [each.provider_id for each in session.vms] == ["vm-2"]
+
+
+def waits_for_a_vm_that_is_being_deleted(rules: Rules) -> None:
+    session = FakeSession([vm(state=VMState.DELETING)], patience=2)
+    session.log.append("delete vm-1")
+    delete(rules, session)
+    assert session.vms == []
+    assert session.log == ["delete vm-1"]
+
+
+def a_vm_that_is_still_shown_as_gone_is_gone(rules: Rules) -> None:
+    session = FakeSession([vm(state=VMState.GONE)])
+    delete(rules, session)
+    assert session.log == []
+    session = FakeSession([vm()])
+
+    def end(vm: VM) -> None:
+        session.vms = [replace(vm, state=VMState.GONE)]
+
+    session.delete_vm = end  # type: ignore[method-assign]
+    delete(rules, session)
+
+
+def deletes_leftovers_of_a_vm_that_is_gone(rules: Rules) -> None:
+    session = FakeSession(leftovers=[leftover(), leftover(id="disk-2", machine="m2")])
+    delete(rules, session, "vm-0")
+    assert session.log == ["delete disk-1"]
+
+
+def leaves_other_clusters_alone(rules: Rules) -> None:
+    others: list[dict[str, Any]] = [{"cluster": "two"}, {"role": "etcd"}]
+    for other in others:
+        for provider_id in ("", "vm-1"):
+            session = FakeSession([vm(**other)], [leftover(**other)])
+            delete(rules, session, provider_id)
+            assert session.log == []
+            with refused(NotFound, "m1", "cluster one"):
+                status(rules, session, provider_id)
+            with refused(NotFound, "m1"):
+                shut_down(rules, session, provider_id)
+        assert listed(rules, FakeSession([vm(**other)], [leftover(**other)])).machines == {}
+
+
+def reports_a_vm(rules: Rules) -> None:
+    for state in (VMState.RUNNING, VMState.STOPPED):
+        for provider_id in ("", "vm-1"):
+            answer = status(rules, FakeSession([vm(state=state)]), provider_id)
+            assert (answer.provider_id, answer.node_name) == ("vm-1", "node-of-vm-1")
+
+
+def reports_a_renamed_vm_by_its_id(rules: Rules) -> None:
+    session = FakeSession([vm(name="")])
+    assert status(rules, session, "vm-1").provider_id == "vm-1"
+    with refused(NotFound, "m1"):
+        status(rules, session)
+
+
+def does_not_report_what_is_not_finished(rules: Rules) -> None:
+    for state in (VMState.CREATING, VMState.FAILED, VMState.DELETING):
+        with refused(NotFound, "m1", state.value):
+            status(rules, FakeSession([vm(state=state)]))
+    with refused(NotFound, "does not exist"):
+        status(rules, FakeSession([vm(state=VMState.GONE)]))
+
+
+def lists_all_but_what_is_gone(rules: Rules) -> None:
+    states = [*VMState]
+    vms = [vm(f"vm-{number}", state) for number, state in enumerate(states)]
+    expected = {each.provider_id: "m1" for each in vms if each.state is not VMState.GONE}
+    answer = listed(rules, FakeSession(vms))
+    assert answer.machines == expected
+    assert answer.left_out == 0
+
+
+def one_odd_vm_does_not_spoil_the_list(rules: Rules) -> None:
+    odd = [vm("vm-2", name=""), vm("", name="m3"), vm("vm-4", name="x" * 129), vm("vm-5")]
+    answer = listed(rules, FakeSession([*odd, vm("vm-6", name="x" * 128)]))
+    assert answer.machines == {"vm-5": "m1", "vm-6": "x" * 128}
+    assert answer.left_out == 3
+
+
+def lists_what_is_left_of_vms(rules: Rules) -> None:
+    left = [leftover(), leftover(id="disk-2", provider_id="vm-1", machine="m9")]
+    odd = [leftover(machine="", provider_id="vm-7"), leftover(provider_id="", machine="m3")]
+    answer = listed(rules, FakeSession([vm()], [*left, *odd]))
+    assert answer.machines == {"vm-1": "m1", "vm-0": "m1"}
+
+
+def stops_a_running_vm_and_waits(rules: Rules) -> None:
+    session = FakeSession([vm()], patience=2)
+    shut_down(rules, session)
+    assert session.vms[0].state is VMState.STOPPED
+    shut_down(rules, session)
+    assert session.log == ["stop vm-1"]
+
+
+def a_vm_that_vanishes_while_it_stops_is_not_waited_for(rules: Rules) -> None:
+    session = FakeSession([vm()])
+    session.stop_vm = lambda vm: session.vms.clear()  # type: ignore[method-assign]
+    shut_down(rules, session)
+
+
+def picks_the_volumes_of_the_cloud(rules: Rules) -> None:
+    volumes = [PersistentVolumeSpec({"id": each}) for each in ("v1", "", None, "v2")]
+    answer = rules.get_volume_ids(
+        lambda volume: volume.fields["id"], GetVolumeIDsRequest(volumes=volumes)
+    )
+    assert [*answer.volume_ids] == ["v1", "v2"]
+
+
+CASES: list[Case] = [
+    case
+    for name, case in list(globals().items())
+    if getattr(case, "__annotations__", None) == {"rules": Rules, "return": None}
+]

@@ -1,0 +1,118 @@
+"""The rules of the contract, and that each of their branches counts."""
+
+import ast
+import asyncio
+import threading
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmi import rules, waiting
+from tests.framework.rules_cases import CASES, Case
+
+SOURCE = Path(rules.__file__).read_text()
+
+
+class Impatience(threading.Event):
+    """Makes no pauses, and gives a call up that goes on for ever."""
+
+    pauses = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses += 1
+        return self.pauses > 100
+
+
+def run(case: Case, module: Any) -> None:
+    call = waiting.ThreadCall(asyncio.new_event_loop(), Impatience())
+    call.loop.close()
+    token = waiting.current_call.set(call)
+    try:
+        case(module)
+    finally:
+        waiting.current_call.reset(token)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_rule(case: Case) -> None:
+    run(case, rules)
+
+
+class Spoiler(ast.NodeTransformer):
+    """Spoils the branch of this number: negates a condition, or leaves a statement out."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.line = 0
+
+    def _is_the_one(self, node: ast.expr | ast.stmt) -> bool:
+        self.left -= 1
+        if self.left == -1:
+            self.line = node.lineno
+        return self.left == -1
+
+    def _negated(self, test: ast.expr) -> ast.expr:
+        return ast.UnaryOp(ast.Not(), test) if self._is_the_one(test) else test
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        node.test = self._negated(node.test)
+        return self.generic_visit(node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        node.test = self._negated(node.test)
+        return self.generic_visit(node)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        self.generic_visit(node)
+        for index in range(len(node.values)):
+            if self._is_the_one(node.values[index]):
+                del node.values[index]
+                return node if len(node.values) > 1 else node.values[0]
+        return node
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        self.generic_visit(node)
+        node.ifs = [self._negated(test) for test in node.ifs]
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        is_call = isinstance(node.value, ast.Call)
+        return ast.Pass() if is_call and self._is_the_one(node) else self.generic_visit(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        return ast.Pass() if self._is_the_one(node) else node
+
+
+def spoiled() -> Iterator[tuple[int, types.ModuleType]]:
+    """Yield the line of each branch, and the rules with that branch spoiled."""
+    number = 0
+    while True:
+        spoiler = Spoiler(number)
+        tree = ast.fix_missing_locations(spoiler.visit(ast.parse(SOURCE)))
+        if not spoiler.line:
+            return
+        module = types.ModuleType("spoiled_rules")
+        exec(compile(tree, "spoiled_rules", "exec"), module.__dict__)
+        yield spoiler.line, module
+        number += 1
+
+
+LINES = SOURCE.splitlines()
+SPOILED = [
+    pytest.param(module, id=f"{line}-{LINES[line - 1].strip()[:50]}")
+    for line, module in spoiled()
+    if "log.warning" not in LINES[line - 1]
+]
+
+
+@pytest.mark.parametrize("module", SPOILED)
+def test_a_spoiled_rule_is_caught(module: types.ModuleType) -> None:
+    for case in CASES:
+        try:
+            run(case, module)
+        except BaseException:  # noqa: BLE001 - whatever it is, it was noticed
+            return
+    pytest.fail("all cases pass, so this branch is not needed, or not tested")
