@@ -56,7 +56,7 @@ func (o *Options) requireLoopback() error {
 		return fmt.Errorf("--cmi-endpoint %s: %w; without TLS (--cmi-tls-ca), its host has to be known as loopback", o.Endpoint, err)
 	}
 	for _, address := range addresses {
-		if !address.Unmap().IsLoopback() {
+		if address = address.Unmap(); !address.IsLoopback() {
 			return fmt.Errorf("--cmi-endpoint %s is %s, which is not loopback, and every call carries secrets; "+
 				"use TLS (--cmi-tls-ca), or --cmi-insecure for plain text", o.Endpoint, address)
 		}
