@@ -36,7 +36,7 @@ build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $
 	@touch $@
 
 .PHONY: demo
-demo: build/copier/.stamp ## render a project, run its driver, create and delete machines
+demo: build/copier/.stamp ## render a project, run its driver, make and delete machines
 	@MAKEFLAGS= build/copier/bin/python scripts/demo.py
 
 ##@ Use the template

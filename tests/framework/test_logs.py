@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -117,14 +118,24 @@ def test_without_a_terminal_the_form_is_json(start: Start) -> None:
     assert json.loads(stream.getvalue())["message"] == "x"
 
 
-def test_on_a_terminal_the_form_is_text() -> None:
+@pytest.mark.parametrize(
+    ("no_color", "expected"),
+    [
+        ("1", r"\d+-\d+-\d+T\d\d:\d\d:\d\d\.\d+\+00:00 warning x logger=acme\r\n"),
+        ("", "\x1b\\[2m\\d\\d:\\d\\d:\\d\\d\x1b\\[0m \x1b\\[33mwarning\x1b\\[0m x logger=acme\r\n"),
+    ],
+)
+def test_on_a_terminal_the_form_is_text(
+    no_color: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
     terminal, program = os.openpty()
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     root.handlers.clear()
     logs.configure(LogLevel.INFO, None, program)
-    log.info("x")
-    assert " info    x logger=acme" in os.read(terminal, 1000).decode()
+    log.warning("x")
+    assert re.fullmatch(expected, os.read(terminal, 1000).decode())
     root.handlers[:] = before
     root.setLevel(level)
     os.close(terminal)
