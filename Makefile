@@ -82,9 +82,10 @@ bench: .venv/.stamp build/stubs/.stamp ## measure against the smallest servers (
 ##@ While you write
 
 .PHONY: lint
-lint: .venv/.stamp ## check style and format
+lint: .venv/.stamp ## check style, format and the layers of the framework
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
+	cd template && PYTHONPATH=. ../.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: format
 format: .venv/.stamp ## mend style and format
@@ -102,8 +103,8 @@ docs: .venv/.stamp ## build the documentation into build/site, and check links
 	@echo 'Built $(SITE)/index.html'
 
 .PHONY: reference
-reference: .venv/.stamp ## write what docs/reference/ has from the code
-	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md
+reference: .venv/.stamp ## write what the pages have from the code
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
 
 .PHONY: stubs
 stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto

@@ -29,6 +29,7 @@ def lay_over(project: Path) -> None:
     pyproject.write_text(text)
     ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
     shutil.copytree(EXAMPLE, project, dirs_exist_ok=True, ignore=ignored)
+    (project / "aws/embedded_cloud.py").unlink()
     # Our own lock pins all that the example needs, and a pin that is there stays.
     for lock in ("run", "dev"):
         shutil.copy(ROOT / "requirements/dev.txt", project / f"requirements/{lock}.txt")

@@ -29,7 +29,11 @@ class Authority:
         self.certificate = self._sign(self.name, self.key, (), ca=True)
 
     def issue(
-        self, folder: Path, *names: x509.GeneralName, ca: "Authority | None" = None
+        self,
+        folder: Path,
+        *names: x509.GeneralName,
+        ca: "Authority | None" = None,
+        days: float = 90,
     ) -> TlsFiles:
         """Write a new certificate, its key, and the CA to be trusted: this one, or another."""
         folder.mkdir(exist_ok=True)
@@ -38,9 +42,10 @@ class Authority:
         files = TlsFiles(
             certificate=folder / "tls.crt", key=folder / "tls.key", ca=folder / "ca.crt"
         )
-        certificate = self._sign(subject, key, names or LOCALHOST, ca=False)
+        certificate = self._sign(subject, key, names or LOCALHOST, ca=False, days=days)
         write(files.certificate, certificate.public_bytes(Encoding.PEM))
         write(files.key, pem(key))
+        files.key.chmod(0o640)
         write(files.ca, (ca or self).certificate.public_bytes(Encoding.PEM))
         return files
 
@@ -51,6 +56,7 @@ class Authority:
         names: tuple[x509.GeneralName, ...],
         *,
         ca: bool,
+        days: float = 90,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
@@ -59,8 +65,8 @@ class Authority:
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_before(now - timedelta(days=100))
+            .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
         if names:
@@ -78,4 +84,5 @@ def write(path: Path, content: bytes) -> None:
     """Replace a file as a careful program does: it is there at every moment."""
     draft = path.with_suffix(".new")
     draft.write_bytes(content)
+    draft.chmod(0o640)
     draft.replace(path)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cmi.serving import signals
+from cmi.serving import process
 
 if TYPE_CHECKING:
     import typer
@@ -23,7 +23,7 @@ def driver_app(make_driver: "Callable[[], Driver]") -> Callable[[], None]:
     """
 
     def main() -> None:
-        signals.handle_early()
+        process.prepare()
         command_line(make_driver)()
 
     return main

@@ -36,6 +36,8 @@ _CUT: Final = 16
 """Of a secret that was cut, so many characters at its beginning are recognised."""
 _WORD: Final = 4
 """Values below this many characters are masked as whole words only, or no text stays readable."""
+_LEAST_LEAF: Final = 6
+"""Values of at least this many characters are looked for if their keys say that they are secret."""
 _MAX_PARTS: Final = 5_000
 """So many lines of one secret are looked for on their own: a bound on time and memory."""
 _LINGER: Final = 1.0
@@ -349,7 +351,9 @@ def _forms_of(value: bytes) -> _Known:
         for encode in _OF_TEXT:
             _add_form(known, encode, text)
     for part in _parts_of(value):
-        if len(part) >= _START:
+        if len(part) < _START:
+            known.short.append(part)
+        else:
             for encode in _OF_LINES[:1] if _NEVER_ESCAPED.fullmatch(part) else _OF_LINES:
                 _add_form(known, encode, part, is_line=True)
     known.starts = [*dict.fromkeys(known.starts)]
@@ -385,15 +389,19 @@ def _parts_of(value: bytes) -> Iterator[str]:
         text = value.decode()
     except UnicodeDecodeError:
         return
-    lines = [*dict.fromkeys(line.strip() for line in text.splitlines())]
-    if len(lines) > 1:
-        yield from lines[:_MAX_PARTS]
+    if len(text.splitlines()) > 1:
+        yield from _lines_of(text)
     for _, match in zip(range(_MAX_PARTS), _LEAF.finditer(text), strict=False):
         leaf = _unquoted(match[1])
-        if len(leaf) >= _START:
+        if len(leaf) >= _LEAST_LEAF:
             yield leaf
             if "\n" in leaf:
-                yield from (line.strip() for line in leaf.splitlines()[:_MAX_PARTS])
+                yield from _lines_of(leaf)
+
+
+def _lines_of(text: str) -> list[str]:
+    lines = dict.fromkeys(line.strip() for line in text.splitlines())
+    return [line for line in lines if len(line) >= _START][:_MAX_PARTS]
 
 
 def _unquoted(text: str) -> str:

@@ -118,8 +118,7 @@ def list_machines(
         else:
             left_out += 1
             log.warning(
-                "left out of the list: a VM whose machine can't be told; delete it by hand, or "
-                "give it back its name",
+                "left out of the list: a VM whose machine can't be told; delete it by hand",
                 extra={"fields": {"provider_id": vm.provider_id, "cluster": scope.cluster}},
             )
     for leftover in _own_leftovers(session, scope, None):

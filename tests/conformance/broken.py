@@ -88,6 +88,41 @@ class NeverReady(Saboteur):
         return answer
 
 
+class ServesNothing(Saboteur):
+    """It serves neither of the two services."""
+
+    breaks = ("C1", "C4", "C6")
+    serves = ()
+
+
+class ServesIdentityOnly(Saboteur):
+    """It serves Machine at another address."""
+
+    breaks = ("C1", "C5")
+    serves = ("cmi.v1.Identity",)
+
+
+class ImplementsNothing(Saboteur):
+    """It announces all, and has not written one of the machine RPCs yet."""
+
+    breaks = ("C5",)
+
+    def CreateMachine(self, _request: Any, _forward: Forward, context: Context) -> Any:
+        context.abort(Status.UNIMPLEMENTED, "to be done")
+
+    DeleteMachine = GetMachineStatus = ListMachines = CreateMachine
+    ShutDownMachine = GetVolumeIDs = CreateMachine
+
+
+class NeverDeletes(Saboteur):
+    """It has not written DeleteMachine yet."""
+
+    breaks = ("C5",)
+
+    def DeleteMachine(self, _request: Any, _forward: Forward, context: Context) -> Any:
+        context.abort(Status.UNIMPLEMENTED, "to be done")
+
+
 # CreateMachine
 
 
@@ -177,7 +212,7 @@ class AnyLength(Saboteur):
 class Unavailable(Saboteur):
     """It calls a machine that is being worked on unavailable."""
 
-    breaks = ("C12", "C57")
+    breaks = ("C57",)
 
     def fail(self, context: Context, request: Any, code: Status, message: str) -> None:
         context.abort(Status.UNAVAILABLE if code is Status.ABORTED else code, message)

@@ -31,6 +31,9 @@ class Saboteur:
     breaks: ClassVar[tuple[str, ...]] = ()
     """The items that the kit has to find broken: these, and no others."""
 
+    serves: ClassVar[tuple[str, ...]] = tuple(SERVICES)
+    """The services that it has."""
+
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
 
@@ -39,12 +42,12 @@ class Saboteur:
         context.abort(code, message)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """Return the handlers of both services."""
+        """Return the handlers of its services."""
         return [
             grpc.method_handlers_generic_handler(
-                service, {rpc: self._handler(service, rpc) for rpc in rpcs}
+                service, {rpc: self._handler(service, rpc) for rpc in SERVICES[service]}
             )
-            for service, rpcs in SERVICES.items()
+            for service in self.serves
         ]
 
     def _handler(self, service: str, rpc: str) -> "grpc.RpcMethodHandler[Any, Any]":

@@ -267,6 +267,7 @@ def test_scopes(number: int, name: str, tmp_path: Path) -> None:
     sample = yaml.safe_load(blocks(SCOPE, "yaml")[number].text) | {"region": "eu-1"}
     found, problems = read_spec(scope, json.dumps(sample).encode())
     assert problems == []
+    assert found is not None
     assert (found.cluster, found.role) == ("shoot--dev--one", "node")
     nameless = json.dumps(sample).replace("shoot--dev--one", "")
     found, problems = read_spec(scope, nameless.encode())

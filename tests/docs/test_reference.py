@@ -86,7 +86,7 @@ def test_log_messages() -> None:
     code = "".join(path.read_text() for path in (ROOT / "template/cmi").rglob("*.py"))
     for message, level, _ in rows(METRICS, "Logs"):
         assert f'"{message}"' in code
-        assert level.split()[0] in ("info", "warning", "error")
+        assert level.split()[0] in ("debug", "info", "warning", "error")
 
 
 def test_environment() -> None:

@@ -26,6 +26,7 @@ def project(folder: Path, installed: Path) -> Path:
     shutil.copytree(installed / "acme", folder / "acme")
     git(folder, "init", "--quiet")
     git(folder, "add", "acme")
+    git(folder, "commit", "--quiet", "--message=Start")
     return folder
 
 

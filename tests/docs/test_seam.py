@@ -29,7 +29,8 @@ from tests.support import ROOT
 
 PAGE = (ROOT / "docs/reference/seam.md").read_text()
 SCOPE = TaggedScope(tags={"kubernetes.io/cluster/c": "1", "kubernetes.io/role/node": "1"})
-ABOUT = {"machine_name": "m1", "provider_spec": SCOPE, "secrets": SecretsModel()}
+SECRETS = SecretsModel()
+ABOUT: dict[str, Any] = {"machine_name": "m1", "provider_spec": SCOPE, "secrets": SECRETS}
 
 
 def test_which_rule_uses_which_method() -> None:
@@ -128,7 +129,7 @@ def outcome(rpc: str, state: VMState) -> tuple[str, list[str]]:
                 rules.delete_machine(session, DeleteMachineRequest(**ABOUT))
                 assert session.vm in (None, session.in_state(VMState.GONE))
             case "list":
-                request = ListMachinesRequest(provider_spec=SCOPE, secrets=ABOUT["secrets"])
+                request = ListMachinesRequest(provider_spec=SCOPE, secrets=SECRETS)
                 listed = rules.list_machines(session, request).machines
                 return ("listed" if listed else "not listed"), session.asked
     except DriverError as error:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cmi import Driver, NotFound
+from cmi import Driver, ListMachinesRequest, ListMachinesResponse, NotFound
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
 from cmi.serving.options import ServerOptions
@@ -24,6 +24,8 @@ from tests.framework.support import (
     IDENTITY_RPCS,
     AsyncStandIn,
     Gate,
+    Keys,
+    Scope,
     StandIn,
     ask,
     machine_class,
@@ -113,6 +115,18 @@ def test_calls_are_counted_by_operation_and_failures_by_code() -> None:
         ("13", "create_machine", PROVIDER): 1,
         ("3", "delete_machine", PROVIDER): 1,
     }
+
+
+def test_vms_that_a_list_leaves_out_are_counted() -> None:
+    class Odd(StandIn):
+        def list_machines(self, request: ListMachinesRequest[Scope, Keys]) -> ListMachinesResponse:
+            return ListMachinesResponse(machines={"standin:///m1": "m1"}, left_out=2)
+
+    with measured(Odd()) as (endpoint, address), Client(endpoint) as client:
+        assert of_driver(samples(address), "left_out_total") == {(PROVIDER,): 0}
+        for _ in range(2):
+            client.list_machines(machine_class())
+        assert of_driver(samples(address), "left_out_total") == {(PROVIDER,): 4}
 
 
 def test_names_and_labels_are_those_of_mcm() -> None:

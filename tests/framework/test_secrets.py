@@ -1,16 +1,22 @@
 """No secret's value in a status or in the log, whoever writes it and in whatever form (C50)."""
 
 import base64
+import contextvars
+import html
 import json
 import logging
 import threading
+import time
+import xml.sax.saxutils
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import grpc
 import pytest
+from pydantic import SecretStr, model_validator
 
-from cmi import CreateMachineResponse, NotFound
+from cmi import CreateMachineRequest, CreateMachineResponse, NotFound
 from cmi.endpoint import Endpoint
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
@@ -21,6 +27,8 @@ from tests.framework.support import (
     Action,
     AsyncStandIn,
     Gate,
+    Keys,
+    Spec,
     StandIn,
     ask,
     created,
@@ -28,7 +36,7 @@ from tests.framework.support import (
     raising,
     request,
 )
-from tests.support import PATIENCE
+from tests.support import PATIENCE, bytes_rpc
 
 log = logging.getLogger("acme.sdk")
 
@@ -58,6 +66,19 @@ FORMS: dict[str, Callable[[str], str]] = {
     "repr of a container": lambda text: repr({"token": text}),
     "JSON": json.dumps,
     "JSON, not ASCII": lambda text: json.dumps(text, ensure_ascii=False),
+    "JSON of Go": lambda text: json.dumps(text).replace("&", "\\u0026").replace("<", "\\u003c"),
+    "unpadded base64": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
+    "base64 in lines, escaped": lambda text: repr(base64.encodebytes(text.encode()).decode()),
+    "base64, percent": lambda text: quote(base64.b64encode(text.encode()), safe=""),
+    "HTTP Basic": lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
+    "HTTP Basic, user of 5": lambda text: base64.b64encode(f"admin:{text}".encode()).decode(),
+    "HTTP Basic, user of 6": lambda text: base64.b64encode(f"robert:{text}".encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "upper hex": lambda text: text.encode().hex().upper(),
+    "HTML": html.escape,
+    "XML": xml.sax.saxutils.escape,
+    "XML attribute": lambda text: html.escape(text).replace("&#x27;", "&apos;"),
 }
 
 
@@ -172,13 +193,140 @@ def test_a_value_of_the_wrong_type_is_not_quoted() -> None:
     assert "spec-canary" not in message
 
 
-def test_calls_do_not_mask_each_others_words() -> None:
+def test_words_of_calls_that_have_ended_are_not_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some seconds later at most; a call in flight masks them for all."""
+    monkeypatch.setattr("cmi.redaction._LINGER", 0)
     with serving(StandIn(raising(NotFound("alpha beta")))) as endpoint:
-        messages = [
-            ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets_of(word)))
-            for word in ("alpha", "beta")
-        ]
-    assert [found.message for found in messages] == ["*** beta", "alpha ***"]
+        for word, message in (("alpha", "*** beta"), ("beta", "alpha ***")):
+            wire = request("CreateMachine", Secrets=secrets_of(word))
+            end = time.monotonic() + PATIENCE
+            while ask(endpoint, "CreateMachine", wire).message != message:
+                assert time.monotonic() < end
+
+
+def test_a_record_made_in_another_calls_context_shows_no_secret(
+    gate: Gate, log_stream: LogFile
+) -> None:
+    """As that of a shared client's task, which lives in the context of the first call."""
+    context = contextvars.copy_context()
+
+    def create(received: Any) -> CreateMachineResponse:
+        if received.machine_name == "first":
+            nonlocal context
+            context = contextvars.copy_context()
+        else:
+            context.run(log.warning, "refreshed with second-canary, not first-canary")
+        return created(received)
+
+    with serving(StandIn(create)) as endpoint:
+        for name, secret in (("first", "first-canary"), ("second", "second-canary")):
+            wire = request("CreateMachine", MachineName=name, Secrets=secrets_of(secret))
+            assert ask(endpoint, "CreateMachine", wire).code == "OK"
+    assert "refreshed with ***, not ***" in log_stream.getvalue()
+    assert "canary" not in log_stream.getvalue()
+
+
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7q+9\n-----END PRIVATE KEY-----\n"
+DOCUMENTS = {
+    "JSON": json.dumps({"project": "p1", "private_key": PRIVATE_KEY, "client_secret": "s3same"}),
+    "indented JSON": json.dumps({"a": {"private_key": PRIVATE_KEY}, "token": "s3same"}, indent=1),
+    "YAML": f"auth:\n  project: p1\n  password: s3same\n  private_key: {json.dumps(PRIVATE_KEY)}\n",
+    "shell": f"export PROJECT=p1\nCLOUD_TOKEN='s3same'\nPRIVATE_KEY={json.dumps(PRIVATE_KEY)}\n",
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+@pytest.mark.parametrize("text", [PRIVATE_KEY, "s3same", "MIIEpAIBAAKCAQEA7q+9"])
+def test_a_part_of_a_secret_document_is_a_secret(document: str, text: str) -> None:
+    message = answer(raising(NotFound(f"p1 refused {text}")), document)
+    assert text.split("\n", maxsplit=1)[0] not in message
+    assert message.startswith("p1 refused ***")
+
+
+@pytest.mark.parametrize("canary", ["0123456789abcdef-canary", PRIVATE_KEY, "x" * 5000])
+def test_the_beginning_of_a_secret_is_a_secret(canary: str) -> None:
+    """An SDK may cut what it quotes."""
+    for size in (16, 20, max(16, len(canary) // 2)):
+        message = answer(raising(NotFound(f"sent {canary[:size]}… and failed")), canary)
+        assert message == "sent ***… and failed"
+
+
+def test_names_and_keys_show_no_secret(log_stream: LogFile, log_lines: LogLines) -> None:
+    secret = "canary-of-a-name"
+
+    def create(received: Any) -> CreateMachineResponse:
+        logging.getLogger(f"sdk.{secret}").warning("x", extra={"fields": {secret: 1}})
+        return CreateMachineResponse(provider_id=f"x:///{secret}", node_name="n1")
+
+    with serving(StandIn(create)) as endpoint:
+        wire = request("CreateMachine", MachineName=f"m-{secret}", Secrets=secrets_of(secret))
+        assert ask(endpoint, "CreateMachine", wire).code == "OK"
+    assert secret not in log_stream.getvalue()
+    assert [line["machine"] for line in log_lines() if "machine" in line] == ["m-***"]
+    assert [line["provider_id"] for line in log_lines() if "machine" in line] == ["x:///***"]
+    assert [line["logger"] for line in log_lines() if "***" in line] == ["sdk.***"]
+
+
+class StrictSpec(Spec):
+    code: SecretStr | None = None
+    codes: dict[str, list[SecretStr]] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, data: Any) -> Any:
+        if quoted := data.get("code") or data.get("codes"):
+            raise ValueError(f"unknown code {quoted}")
+        return data
+
+
+class Strict(StandIn):
+    def create_machine(  # type: ignore[override]
+        self, request: CreateMachineRequest[StrictSpec, Keys]
+    ) -> CreateMachineResponse:
+        return created(request)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"code": "spec-canary"}, {"codes": {"a": ["spec-canary"]}}, {"code": {"x": "spec-canary"}}],
+)
+def test_a_secret_that_a_validator_quotes_is_kept(
+    fields: dict[str, object], log_stream: LogFile
+) -> None:
+    spec = json.dumps({**SPEC, **fields}).encode()
+    with serving(Strict()) as endpoint:
+        answer = ask(endpoint, "CreateMachine", request("CreateMachine", ProviderSpec=spec))
+    assert answer.code == "INVALID_ARGUMENT"
+    assert "unknown code" in answer.message
+    assert "***" in answer.message
+    assert "canary" not in answer.message + log_stream.getvalue()
+
+
+def test_a_secret_in_a_path_is_never_cut(log_stream: LogFile) -> None:
+    for size in range(60, 140):
+        secret = "canary" + "x" * size
+        spec = json.dumps({**SPEC, "disks": [{secret: 1}]}).encode()
+        wire = request("CreateMachine", ProviderSpec=spec, Secrets=secrets_of(secret))
+        with serving(StandIn()) as endpoint:
+            assert "canary" not in ask(endpoint, "CreateMachine", wire).message
+    assert "canary" not in log_stream.getvalue()
+
+
+def test_a_caller_that_vanishes_as_its_status_is_sent_leaves_no_secret(log_stream: LogFile) -> None:
+    """gRPC logs an abort that it can't send any more, together with what was being handled."""
+    secret = "canary-of-a-hurry"
+    wire = request("CreateMachine", Secrets=secrets_of(secret)).SerializeToString()
+    with (
+        serving(StandIn(raising(LookupError(secret)))) as endpoint,
+        grpc.insecure_channel(endpoint.target) as channel,
+    ):
+        create = bytes_rpc(channel, "/cmi.v1.Machine/CreateMachine")
+        for number in range(400):
+            call = create.future(wire, timeout=PATIENCE, wait_for_ready=True)
+            time.sleep(number % 40 / 10_000)
+            call.cancel()
+        ask(endpoint, "ListMachines", request("ListMachines"))
+    assert secret not in log_stream.getvalue()
 
 
 def test_a_thread_that_outlives_its_call_still_logs_no_secret(

@@ -1,5 +1,6 @@
 """The services beside CMI: health, and reflection for clients that know nothing else."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -13,7 +14,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from cmi import StartupError
+from cmi.endpoint import Endpoint
+from cmi.serving.options import ServerOptions
+from cmi.serving.server import Server
 from cmi.testing import serving
+from cmi.testing.serving import TEST_PLUGIN, background_loop
 from tests.framework.support import SECRETS, SPEC, StandIn
 from tests.support import PATIENCE, bytes_rpc, health_stub
 
@@ -67,3 +73,20 @@ def test_reflection_shows_which_fields_are_secret() -> None:
         assert secret.number == 1059
         options = {field.name: str(field.GetOptions()) for field in request.fields}
     assert [name for name, text in options.items() if text] == ["Secrets"]
+
+
+def test_a_server_that_was_not_started_can_be_stopped() -> None:
+    with serving(StandIn()) as taken:
+        for endpoint in (Endpoint.parse("tcp://127.0.0.1:0"), taken):
+            options = ServerOptions(endpoint=endpoint)
+            asyncio.run_coroutine_threadsafe(_fail_and_stop(options), background_loop()).result(
+                PATIENCE
+            )
+
+
+async def _fail_and_stop(options: ServerOptions) -> None:
+    server = Server(StandIn(), TEST_PLUGIN, options)
+    if options.endpoint.port:
+        with pytest.raises(StartupError, match="another process listens there"):
+            await server.start()
+    assert await server.stop()

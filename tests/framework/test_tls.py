@@ -458,3 +458,49 @@ def test_a_driver_process_tells_where_its_health_is(server_files: TlsFiles, tmp_
         address = Endpoint.parse(f"tcp://{serving['health']}")
         with connect(address) as channel:
             assert health_of(channel) == HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize(
+    ("days", "mode", "mentioned"),
+    [
+        (90, 0o600, []),
+        (90, 0o440, []),
+        (90, 0o644, ["read the TLS key", "chmod o-r"]),
+        (10, 0o600, ["expires on", "renew it"]),
+        (-1, 0o600, ["expired on", "renew it"]),
+        (-1, 0o604, ["read the TLS key", "expired on"]),
+    ],
+)
+def test_files_that_need_care_are_warned_of(
+    authority: Authority,
+    tmp_path: Path,
+    log_lines: LogLines,
+    days: float,
+    mode: int,
+    mentioned: list[str],
+) -> None:
+    files = authority.issue(tmp_path / "server", days=days)
+    files.key.chmod(mode)
+    with serving(StandIn(), options(files)):
+        pass
+    warnings = [line["message"] for line in log_lines() if line["level"] == "warning"]
+    assert bool(warnings) is bool(mentioned)
+    assert all(any(text in warning for warning in warnings) for text in mentioned)
+
+
+def test_a_certificate_that_expires_while_the_driver_runs_is_warned_of(
+    authority: Authority,
+    client_files: TlsFiles,
+    tmp_path: Path,
+    log_lines: LogLines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at the start, but at a handshake of a later day."""
+    files = authority.issue(tmp_path / "server", days=90)
+    with serving(StandIn(), options(files)) as endpoint:
+        assert not [line for line in log_lines() if "expires" in line["message"]]
+        monkeypatch.setattr("cmi.tls._SOON", 100 * 24 * 3600)
+        monkeypatch.setattr("cmi.tls._AGAIN", 0)
+        with Client(endpoint, PATIENCE, client_files) as client:
+            client.info()
+        assert [line for line in log_lines() if "expires" in line["message"]]

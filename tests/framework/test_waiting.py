@@ -1,14 +1,16 @@
 """Waiting for the cloud within a call, and its end with the call."""
 
+import asyncio
 import threading
 from typing import Any
 
 import pytest
 
-from cmi import CreateMachineResponse, waiting
+from cmi import CreateMachineResponse, NotFound, run_async, waiting
 from cmi.endpoint import Endpoint
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
+from cmi.testing.serving import background_loop
 from tests.framework.conftest import LogLines
 from tests.framework.support import StandIn, ask, created, request
 from tests.support import PATIENCE, await_condition
@@ -65,3 +67,55 @@ def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) ->
             lambda: ask(endpoint, "CreateMachine", request("CreateMachine")).code == "OK"
         )
     assert not [line for line in log_lines() if "after it was given up" in line["message"]]
+
+
+def test_a_session_runs_what_its_async_sdk_returns() -> None:
+    """All calls share the server's event loop, so one client of the SDK serves them all."""
+    loops = set()
+
+    async def ask_cloud(name: str) -> str:
+        loops.add(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        if name == "m2":
+            raise NotFound("no such image")
+        return name
+
+    def create(received: Any) -> CreateMachineResponse:
+        name = run_async(ask_cloud(received.machine_name))
+        return CreateMachineResponse(provider_id=name, node_name=name)
+
+    with serving(StandIn(create)) as endpoint:
+        codes = [
+            ask(endpoint, "CreateMachine", request("CreateMachine", MachineName=name)).code
+            for name in ("m1", "m2", "m3")
+        ]
+    assert codes == ["OK", "NOT_FOUND", "OK"]
+    assert loops == {background_loop()}
+    assert run_async(ask_cloud("m4")) == "m4"
+
+
+def test_a_coroutine_ends_with_its_call() -> None:
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def never() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def create(_received: Any) -> CreateMachineResponse:
+        run_async(never())
+        raise AssertionError("it never ends")
+
+    options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
+    with serving(StandIn(create), options) as endpoint:
+        await_condition(
+            lambda: (
+                ask(endpoint, "CreateMachine", request("CreateMachine")).code
+                in {"DEADLINE_EXCEEDED", "ABORTED"}
+                and begun.is_set()
+            )
+        )
+        assert cancelled.wait(PATIENCE)

@@ -151,8 +151,8 @@ def test_a_job_of_gitlab_that_the_token_reaches_refuses(project: Path) -> None:
 
 
 def test_only_the_job_that_pushes_has_a_token(project: Path) -> None:
-    update(project, "1.0.0", ci="gitlab")
     github = yaml.safe_load((project / ".github/workflows/update.yml").read_text())
+    update(project, "1.0.0", ci="gitlab")
     assert github["permissions"] == {}
     propose, push = github["jobs"]["propose"], github["jobs"]["push"]
     assert propose["permissions"] == {"contents": "read"}

@@ -21,6 +21,8 @@ const (
 	maxMessage = 4 << 10
 	// minSecret is how many bytes a secret has at least to be looked for: shorter ones occur by chance.
 	minSecret = 4
+	// minValue is the same for a value within JSON or YAML: user data is full of words such as "disk".
+	minValue = 8
 	// A part of a longer secret is masked too, if it has so many bytes: a message may have been cut, or quote a line.
 	fragment = 16
 	// maxStructured is how large a secret may be that is searched for values in JSON or YAML.
@@ -66,7 +68,7 @@ func mask(message string, secrets map[string][]byte) string {
 	return cut(replace(text, hidden))
 }
 
-// values returns the secrets, with and without the white space around them, and the values within those that are
+// values returns the secrets without the white space around them, and the values within those that are
 // JSON or YAML, such as a `private_key`.
 func values(secrets map[string][]byte) [][]byte {
 	var all [][]byte
@@ -92,7 +94,9 @@ func leaves(structure any) [][]byte {
 			all = append(all, leaves(value)...)
 		}
 	case string:
-		all = append(all, []byte(node))
+		if len(node) >= minValue {
+			all = append(all, []byte(node))
+		}
 	}
 	return all
 }

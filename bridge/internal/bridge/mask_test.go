@@ -105,13 +105,14 @@ func longestShared(one, other string) int {
 func TestPartsOfSecretsAreMasked(t *testing.T) {
 	userData := "#cloud-config\nwrite_files:\n- content: |\n    token: abcdef.0123456789abcdef\n"
 	account := `{"type":"service_account","private_key":"-----BEGIN\nMIIEvQIBADANBgkqhkiG9w0B\n","client":{"secret":"hunter2!"}}`
-	settings := "auth:\n  password: swordfish\nlist: [one, sesame42]\n"
+	settings := "auth:\n  password: swordfish\nlist: [disk, sesame42]\n"
 	secrets := map[string][]byte{"userData": []byte(userData), "account": []byte(account), "config": []byte(settings + "\n")}
 	for message, want := range map[string]string{
 		"bad line: token: abcdef.0123456789abcdef!":        "bad line:***!",
 		"token abcdef.0123456789abc…":                      "token***…",
 		"key -----BEGIN\nMIIEvQIBADANBgkqhkiG9w0B\n, cut":  "key ***, cut",
 		"password hunter2!, swordfish, sesame42":           "password ***, ***, ***",
+		"the disk is full":                                 "the disk is full",
 		"nothing of it at all is here: [a] %41 &amp; YQ==": "nothing of it at all is here: [a] %41 &amp; YQ==",
 	} {
 		requireEqual(t, mask(message, secrets), want)

@@ -222,6 +222,7 @@ class Kit:
         request.LastKnownState = last_known_state
         if name not in self.findings.there:
             self.needs_room(1)
+        self._may_be_there.add(name)  # also if the run is interrupted before the answer
         outcome = self.send("CreateMachine", request, timeout=timeout, once=once)
         self._remember(name, outcome)
         return outcome
@@ -412,11 +413,13 @@ class Kit:
 
     def _remember(self, name: str, outcome: Outcome) -> None:
         """Remember what a call of CreateMachine may have made."""
-        if outcome.code not in NOTHING_MADE:
-            self._may_be_there.add(name)
         if outcome.response is not None:
             self.findings.is_made(name)
             self._ids.setdefault(name, set()).add(outcome.response.ProviderID)
+        if outcome.code not in NOTHING_MADE:
+            self._may_be_there.add(name)
+        elif name not in self._ids:
+            self._may_be_there.discard(name)
 
     def clean_up(self) -> None:
         """Delete what was made, the latest first; note down what can't be deleted."""

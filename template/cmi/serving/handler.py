@@ -106,8 +106,18 @@ class _Unary:
         self._intake = intake
 
     async def answer(self, wire: bytes, context: Context) -> bytes:
+        reply, code, detail = await self._answer(
+            Call(self._name, context.time_remaining, len(wire)), wire
+        )
+        del wire  # gRPC keeps the exception of the last abort, and with it this frame
+        if code is not grpc.StatusCode.OK:
+            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
+            # exception that was being handled, which is the SDK's.
+            await context.abort(code, detail)
+        return reply
+
+    async def _answer(self, call: Call, wire: bytes) -> tuple[bytes, grpc.StatusCode, str]:
         began = time.perf_counter()
-        call = Call(self._name, context.time_remaining, len(wire))
         reply, code, level, detail = b"", grpc.StatusCode.OK, self._level, ""
         try:
             try:
@@ -121,11 +131,7 @@ class _Unary:
             self._end(call, began, grpc.StatusCode.CANCELLED, logging.WARNING)
             raise
         self._end(call, began, code, level)
-        if code is not grpc.StatusCode.OK:
-            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
-            # exception that was being handled, which is the SDK's.
-            await context.abort(code, detail)
-        return reply
+        return reply, code, detail
 
     async def _reply(self, call: Call, wire: bytes) -> bytes:
         message = self._decode(wire)
@@ -147,8 +153,9 @@ class _Unary:
             ) from None
 
     def _failure(self, call: Call, error: Exception) -> tuple[grpc.StatusCode, str]:
-        # Nothing of the error is kept, since its traceback holds all of the call.
         failure = translate(error, self._errors) or _unexpected(call, error)
+        # The traceback holds all of the call, and an SDK may keep its exceptions.
+        error.__traceback__ = None
         return failure.code, failure.message
 
     def _end(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:

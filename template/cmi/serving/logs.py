@@ -37,7 +37,7 @@ _PAUSE: Final = 0.005
 """Seconds in which events gather, since one write for many is cheaper."""
 _LAST_LINES: Final = 1.0
 """Seconds that the end of the process waits for its last lines to be written."""
-_CORE_LINE: Final = re.compile(r"(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ (?P<text>.*)")
+_CORE_LINE: Final = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ +\d+ (?P<text>.*)")
 """A line of gRPC's C core: a letter for the level and the date, the time, the thread."""
 
 _STYLES: Final = {"error": "\x1b[31m", "critical": "\x1b[31m", "warning": "\x1b[33m"}
@@ -151,7 +151,11 @@ class Handler(logging.Handler):
         if self._events.qsize() >= _MAX_QUEUED or not self.start():
             self._unqueued += 1
             return
-        self._events.put(_event(record))
+        try:
+            event = _event(record)
+        except Exception as error:  # noqa: BLE001 - whatever was logged, nobody fails by it
+            event = _notice("an event could not be logged", error=type(error).__name__)
+        self._events.put(event)
         if record.levelno >= logging.CRITICAL and not _is_on_event_loop():
             self.flush()  # the process may end right after it
 
@@ -205,9 +209,8 @@ class Handler(logging.Handler):
         try:
             return self._line_of(_scrubbed(event))
         except Exception as error:  # noqa: BLE001 - whatever it is, the log goes on
-            return self._line_of(
-                _notice("an event could not be logged", error=type(error).__name__)
-            )
+            notice = _notice("an event could not be logged", error=type(error).__name__)
+            return self._line_of(_scrubbed(notice))
 
     def _put(self, lines: list[str]) -> None:
         text = "".join(f"{line}\n" for line in lines)
@@ -233,7 +236,7 @@ class Handler(logging.Handler):
             _write_all(self._descriptor, text)
             if (lost := self.dropped) != told:
                 notice = _notice("log lines were dropped, since nobody read them", dropped=lost)
-                _write_all(self._descriptor, self._line_of(notice) + "\n")
+                _write_all(self._descriptor, self._line_of(_scrubbed(notice)) + "\n")
             return lost
         except OSError:  # nobody is there to read
             self._unwritten += text.count("\n")
@@ -290,7 +293,7 @@ def _event(record: logging.LogRecord) -> _Event:
 
 def _notice(message: str, **fields: object) -> _Event:
     head = {"level": "warning", "logger": __name__, "message": message}
-    return {"time": _readable(time.time()), **head, **fields}
+    return {"time": time.time(), **head, **fields}
 
 
 def _readable(seconds: float) -> str:

@@ -23,8 +23,8 @@ from cmi.serving.listening import free_addresses, listen
 from cmi.serving.machine import machine_handler
 from cmi.serving.methods import methods_of
 from cmi.serving.options import ServerOptions
+from cmi.serving.process import STOP_SIGNALS
 from cmi.serving.runner import Runner
-from cmi.serving.signals import STOP_SIGNALS
 from cmi.tls import server_credentials
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ _GRPC_OPTIONS: Final = (
     # "too many pings" and loses its calls.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),
     # A client that vanished without a word is noticed, and its calls are cancelled.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -102,11 +101,18 @@ class Server:
         self._identity = identity_handler(driver, methods, plugin, self._probes)
         self._health = Health(*SERVICES)
         self._refusal = _RefusalWhileStopping()
+        self._server: grpc.aio.Server | None = None
+        self._health_server: grpc.aio.Server | None = None
 
     @property
     def calls(self) -> tuple[int, int]:
         """How many machine calls run, and how many wait for their turn."""
         return self._runner.in_flight, self._runner.waiting
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """The size of the requests in flight."""
+        return self._intake.bytes_in_flight
 
     async def start(self) -> Endpoint:
         """Listen and serve; return the endpoint, with the port that a port 0 became.
@@ -115,19 +121,21 @@ class Server:
             StartupError: The address can't be listened on; the message says why.
         """
         background.start()
-        self._server = grpc.aio.server(options=self._grpc_options())
-        self._server.add_generic_rpc_handlers((self._refusal, self._machine, self._identity))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        server = self._server = grpc.aio.server(options=self._grpc_options())
+        server.add_generic_rpc_handlers((self._refusal, self._machine, self._identity))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         served = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(served, self._server)
-        endpoint = listen(self._server, "--endpoint", self._options.endpoint, self._credentials)
+        reflection.enable_server_reflection(served, server)
+        endpoint = listen(server, "--endpoint", self._options.endpoint, self._credentials)
         await self._start_health()
         self._start_metrics()
-        await self._server.start()
+        await server.start()
         return endpoint
 
     async def stop(self) -> bool:
         """Stop: health NOT_SERVING, new calls UNAVAILABLE, those in flight get their grace.
+
+        A server that was never started, or whose start failed, may be stopped too.
 
         Returns:
             True if every method has ended, False if some still run.
@@ -135,10 +143,11 @@ class Server:
         self._health.stop()
         self._refusal.is_on = True
         ended = await self._runner.drain(self._options.grace_period)
-        await self._server.stop(_LAST_REPLIES if ended else None)
+        if self._server:
+            await self._server.stop(_LAST_REPLIES if ended else None)
         self._runner.close()
         self._probes.close()
-        if self.health_address:
+        if self._health_server:
             await self._health_server.stop(None)
         if self._metrics and self.metrics_address:
             await asyncio.to_thread(self._metrics.close)
@@ -160,7 +169,7 @@ class Server:
 
     async def _start_health(self) -> None:
         if address := self._options.health_address:
-            self._health_server = grpc.aio.server(
+            server = self._health_server = grpc.aio.server(
                 options=(
                     *_GRPC_OPTIONS,
                     ("grpc.max_connection_age_grace_ms", 1000),
@@ -168,9 +177,9 @@ class Server:
                     ("grpc.max_receive_message_length", _MAX_HEALTH_REQUEST),
                 )
             )
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_address = listen(self._health_server, "--health-address", address)
-            await self._health_server.start()
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            self.health_address = listen(server, "--health-address", address)
+            await server.start()
 
     def _make_metrics(self, plugin: PluginInfo) -> "Metrics":
         from cmi.serving.metrics import Metrics
@@ -179,7 +188,7 @@ class Server:
             plugin.name,
             in_flight=lambda: self._runner.in_flight,
             waiting=lambda: self._runner.waiting,
-            bytes_in_flight=lambda: self._intake.bytes_in_flight,
+            bytes_in_flight=lambda: self.bytes_in_flight,
             dropped_lines=logs.dropped,
         )
 

@@ -35,7 +35,7 @@ def account() -> Iterator[Account]:
 @pytest.fixture(scope="session")
 def gate(account: Account) -> Iterator[Gate]:
     """What stands before it, and what boto3 takes for EC2."""
-    gate = Gate()
+    gate = Gate(account)
     with pytest.MonkeyPatch.context() as patch, served(gate) as url:
         patch.setenv("AWS_ENDPOINT_URL_EC2", url)
         patch.setenv("AWS_MAX_ATTEMPTS", "1")

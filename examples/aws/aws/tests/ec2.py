@@ -4,10 +4,11 @@ The gate sees every call that the driver makes. It makes EC2 fail as a test want
 what moto leaves out: client tokens, as EC2 treats them since 2025.
 """
 
+import base64
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,7 +21,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import InstanceTypeDef
+    from types_boto3_ec2.type_defs import InstanceTypeDef, TagTypeDef, VolumeTypeDef
 
 MOTO = DomainDispatcherApplication(create_backend_app)
 REGION = "eu-west-1"
@@ -42,6 +43,11 @@ Call: TypeAlias = Mapping[str, str]
 Forward: TypeAlias = Callable[[], Answer]
 Fault: TypeAlias = Callable[[Call, Forward], Answer | None]
 """Answers a call, given a way to make it; None cuts the connection."""
+
+
+def untouched(_call: Call, forward: Forward) -> Answer:
+    """Let a call pass."""
+    return forward()
 
 
 def error(code: str, message: str = "so it is", status: int = 400) -> Answer:
@@ -87,6 +93,23 @@ def after(action: str) -> Fault:
     return fault
 
 
+def dying(account: "Account") -> Fault:
+    """Return the fault by which the next instance ends as soon as it was launched."""
+    left = [1]
+
+    def fault(call: Call, forward: Forward) -> Answer:
+        answer = forward()
+        if call["Action"] != "RunInstances" or not left[0]:
+            return answer
+        left[0] -= 1
+        account.ec2.terminate_instances(
+            InstanceIds=re.findall(r"<instanceId>(.*?)<", answer.body.decode())
+        )
+        return Answer(200, answer.body + b"\n")
+
+    return fault
+
+
 def reported(old: str, new: str, times: float = float("inf")) -> Fault:
     """Return the fault by which DescribeInstances reports something else (a pattern)."""
     left = [times]
@@ -97,7 +120,7 @@ def reported(old: str, new: str, times: float = float("inf")) -> Fault:
             return answer
         text, count = re.subn(old, new, answer.body.decode(), flags=re.DOTALL)
         left[0] -= min(count, 1)
-        return Answer(answer.status, text.encode())
+        return Answer(answer.status, text.encode()) if count else answer
 
     return fault
 
@@ -124,27 +147,33 @@ class _Quiet(WSGIRequestHandler):
 class Gate:
     """A WSGI application that stands before moto.
 
+    Args:
+        account: Where it looks for what became of instances.
+
     Attributes:
         calls: All that was asked so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, account: "Account") -> None:
         self.calls: list[Call] = []
-        self._fault: Fault | None = None
+        self._account = account
+        self._fault: Fault = untouched
+        self._struck = threading.Event()
         self._launches: dict[str, tuple[Call, Answer]] = {}
-        self._terminated: set[str] = set()
         self._one_at_a_time = threading.Lock()
 
     @contextmanager
-    def fault(self, fault: Fault) -> Iterator[None]:
-        """Let EC2 fail while the context is open."""
-        self._fault = fault
+    def fault(self, fault: Fault) -> Iterator[threading.Event]:
+        """Let EC2 fail while the context is open; the event is set once a call has met it."""
+        self._fault, self._struck = fault, threading.Event()
         try:
-            yield
+            yield self._struck
         finally:
-            self._fault = None
+            self._fault = untouched
 
-    def failing(self, answer: Answer | None, *actions: str) -> AbstractContextManager[None]:
+    def failing(
+        self, answer: Answer | None, *actions: str
+    ) -> AbstractContextManager[threading.Event]:
         return self.fault(failing(answer, *actions))
 
     @contextmanager
@@ -170,43 +199,41 @@ class Gate:
         def input_again() -> Any:
             return {**environ, "wsgi.input": BytesIO(body)}
 
-        def forward() -> Answer:
-            response = Response.from_app(MOTO, input_again())
-            return Answer(response.status_code, response.get_data())
+        call = Request(input_again()).form.to_dict()
+        passed: list[Answer] = []
 
-        answer = self._answer(Request(input_again()).form.to_dict(), forward)
+        def forward() -> Answer:
+            def to_moto() -> Answer:
+                response = Response.from_app(MOTO, input_again())
+                return Answer(response.status_code, response.get_data())
+
+            is_launch = "ClientToken" in call
+            passed.append(self._launch(call, to_moto) if is_launch else to_moto())
+            return passed[-1]
+
+        self.calls.append(call)
+        answer = self._fault(call, forward)
+        if answer not in passed:
+            self._struck.set()
         if answer is None:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return []
         return Response(answer.body, answer.status, mimetype="text/xml")(environ, start_response)
 
-    def _answer(self, call: Call, forward: Forward) -> Answer | None:
-        self.calls.append(call)
-
-        def remembering() -> Answer:
-            if call["Action"] == "RunInstances" and "ClientToken" in call:
-                return self._run(call, forward)
-            if call["Action"] == "TerminateInstances":
-                self._terminated.add(call["InstanceId.1"])
-            return forward()
-
-        fault = self._fault
-        return fault(call, remembering) if fault else remembering()
-
-    def _run(self, call: Call, forward: Forward) -> Answer:
+    def _launch(self, call: Call, forward: Forward) -> Answer:
         """Answer a client token that was seen before as EC2 does."""
         with self._one_at_a_time:
-            token = call["ClientToken"]
-            asked, answer = self._launches.get(token, (call, None))
+            asked, answer = self._launches.get(call["ClientToken"], (call, None))
             if answer is None:
                 answer = forward()
                 if answer.status == 200:
-                    self._launches[token] = call, answer
+                    self._launches[call["ClientToken"]] = call, answer
                 return answer
         if asked != call:
             return error("IdempotentParameterMismatch")
-        ids = re.findall(r"<instanceId>(.*?)<", answer.body.decode())
-        return answer if self._terminated.isdisjoint(ids) else error("IdempotentInstanceTerminated")
+        (instance_id,) = re.findall(r"<instanceId>(.*?)<", answer.body.decode())
+        is_there = instance_id in {each["InstanceId"] for each in self._account.instances()}
+        return answer if is_there else error("IdempotentInstanceTerminated")
 
 
 @dataclass(frozen=True)
@@ -241,30 +268,86 @@ class Account:
         session = boto3.Session(key, secret, region_name=REGION)
         return cls(session.client("ec2", endpoint_url=url), fields, writer, reader)
 
-    def instances(self, name: str = "*") -> "list[InstanceTypeDef]":
-        """Return the instances of a machine that are not terminated."""
-        states = ["pending", "running", "stopping", "stopped", "shutting-down"]
+    def instances(self, name: str = "") -> "list[InstanceTypeDef]":
+        """Return the instances that are not terminated, or those of a machine."""
         found = self.ec2.describe_instances(
-            Filters=[
-                {"Name": "tag:machine-name", "Values": [name]},
-                {"Name": "instance-state-name", "Values": states},
-            ]
+            Filters=[{"Name": "tag:machine-name", "Values": [name]}] if name else []
         )
-        return [one for each in found["Reservations"] for one in each["Instances"]]
+        instances = [one for each in found["Reservations"] for one in each["Instances"]]
+        return [each for each in instances if each["State"]["Name"] != "terminated"]
 
-    def snapshot(self) -> object:
+    def volumes(self, instance: "InstanceTypeDef") -> "list[VolumeTypeDef]":
+        """Return the volumes of an instance, in the order of its devices."""
+        ids = [each["Ebs"]["VolumeId"] for each in instance["BlockDeviceMappings"]]
+        found = {each["VolumeId"]: each for each in self.ec2.describe_volumes()["Volumes"]}
+        return [found[volume_id] for volume_id in ids]
+
+    # What people see and do in the console, by the name of a machine
+
+    def snapshot(self) -> tuple[set[str], set[str]]:
         """Return the IDs of all instances and volumes."""
         instances = {each["InstanceId"] for each in self.instances()}
         return instances, {each["VolumeId"] for each in self.ec2.describe_volumes()["Volumes"]}
 
-    def duplicate(self, name: str) -> str:
-        """Give a machine a second instance, and return its ID."""
-        (twin,) = self.instances(name)
+    def instance(self, machine: str) -> "InstanceTypeDef":
+        (instance,) = self.instances(machine)
+        return instance
+
+    def parts(self, machine: str) -> object:
+        """Return what an instance is made of."""
+        one = self.instance(machine)
+        volumes = [(each["Size"], each["VolumeType"]) for each in self.volumes(one)]
+        return one["State"], one["InstanceType"], one["SubnetId"], one["SecurityGroups"], volumes
+
+    def tags(self, machine: str) -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in self.instance(machine)["Tags"]}
+
+    def user_data(self, machine: str) -> bytes:
+        found = self.ec2.describe_instance_attribute(
+            InstanceId=self.instance(machine)["InstanceId"], Attribute="userData"
+        )
+        return base64.b64decode(found["UserData"]["Value"])
+
+    def duplicate(self, machine: str) -> None:
+        """Give a machine a second instance."""
+        twin = self.instance(machine)
+        self._launch(twin["ImageId"], twin["Tags"])
+
+    @contextmanager
+    def stranger(self, name: str) -> Iterator[None]:
+        """Have an instance that has a name, and no other tag."""
+        made = self._launch(self.fields["ami"], [{"Key": "Name", "Value": name}])
+        yield
+        self.ec2.terminate_instances(InstanceIds=[made])
+
+    def rename(self, machine: str, name: str) -> None:
+        instance_id = self.instance(machine)["InstanceId"]
+        self.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": name}])
+
+    def unname(self, machine: str) -> None:
+        instance_id = self.instance(machine)["InstanceId"]
+        self.ec2.delete_tags(
+            Resources=[instance_id], Tags=[{"Key": "Name"}, {"Key": "machine-name"}]
+        )
+
+    def vanish(self, machine: str) -> None:
+        """Terminate the machine's instance, and let its volumes survive."""
+        instance = self.instance(machine)
+        for each in instance["BlockDeviceMappings"]:
+            self.ec2.modify_instance_attribute(
+                InstanceId=instance["InstanceId"],
+                BlockDeviceMappings=[
+                    {"DeviceName": each["DeviceName"], "Ebs": {"DeleteOnTermination": False}}
+                ],
+            )
+        self.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+
+    def _launch(self, ami: str, tags: "Sequence[TagTypeDef]") -> str:
         made = self.ec2.run_instances(
             MinCount=1,
             MaxCount=1,
-            ImageId=twin["ImageId"],
-            TagSpecifications=[{"ResourceType": "instance", "Tags": twin["Tags"]}],
+            ImageId=ami,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
         )
         return made["Instances"][0]["InstanceId"]
 

@@ -14,12 +14,13 @@ import pytest
 import cmi
 from cmi.conformance import Backstage, Target
 from cmi.conformance.suite import *  # noqa: F403
-from cmi.testing import serving
+from cmi.testing import captured_log, serving
 
+from ..apis.provider_spec import MachineScope
 from ..cloud import Cloud
 from ..machineserver import MachineServer
 from .conftest import PAGE_SIZE, samples_for
-from .ec2 import Account, Gate, after, error, failing, launched
+from .ec2 import Account, Gate, after, dying, error, failing, launched, reported
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -36,27 +37,39 @@ def target(account: Account, gate: Gate) -> Iterator[Target]:
         "UNAVAILABLE": error("RequestLimitExceeded", f"too many calls with {secrets}", status=503),
         "INTERNAL": launched("i-0123456789abcdef0", state=f"nobody expects {secrets}"),
     }
+    lost = failing(None, "TerminateInstances", is_done=True)
     steps = {
         "RunInstances is refused": failing(error("InternalError", status=500), "RunInstances"),
         "the instance is lost from sight": after("RunInstances"),
+        "the instance ends at its start": dying(account),
         "TerminateInstances is refused": failing(error("InternalError"), "TerminateInstances"),
-        "the answer of TerminateInstances is lost": failing(
-            None, "TerminateInstances", is_done=True
-        ),
+        "the answer of TerminateInstances is lost": lost,
         "the end is not seen": after("TerminateInstances"),
     }
+    pending = reported("<code>16</code><name>running</name>", "<name>pending</name>")
     with serving(MachineServer(Cloud())) as endpoint:
         yield Target(
             endpoint=endpoint,
             machine_class=machine_class,
+            scope=MachineScope,
+            moved_class=samples.machine_class(region="us-east-1"),
             volumes=samples.volumes(),
             timeout=30,
             backstage=Backstage(
                 failures={code: partial(gate.failing, failures[code]) for code in failures},
                 interruptions={step: partial(gate.fault, steps[step]) for step in steps},
+                pending=partial(gate.fault, pending),
                 hold=gate.hold,
+                stranger=account.stranger,
                 duplicate=account.duplicate,
+                rename=account.rename,
+                unname=account.unname,
+                vanish=account.vanish,
+                parts=account.parts,
+                tags=account.tags,
+                user_data=account.user_data,
                 snapshot=account.snapshot,
+                log=captured_log,
                 denied_secrets={**machine_class.secrets, **account.reader},
                 page_size=PAGE_SIZE,
                 command=[sys.executable, "-m", PACKAGE],

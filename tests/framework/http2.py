@@ -1,0 +1,63 @@
+"""Frames of HTTP/2, for what no client library does."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cmi.endpoint import Endpoint
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
+END_STREAM, END_HEADERS = 1, 4
+
+
+def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
+    head = len(payload).to_bytes(3, "big") + bytes([kind, flags])
+    return head + stream.to_bytes(4, "big") + payload
+
+
+def settings(**values: int) -> bytes:
+    """Return a SETTINGS frame: `window` is the initial size of each stream's."""
+    return frame(
+        SETTINGS,
+        payload=b"".join(
+            (4).to_bytes(2, "big") + each.to_bytes(4, "big") for each in values.values()
+        ),
+    )
+
+
+def call(stream: int, path: str) -> bytes:
+    """Return the beginning of a call: its headers, and no message."""
+    fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "x",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    block = b"".join(
+        b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in field)
+        for field in fields.items()
+    )
+    return frame(HEADERS, END_HEADERS, stream, block)
+
+
+@contextmanager
+def connection(endpoint: Endpoint, **window: int) -> Iterator[socket.socket]:
+    """A connection that has said hello."""
+    with socket.create_connection((endpoint.host.strip("[]"), endpoint.port)) as connected:
+        connected.sendall(PREFACE + settings(**window))
+        yield connected
+
+
+def received(connected: socket.socket, seconds: float) -> bytes:
+    """Return what comes until nothing does for some time, or the other side closes."""
+    connected.settimeout(seconds)
+    found = b""
+    try:
+        while part := connected.recv(65536):
+            found += part
+    except (TimeoutError, ConnectionError):
+        pass
+    return found

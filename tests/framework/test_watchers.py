@@ -1,0 +1,226 @@
+"""A driver does not depend on who watches it: its log, its metrics and its health."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from cmi.client import Client
+from cmi.endpoint import Endpoint
+from cmi.serving import logs
+from cmi.serving.options import LogFormat
+from tests.framework import http2
+from tests.framework.process import START, environment
+from tests.framework.support import PATIENCE, machine_class
+from tests.support import health_stub
+
+TELLING = """
+import os
+from cmi import driver_app
+from tests.framework.support import StandIn, created
+
+def create(request):
+    os.write(2, b"E0000 00:00:1790000000.123456    1234 ssl.cc:1] Handshake failed\\n")
+    os.write(2, b"of a child\\n")
+    return created(request)
+
+def make_driver():
+    return StandIn(create)
+
+make_driver.__module__ = "tests"
+driver_app(make_driver)()
+"""
+
+MANY_CALLS = 3000
+"""Calls whose log lines fill any pipe, and what the driver keeps back."""
+
+
+@contextmanager
+def started(
+    folder: Path, *options: str, stderr: int | IO[bytes] = subprocess.PIPE, start: str = START
+) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-c", start, "--log-format=json", *options]
+    with subprocess.Popen(command, env=environment(folder), stderr=stderr) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def serving_line(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    assert process.stderr is not None
+    line: dict[str, Any] = json.loads(process.stderr.readline())
+    assert line["message"] == "serving"
+    return line
+
+
+def record(**attributes: Any) -> logging.LogRecord:
+    return logging.makeLogRecord({"levelno": 20, "levelname": "INFO", "name": "x"} | attributes)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_healthy(target: str) -> bool:
+    with grpc.insecure_channel(target) as channel:
+        check = health_stub(channel).Check
+        answer = check(health_pb2.HealthCheckRequest(), timeout=PATIENCE, wait_for_ready=True)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_nobody_reads_the_log(tmp_path: Path) -> None:
+    """Calls, health and the stop go on; lines are dropped, and one says so in the end."""
+    options = ("--health-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0")
+    with started(tmp_path, *options) as process:
+        line = serving_line(process)
+        with Client(Endpoint.parse(line["endpoint"]), timeout=PATIENCE) as client:
+            for number in range(MANY_CALLS):
+                client.create(machine_class(), f"m{number}-{'x' * 100}")
+            assert is_healthy(line["health"])
+            reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
+            lines: list[bytes] = []
+            until_dropped(line["metrics"])
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+            reader.start()
+            reader.join(PATIENCE)
+    assert b'"call"' in lines[0]
+
+
+def until_dropped(url: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            text = answer.read().decode()
+        (line,) = [each for each in text.splitlines() if each.startswith("driver_log_lines_dr")]
+        if float(line.split()[-1]) > 0:
+            return
+        assert time.monotonic() < end
+
+
+def test_a_reader_that_is_back_hears_how_much_it_missed() -> None:
+    source, sink = os.pipe()
+    handler = logs.Handler(sink, LogFormat.JSON)
+    for number in range(4000):
+        handler.handle(record(msg="x" * 1000))
+        if number % 500 == 0:
+            time.sleep(0.02)
+    assert handler.dropped > 0
+    with os.fdopen(source) as reader:
+        for line in reader:
+            event = json.loads(line)
+            if "dropped" in event:
+                break
+    assert event["message"] == "log lines were dropped, since nobody read them"
+    assert event["dropped"] > 0
+    os.close(sink)
+
+
+@pytest.mark.parametrize("closing", ["2>&-", "2>/dev/full"])
+def test_standard_error_is_closed_or_full(tmp_path: Path, closing: str) -> None:
+    port = free_port()
+    command = f'exec "$0" -c "$1" --endpoint=tcp://127.0.0.1:{port} {closing}'
+    with subprocess.Popen(
+        ["sh", "-c", command, sys.executable, START], env=environment(tmp_path)
+    ) as process:
+        try:
+            assert is_healthy(f"127.0.0.1:{port}")
+            with Client(Endpoint.parse(f"tcp://127.0.0.1:{port}"), timeout=PATIENCE) as client:
+                for number in range(50):
+                    client.create(machine_class(), f"m{number}")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
+def test_the_log_of_the_c_core_has_the_form_of_ours(tmp_path: Path) -> None:
+    """It writes to file descriptor 2 by itself, as child processes do."""
+    with started(tmp_path, start=TELLING) as process:
+        with Client(Endpoint.parse(serving_line(process)["endpoint"]), timeout=PATIENCE) as client:
+            client.create(machine_class(), "m1")
+        assert process.stderr is not None
+        lines = [json.loads(process.stderr.readline()) for _ in range(3)]
+        events = [each for each in lines if each["message"] != "call"]
+    assert [(each["logger"], each["level"], each["message"]) for each in events] == [
+        ("grpc.core", "warning", "ssl.cc:1] Handshake failed"),
+        ("stderr", "warning", "of a child"),
+    ]
+
+
+def test_scrapers_that_read_nothing(tmp_path: Path) -> None:
+    with started(tmp_path, "--metrics-address=127.0.0.1:0") as process, ExitStack() as sockets:
+        line = serving_line(process)
+        port = int(line["metrics"].split(":")[2].split("/")[0])
+        for _ in range(100):
+            idle = sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
+            idle.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        until_threads(process.pid, below=60)
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as scraper:
+            scraper.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert scraper.recv(100).startswith(b"HTTP/1.0 200")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+def until_threads(pid: int, below: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while len(os.listdir(f"/proc/{pid}/task")) >= below:  # noqa: PTH208 - no need of paths
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_health_watcher_that_reads_nothing_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    """It gives the server no room to send: a window of no bytes."""
+    with started(tmp_path, "--grace-period=1") as process:
+        endpoint = Endpoint.parse(serving_line(process)["endpoint"])
+        with http2.connection(endpoint, window=0) as watcher:
+            watcher.sendall(http2.call(1, "/grpc.health.v1.Health/Watch"))
+            watcher.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1, bytes(5)))
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+
+
+def test_a_log_argument_that_can_not_be_printed() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError("canary")
+
+        __str__ = __repr__
+
+    records: list[dict[str, Any]] = [
+        {"msg": "saw %r", "args": (Odd(),)},
+        {"msg": "saw %s", "args": ("a", Odd())},
+        {"msg": Odd()},
+        {"msg": "field", "fields": {"odd": Odd()}},
+        {"msg": "field", "fields": {Odd(): 1}},
+        {"msg": "field", "fields": Odd()},
+    ]
+    source, sink = os.pipe()
+    handler = logs.Handler(sink, LogFormat.JSON)
+    with os.fdopen(source) as reader:
+        for attributes in records:
+            handler.handle(record(**attributes))
+            line = reader.readline()
+            assert "that can't be printed: RuntimeError" in line or "could not be logged" in line
+            assert "canary" not in line
+    os.close(sink)
