@@ -7,7 +7,9 @@ import grpc
 import pytest
 
 import cmi
+from cmi.cli.options import CLASS_VARIABLE, SECRET_VARIABLE
 from cmi.client import MachineClass
+from cmi.endpoint import ENDPOINT_VARIABLE
 from cmi.contract import RPCS
 from cmi.manifests import read_provider_spec, read_secret
 from tests import embedded_cloud
@@ -93,5 +95,6 @@ def test_environment() -> None:
     """All variables, and all API calls that can fail."""
     cloud = (ROOT / "template/<<provider_name>>/embedded_cloud.py").read_text()
     variables = {name for name, *_ in rows(COMMAND_LINE, "Environment")}
-    assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | {"CMI_ENDPOINT"}
+    ours = {ENDPOINT_VARIABLE, CLASS_VARIABLE, SECRET_VARIABLE, "NO_COLOR"}
+    assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | ours
     assert {*embedded_cloud.module().API_CALLS} <= set(re.findall(r"`(\w+)`", COMMAND_LINE))
