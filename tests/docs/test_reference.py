@@ -9,8 +9,8 @@ import pytest
 import cmi
 from cmi.cli.options import CLASS_VARIABLE, SECRET_VARIABLE
 from cmi.client import MachineClass
-from cmi.endpoint import ENDPOINT_VARIABLE
 from cmi.contract import RPCS
+from cmi.endpoint import ENDPOINT_VARIABLE
 from cmi.manifests import read_provider_spec, read_secret
 from tests import embedded_cloud
 from tests.docs.pages import blocks
