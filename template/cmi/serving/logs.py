@@ -361,16 +361,28 @@ def _text_line(event: _Event) -> str:
 
 
 def _coloured_line(event: _Event) -> str:
-    """Return a text line for a person at a terminal: with the time of day, and what stands out.
+    """Return a text line for a person at a terminal: short, and with what stands out in colour.
 
-    The framework's own loggers, which a person can't choose, are left out.
+    The framework's own loggers, among which a person can't choose, are left out.
     """
     if str(event["logger"]).startswith("cmi."):
         del event["logger"]
+    if event["message"] == "call":
+        words = (event.pop(key, "") for key in ("rpc", "machine", "code"))
+        event["message"] = " ".join([*filter(None, map(_bare, words)), _duration(event)])
     style = _STYLES.get(str(event["level"]), "")
     event["time"] = str(event["time"])[11:19]
     time_of_day, level, rest = _text_line(event).split(" ", 2)
     return f"\x1b[2m{time_of_day}\x1b[0m {style}{level:7}\x1b[0m {rest.lstrip()}"
+
+
+def _bare(value: object) -> str:
+    return _plain(value) if value else ""
+
+
+def _duration(event: _Event) -> str:
+    milliseconds = event.pop("duration_ms", 0)
+    return f"{milliseconds:.0f} ms" if isinstance(milliseconds, int | float) else ""
 
 
 def _plain(value: object) -> str:
