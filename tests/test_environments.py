@@ -22,6 +22,7 @@ from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 
@@ -35,7 +36,7 @@ INSTALLED = "import tiny; print(tiny.__file__)"
 class Quiet(SimpleHTTPRequestHandler):
     """Serves files, and remembers who asked."""
 
-    asked: set[str]
+    asked: ClassVar[set[str]]
 
     def log_message(self, *_said: object) -> None:
         self.asked.add(self.headers.get("User-Agent", "").partition("/")[0])
@@ -83,8 +84,11 @@ class Mirror:
 @contextmanager
 def mirror_of(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[Mirror]:
     folder.mkdir()
-    handler = type("Handler", (Quiet,), {"asked": set()})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
+
+    class Handler(Quiet):
+        asked: ClassVar[set[str]] = set()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
@@ -92,7 +96,7 @@ def mirror_of(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[M
         try:
             scheme = "https" if context else "http"
             url = f"{scheme}://127.0.0.1:{server.server_port}/simple"
-            yield Mirror(url, folder, handler.asked)
+            yield Mirror(url, folder, Handler.asked)
         finally:
             server.shutdown()
             thread.join()

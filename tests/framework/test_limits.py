@@ -19,7 +19,6 @@ from tests.framework import http2
 from tests.framework.process import served
 from tests.framework.support import (
     BOTH,
-    PATIENCE,
     SPEC,
     AsyncStandIn,
     Gate,
@@ -29,9 +28,9 @@ from tests.framework.support import (
     raising,
     request,
 )
-from tests.framework.test_calls import calling, named, options, until
+from tests.framework.test_calls import calling, named, options
 from tests.framework.test_watchers import serving_line, started
-from tests.support import health_stub
+from tests.support import PATIENCE, await_condition, health_stub
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -65,8 +64,8 @@ def test_all_requests_together_are_bounded(gate: Gate) -> None:
             assert ask(endpoint, "Probe").code == "OK"
             gate.opened.set()
             assert all(call.result(PATIENCE) for call in calls)
-        until(lambda: ask(endpoint, "CreateMachine", requests[0]).code == "OK")
-        until(lambda: server.bytes_in_flight == 0)
+        await_condition(lambda: ask(endpoint, "CreateMachine", requests[0]).code == "OK")
+        await_condition(lambda: server.bytes_in_flight == 0)
 
 
 @pytest.mark.parametrize("kind", BOTH)
@@ -79,14 +78,14 @@ def test_every_call_gives_its_bytes_back(
         with served(kind(action), options()) as (server, endpoint):
             for wire in (named("m1"), named("m1", ProviderSpec=b"{"), named("m1", Secrets={})):
                 ask(endpoint, "CreateMachine", wire)
-            until(lambda server=server: server.bytes_in_flight == 0)  # type: ignore[misc]
+            await_condition(lambda server=server: server.bytes_in_flight == 0)  # type: ignore[misc]
     with served(StandIn(gate), options(call_timeout=0.05)) as (server, endpoint):
         with calling(endpoint, named("m1")) as (call,):
             gate.await_entered()
             call.cancel()
         assert ask(endpoint, "CreateMachine", named("m2")).code == "DEADLINE_EXCEEDED"
         gate.opened.set()
-        until(lambda: server.bytes_in_flight == 0)
+        await_condition(lambda: server.bytes_in_flight == 0)
 
 
 def test_health_answers_while_failing_calls_with_much_user_data_are_scrubbed() -> None:
@@ -199,7 +198,7 @@ def test_without_a_thread_a_call_waits_or_is_refused_and_never_runs_later(
     with started(tmp_path, start=THREADLESS) as process:
         endpoint = Endpoint.parse(serving_line(process)["endpoint"])
         with calling(endpoint, named("first")) as (first,), ThreadPoolExecutor(1) as pool:
-            until(Path("threadless").exists)
+            await_condition(Path("threadless").exists)
             answer = ask(endpoint, "CreateMachine", named("refused"), timeout=1)
             assert answer.code == "UNAVAILABLE"
             assert "no further thread" in answer.message

@@ -208,14 +208,12 @@ def test_a_record_made_in_another_calls_context_shows_no_secret(
     gate: Gate, log_stream: LogFile
 ) -> None:
     """As that of a shared client's task, which lives in the context of the first call."""
-    context = contextvars.copy_context()
+    contexts: list[contextvars.Context] = []
 
     def create(received: Any) -> CreateMachineResponse:
-        if received.machine_name == "first":
-            nonlocal context
-            context = contextvars.copy_context()
-        else:
-            context.run(log.warning, "refreshed with second-canary, not first-canary")
+        contexts.append(contextvars.copy_context())
+        if received.machine_name == "second":
+            contexts[0].run(log.warning, "refreshed with second-canary, not first-canary")
         return created(received)
 
     with serving(StandIn(create)) as endpoint:
@@ -283,7 +281,8 @@ class Strict(StandIn):
     def create_machine(  # type: ignore[override]
         self, request: CreateMachineRequest[StrictSpec, Keys]
     ) -> CreateMachineResponse:
-        return created(request)
+        name = request.machine_name
+        return CreateMachineResponse(provider_id=name, node_name=name)
 
 
 @pytest.mark.parametrize(

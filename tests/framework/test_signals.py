@@ -13,8 +13,9 @@ import pytest
 from cmi.client import Client
 from cmi.endpoint import Endpoint
 from tests.framework.process import START, environment
-from tests.framework.support import PATIENCE, machine_class
+from tests.framework.support import machine_class
 from tests.framework.test_watchers import serving_line, started
+from tests.support import PATIENCE
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
 

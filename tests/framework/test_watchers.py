@@ -25,8 +25,8 @@ from cmi.serving import logs
 from cmi.serving.options import LogFormat
 from tests.framework import http2
 from tests.framework.process import START, environment
-from tests.framework.support import PATIENCE, machine_class
-from tests.support import health_stub
+from tests.framework.support import machine_class
+from tests.support import PATIENCE, health_stub
 
 TELLING = """
 import os
@@ -125,10 +125,8 @@ def test_a_reader_that_is_back_hears_how_much_it_missed() -> None:
             time.sleep(0.02)
     assert handler.dropped > 0
     with os.fdopen(source) as reader:
-        for line in reader:
-            event = json.loads(line)
-            if "dropped" in event:
-                break
+        events = map(json.loads, reader)
+        event = next(event for event in events if "dropped" in event)
     assert event["message"] == "log lines were dropped, since nobody read them"
     assert event["dropped"] > 0
     os.close(sink)
