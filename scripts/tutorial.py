@@ -44,6 +44,7 @@ def cost() -> str:
     kit = {*(FRAMEWORK / "conformance").rglob("*.py")}
     rows: dict[str, Iterable[Path]] = {
         "written: `aws/apis/provider_spec.py`": [provider / "apis/provider_spec.py"],
+        "written: `aws/errors.py`": [provider / "errors.py"],
         "written: `aws/cloud.py`": [provider / "cloud.py"],
         "written: tests": tests,
         "changed: samples": [*(EXAMPLE / "kubernetes").glob("*.yaml")],

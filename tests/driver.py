@@ -122,9 +122,11 @@ class RunningDriver:
 
     def calls_in_flight(self) -> int:
         """Return how many machine calls it is busy with, those of gone callers included."""
-        (line,) = [
-            line for line in self.metrics().splitlines() if line.startswith("driver_requests_in_f")
-        ]
+        return self.metric("driver_requests_in_flight")
+
+    def metric(self, name: str) -> int:
+        """Return the value of a metric that has one."""
+        (line,) = [line for line in self.metrics().splitlines() if line.startswith(f"{name}{{")]
         return int(float(line.split()[-1]))
 
     def resident_kib(self) -> int:

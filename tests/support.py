@@ -29,6 +29,28 @@ PATIENCE = 120.0
 """Seconds after which a test gives up on what it waits for, however busy the machine is."""
 
 
+def link(source: Path, folder: Path, *left_out: str) -> None:
+    """Let a folder have what `source` has, by symbolic links, but for what is left out.
+
+    Environments get a stamp of their own. `make` makes one again whose stamp names another
+    folder, and through a link it would empty the original.
+    """
+    for path in source.iterdir():
+        target = folder / path.name
+        if path.name in left_out:
+            continue
+        if path.name == "build" and path.is_dir():
+            target.mkdir()
+            link(path, target)
+        elif (path / "pyvenv.cfg").exists():
+            target.mkdir()
+            link(path, target, ".stamp")
+            made_in = folder.parent if folder.name == "build" else folder
+            (target / ".stamp").write_text(f"{made_in.resolve()}\n")
+        else:
+            target.symlink_to(path)
+
+
 def git(folder: Path, *args: str) -> str:
     """Run git in a folder and return what it prints."""
     return subprocess.run(

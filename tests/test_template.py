@@ -22,6 +22,7 @@ from tests.support import (
     commit,
     files_of,
     git,
+    link,
     make,
 )
 
@@ -214,6 +215,13 @@ class TestVersionsAgree:
         assert bound in tomllib.loads(text_of("pyproject.toml"))["dependency-groups"]["dev"]
         assert f'copier = ["{bound}"]' in PYPROJECT
 
+    def test_dependencies(self) -> None:
+        """The wheel with the kit asks for what a rendered project asks for, and for pytest."""
+        ours = tomllib.loads(text_of("pyproject.toml"))["project"]["dependencies"]
+        framework = PYPROJECT.partition("# The framework's.")[2].partition("# Yours")[0]
+        theirs = re.findall(r'"(.+)"', framework)
+        assert ours == [*theirs, *re.findall(r'"(pytest>=.+)"', PYPROJECT)]
+
     def test_pins(self) -> None:
         """The framework is tested here with what it is rendered with."""
         ours = pins("requirements/dev.txt")
@@ -230,9 +238,7 @@ def test_locks_are_those_of_their_sources(template: Path, tmp_path: Path) -> Non
 
 
 def test_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
-    for path in ROOT.iterdir():
-        if path.name != "template":
-            (tmp_path / path.name).symlink_to(path)
+    link(ROOT, tmp_path, "template")
     shutil.copytree(TEMPLATE / "cmi/v1", tmp_path / "template/cmi/v1")
     for name in (".template", "requirements"):
         (tmp_path / "template" / name).symlink_to(TEMPLATE / name)

@@ -22,11 +22,11 @@ export UV_PYTHON_DOWNLOADS
 # A command without the settings of whoever runs it.
 isolated = $(PYTHON) -I $(here)isolated.py
 
-# An environment is made anew if its Python is gone, or if it was made in a folder of another name.
+# An environment is made anew if its Python is gone, or if it has been moved.
 made := $(shell for stamp in .venv/.stamp build/*/.stamp; do folder=$${stamp%/.stamp}; \
 	if [ -f "$$stamp" ] && [ -e "$$folder/pyvenv.cfg" ] && \
-		! { [ -x "$$folder/bin/python" ] && [ "$$(cat "$$stamp")" = "$$(pwd -P)" ]; }; then rm "$$stamp"; fi; done)
-stamp = pwd -P > $@
+		! { [ -x "$$folder/bin/python" ] && [ "$$(cat "$$stamp")" = "$$(cd "$$folder" && pwd -P)" ]; }; then rm "$$stamp"; fi; done)
+stamp = (cd $(@D) && pwd -P) > $@
 
 check_python = $(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	echo "$(PYTHON) is not Python 3.11 or newer with its venv module (Debian: python3-venv):" \

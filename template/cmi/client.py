@@ -129,9 +129,9 @@ class Client:
         return [name(capability.rpc.type) for capability in answer.capabilities]
 
     def probe(self) -> bool:
-        """Ask whether the driver is ready."""
+        """Ask whether the driver is ready, which is also what no answer means (C6)."""
         answer = self._identity.Probe(cmi_pb2.ProbeRequest(), timeout=self._timeout)
-        return answer.ready.value
+        return not answer.HasField("ready") or answer.ready.value
 
     def create(
         self, machine_class: MachineClass, name: str, last_known_state: str = ""

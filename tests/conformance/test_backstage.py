@@ -51,6 +51,12 @@ SPOILED = {
         ),
         {"C27"},
     ),
+    "interruptions-of-nothing": (
+        "acme/tests/test_conformance.py",
+        "interruptions=interrupted | failed,",
+        'interruptions={"delete_server": interrupted["delete_server"]},',
+        {"C15"},
+    ),
     "readers-may-write": (
         "acme/embedded_cloud.py",
         'if access == "write" and',
@@ -64,9 +70,9 @@ SPOILED = {
         {"C45"},
     ),
     "secrets-are-not-scrubbed": (
-        "cmi/serving/redaction.py",
-        "            if needle not in text or",
-        "            if needle or",
+        "cmi/redaction.py",
+        "return _mask(text, spans) if spans else text",
+        "return text",
         {"C50"},
     ),
     "errors-of-several-lines": (

@@ -213,6 +213,12 @@ def test_an_unusual_driver_passes(
     assert cloud.inventory() == []
 
 
+def test_a_probe_without_an_answer_means_ready(installed: Path, endpoint: str) -> None:
+    with sabotaged(unusual.SilentlyReady, endpoint) as silent:
+        probe = [str(installed / ".venv/bin/python"), "-m", "cmi", "probe", f"--endpoint={silent}"]
+        assert subprocess.run(probe, check=True, capture_output=True).stdout == b"ready\n"
+
+
 @pytest.mark.parametrize("kind", BROKEN, ids=[kind.__name__ for kind in BROKEN])
 def test_a_wrong_driver_is_caught(
     installed: Path, endpoint: str, tmp_path: Path, kind: type[Saboteur]

@@ -1,7 +1,9 @@
 """What the tests of pages share: where the template is found, and a project to work in."""
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.docs.pages import address_leads_to, following
+from tests.support import TEMPLATE, link
 
 Serve: TypeAlias = Callable[..., AbstractContextManager[dict[str, str]]]
 """Starts a driver as a page says; yields the environment in which a client finds it."""
@@ -22,13 +25,28 @@ def address(template: Path, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def uvx(tmp_path: Path) -> dict[str, str]:
+    """The environment in which `uvx` runs commands of the template's wheel from the working tree.
+
+    What the real one does needs a network; `tests/conformance/test_wheel.py` builds the wheel.
+    """
+    script = tmp_path / "bin/uvx"
+    script.parent.mkdir()
+    script.write_text(
+        "#!/bin/sh -e\n"
+        '[ "$1 $2" = "--from git+https://github.com/ORG/mcm-provider-template.git" ]\n'
+        f'shift 2; exec {sys.executable} -m "$@"\n'
+    )
+    script.chmod(0o755)
+    return {"PATH": f"{script.parent}:{os.environ['PATH']}", "PYTHONPATH": str(TEMPLATE)}
+
+
+@pytest.fixture
 def folder(installed: Path, tmp_path: Path) -> Path:
     """A folder that holds what the installed project holds, and that a test may write into."""
     folder = tmp_path / "project"
     folder.mkdir()
-    for path in installed.iterdir():
-        if path.name != "kubernetes":
-            (folder / path.name).symlink_to(path)
+    link(installed, folder, "kubernetes")
     shutil.copytree(installed / "kubernetes", folder / "kubernetes")
     return folder
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from tests.docs.conftest import Serve
 from tests.docs.pages import blocks, follow, follows
-from tests.driver import CloudFile
+from tests.driver import CloudFile, Start
 from tests.support import ROOT, free_port
 from tests.update.projects import recorded
 
 ANSWERS = "docs/how-to/answers.md"
+CHECK = "docs/how-to/check-a-driver.md"
 DEBUG = "docs/how-to/debug.md"
 ERRORS = "docs/how-to/errors.md"
 METRICS = "docs/how-to/metrics.md"
@@ -42,27 +43,28 @@ def test_answers_from_a_file(commands: list[str], address: dict[str, str], tmp_p
 @follows(ANSWERS, "Check the answers first")
 def test_check_answers(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
     (file,) = blocks(ANSWERS, "yaml")
+    clone = tmp_path / "clone"
+    clone.mkdir()
     for path in ROOT.iterdir():
-        if not (tmp_path / path.name).exists():  # the template, in which `address` found it
-            (tmp_path / path.name).symlink_to(path)
-    (tmp_path / file.title).write_text(file.text)
+        (clone / path.name).symlink_to(path)
+    (clone / file.title).write_text(file.text)
     check, pretend = commands
-    shown = follow(tmp_path, check, {})
+    shown = follow(clone, check, {})
     assert "provider_name: acme\n" in shown
     assert "repository_name: machine-controller-manager-provider-acme\n" in shown
 
     text = file.text + "licence: MIT\n"
     for good, bad in (("my-company", "my--company"), ("license: MIT", "license: GPL")):
         text = text.replace(good, bad)
-    (tmp_path / file.title).write_text(text.replace("name: acme", "name: azure"))
-    complaints = follow(tmp_path, check, {}, exit_code=2).splitlines()[:-1]
+    (clone / file.title).write_text(text.replace("name: acme", "name: azure"))
+    complaints = follow(clone, check, {}, exit_code=2).splitlines()[:-1]
     assert [line.removeprefix(f"{file.title}: ") for line in complaints] == [
         "licence: no such question",
         "provider_name: SDK's name; try 'azure_cloud'",
         "github_org: no owner's name; try 'my-company'",
         "license: 'GPL' is not in ['Apache-2.0', 'MIT', 'none']",
     ]
-    said = follow(tmp_path, pretend, address)
+    said = follow(clone, pretend, address)
     assert said.endswith("'provider_name': SDK's name; try 'azure_cloud'\n")
     assert len(said.splitlines()) == 1
 
@@ -140,3 +142,21 @@ def test_debug(commands: list[str], folder: Path, serve: Serve) -> None:
     with serve(folder, "make run") as there:
         follow(folder, calls[0] + calls[2], there)
     assert cloud.names("running") == {"m1"}
+
+
+@follows(CHECK, "Run it", "Look at one item", "After a run that was killed")
+def test_check_a_driver(
+    commands: list[str], uvx: dict[str, str], installed: Path, start: Start, cloud: CloudFile
+) -> None:
+    endpoint = str(start(cloud).endpoint)
+    samples = installed / "kubernetes"
+    check, some_items, clean_up = (
+        command.replace("tcp://127.0.0.1:8080", endpoint) for command in commands
+    )
+    assert "passed   C38" in follow(samples, check, uvx)
+    assert "55 items: 3 passed, 0 FAILED" in follow(samples, some_items, uvx)
+    create = some_items.replace("cmi conformance", "cmi create conformance-1")
+    follow(samples, create.replace("--items=C10,C17,C18", ""), uvx)
+    assert cloud.names("running") == {"conformance-1"}
+    assert "left behind by an earlier run" in follow(samples, clean_up, uvx)
+    assert cloud.inventory() == []

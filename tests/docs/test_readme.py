@@ -1,9 +1,6 @@
 """The README, and the commands that run tests."""
 
-import shutil
 from pathlib import Path
-
-import pytest
 
 from tests.docs.pages import follow, follows
 from tests.driver import CloudFile, Start
@@ -12,16 +9,6 @@ from tests.update.projects import recorded
 
 README = "README.md"
 FAULTS = "docs/explanation/faults.md"
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A folder with all that the repository holds, and that a test may write into."""
-    clone = tmp_path / "clone"
-    clone.mkdir()
-    for path in ROOT.iterdir():
-        (clone / path.name).symlink_to(path)
-    return clone
 
 
 @follows(README, "See it run")
@@ -46,13 +33,11 @@ def test_make_a_driver(commands: list[str], address: dict[str, str], tmp_path: P
 
 @follows(README, "Check a driver, in any language")
 def test_check_a_driver(
-    commands: list[str], clone: Path, installed: Path, start: Start, cloud: CloudFile
+    commands: list[str], uvx: dict[str, str], installed: Path, start: Start, cloud: CloudFile
 ) -> None:
-    for sample in ("machine-class.yaml", "secret.yaml"):
-        shutil.copy(installed / "kubernetes" / sample, clone)
     endpoint = str(start(cloud).endpoint)
-    shown = follow(clone, commands[0].replace("tcp://127.0.0.1:8080", endpoint), {})
-    assert "0 FAILED" in shown
+    check = commands[0].replace("tcp://127.0.0.1:8080", endpoint)
+    assert "0 FAILED" in follow(installed / "kubernetes", check, uvx)
 
 
 @follows(FAULTS, "What a driver survives")

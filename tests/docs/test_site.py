@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, link
 
 REMOTE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^>]*>")
 
@@ -23,9 +23,7 @@ def checkout(tmp_path: Path) -> Path:
     """What the site is made of, to be changed."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "docs", folder / "docs")
-    for path in ROOT.iterdir():
-        if path.name != "docs":
-            (folder / path.name).symlink_to(path)
+    link(ROOT, folder, "docs")
     return folder
 
 

@@ -32,7 +32,7 @@ from cmi import (
 from cmi.client import MachineClass
 from cmi.endpoint import Endpoint
 from cmi.v1 import cmi_pb2
-from tests.support import PATIENCE, bytes_rpc
+from tests.support import PATIENCE, await_condition, bytes_rpc
 
 IDENTITY_RPCS = ("GetPluginInfo", "GetPluginCapabilities", "Probe")
 MACHINE_RPCS = (
@@ -236,10 +236,13 @@ def give_up(endpoint: Endpoint, message: Message, has_begun: Callable[[], bool])
     Returns:
         The answer to the call that was given up.
     """
-    answer = ask(endpoint, "CreateMachine", message)
-    while not has_begun():
-        again = ask(endpoint, "CreateMachine", message)
-        if again.code != "ABORTED":  # it is when the method is just beginning
-            answer = again
-    assert answer.code == "DEADLINE_EXCEEDED"
-    return answer
+    answers: list[Answer] = []
+
+    def is_in_its_method() -> bool:
+        answers.append(ask(endpoint, "CreateMachine", message))
+        # It is ABORTED if the method of the call before has just begun.
+        assert answers[-1].code in {"DEADLINE_EXCEEDED", "ABORTED"}, answers[-1]
+        return has_begun()
+
+    await_condition(is_in_its_method)
+    return next(answer for answer in reversed(answers) if answer.code == "DEADLINE_EXCEEDED")

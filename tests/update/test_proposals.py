@@ -126,12 +126,10 @@ def test_on_gitlab(project: Path, tmp_path: Path) -> None:
     update(project, "1.0.0", ci="gitlab")
     commit(project)
     git(project, "push", "--quiet", "origin", "main")
-    pipelines = []
     for week in ("first", "second"):
         (tmp_path / week).mkdir()
-        pipelines.append(on_gitlab(project, tmp_path / week))
-        expect_proposal(project, pipelines[-1])
-    assert (pipelines[-1].remote / "options").read_text().splitlines() == [
+        expect_proposal(project, on_gitlab(project, tmp_path / week))
+    assert (tmp_path / "remote.git/options").read_text().splitlines() == [
         "merge_request.create",
         "merge_request.title=Update the template to 2.0.0",
     ]

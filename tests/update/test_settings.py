@@ -224,7 +224,8 @@ class TestWhatIsNotPossible:
 
     @staticmethod
     def _expect(project: Path, update: Update, said: str, *targets: str) -> None:
-        commit(project)
+        if status(project):
+            commit(project)
         result = update(project, Somebody(), *targets)
         assert result.returncode == 2
         ours, of_make = result.stderr.splitlines()[-2:]

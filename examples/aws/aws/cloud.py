@@ -7,31 +7,27 @@ and where it is used, is said in `cmi.Session`.
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
+from pathlib import Path
+from ssl import create_default_context
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from botocore import exceptions, parsers
+from botocore import exceptions
 
 from cmi import (
     VM,
-    DriverError,
-    ErrorTable,
     FailedPrecondition,
-    Internal,
     InvalidArgument,
     Leftover,
-    PermissionDenied,
     PersistentVolumeSpec,
     ProviderIdFormat,
-    ResourceExhausted,
     Session,
-    Unauthenticated,
-    Unavailable,
     VMState,
     spec_differences,
     spec_fingerprint,
@@ -40,6 +36,7 @@ from cmi import (
 from .apis.provider_spec import (
     MACHINE_TAG,
     NAME_TAG,
+    ROOT_ALIAS,
     SPEC_TAG,
     BlockDevice,
     Credentials,
@@ -47,6 +44,7 @@ from .apis.provider_spec import (
     ProviderSpec,
     Secrets,
 )
+from .errors import ERRORS, check_answer, code_of, refusal
 
 if TYPE_CHECKING:
     from boto3 import Session as BotoSession
@@ -54,16 +52,23 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import (
         FilterTypeDef,
+        ImageTypeDef,
         InstanceTypeDef,
         TagTypeDef,
         VolumeTypeDef,
     )
+
+__all__ = ["ERRORS", "PROVIDER_ID", "Cloud", "volume_id"]
 
 PROVIDER_ID: Final = ProviderIdFormat("aws:///{region}/{id}")
 SCOPE_TAGS: Final = MachineScope.scope_tags
 CSI_DRIVER: Final = "ebs.csi.aws.com"
 PAGE_SIZE: Final = 100
 MAX_CLIENTS: Final = 32
+
+URL_VARIABLES: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "HTTPS_PROXY", "https_proxy")
+BUNDLE_VARIABLES: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+"""What boto3 reads from the environment and can't do without."""
 
 STATES: Final = {
     "pending": VMState.CREATING,
@@ -90,76 +95,6 @@ class Instance(VM):
     made_from: str
 
 
-CODES: Final[Mapping[str, type[DriverError]]] = {
-    "AuthFailure": Unauthenticated,
-    "ExpiredToken": Unauthenticated,
-    "InvalidClientTokenId": Unauthenticated,
-    "RequestExpired": Unauthenticated,
-    "SignatureDoesNotMatch": Unauthenticated,
-    "AccessDenied": PermissionDenied,
-    "Blocked": PermissionDenied,
-    "OptInRequired": PermissionDenied,
-    "UnauthorizedOperation": PermissionDenied,
-    "RequestLimitExceeded": Unavailable,
-    "*Throttl*": Unavailable,
-    "InvalidInstanceID.NotFound": Unavailable,  # it was just listed, so it is only too new
-    "Invalid*": InvalidArgument,
-    "Missing*": InvalidArgument,
-    "SpotMaxPriceTooLow": InvalidArgument,
-    "Unsupported": ResourceExhausted,  # this zone can't; another may
-    "*NotAvailable*": ResourceExhausted,
-    "*Insufficient*": ResourceExhausted,
-    "*LimitExceeded": ResourceExhausted,
-    "*CountExceeded": ResourceExhausted,
-    "Client.InternalError": FailedPrecondition,  # at launch: a key or snapshot that can't be used
-    "Incorrect*State": FailedPrecondition,
-    "OperationNotPermitted": FailedPrecondition,
-    "PendingVerification": FailedPrecondition,
-    "UnsupportedOperation": FailedPrecondition,
-    "*InternalError": Unavailable,
-    "*InternalFailure": Unavailable,
-    "*Unavailable": Unavailable,
-    "*Shutdown": Unavailable,  # somebody was faster than the machine's start
-    "*Termination": Unavailable,
-    "VolumeInUse": FailedPrecondition,
-    "5??": Unavailable,  # an answer without a code of EC2
-}
-"""What EC2's error codes mean to the caller (C13, C44). The first pattern that matches wins."""
-
-
-def _refusal(code: str, message: str) -> DriverError:
-    kind = next((CODES[each] for each in CODES if fnmatchcase(code, each)), Internal)
-    text, _, _ = message.partition("Encoded authorization failure message")
-    return kind(f"EC2 answers {code or 'without a code'}: {text.removeprefix(f'{code}: ')}")
-
-
-def _of_ec2(error: exceptions.ClientError) -> DriverError:
-    return _refusal(_code(error), error.response.get("Error", {}).get("Message", ""))
-
-
-def _code(error: exceptions.ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-@contextmanager
-def _unless(code: str) -> Iterator[None]:
-    """Pass over this error of EC2."""
-    try:
-        yield
-    except exceptions.ClientError as error:
-        if _code(error) != code:
-            raise
-
-
-ERRORS: Final[ErrorTable] = {
-    exceptions.ClientError: _of_ec2,
-    exceptions.ConnectionError: Unavailable,  # nobody answers there
-    exceptions.HTTPClientError: Unavailable,  # the answer got lost, or took too long
-    parsers.ResponseParserError: Unavailable,  # a proxy answered, or the answer is cut off
-}
-"""What the SDK's errors mean to the caller."""
-
-
 def volume_id(volume: PersistentVolumeSpec) -> str | None:
     """Return the ID of an EBS volume, or None if it is not one (C38)."""
     if handle := volume.csi_handle(CSI_DRIVER):
@@ -168,6 +103,16 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
     found = in_tree.get("volumeID")
     # aws://eu-west-1a/vol-0abc, or the ID alone
     return found.rpartition("/")[2] or None if isinstance(found, str) else None
+
+
+@contextmanager
+def _unless(code: str) -> Iterator[None]:
+    """Pass over this error of EC2."""
+    try:
+        yield
+    except exceptions.ClientError as error:
+        if code_of(error) != code:
+            raise
 
 
 class Cloud:
@@ -187,7 +132,14 @@ class Cloud:
         return cls()
 
     def is_ready(self) -> bool:
-        """Tell whether the cloud can be used: credentials and region come with each call."""
+        """Tell whether boto3 can use the environment; the rest comes with each call (C6)."""
+        for name in URL_VARIABLES:
+            url = urlsplit(os.environ.get(name, ""))
+            if url.geturl() and not (url.scheme in ("http", "https") and url.hostname):
+                raise FailedPrecondition(f"{name} is not a URL such as http://proxy.example:3128")
+        for name in BUNDLE_VARIABLES:
+            if path := os.environ.get(name):
+                _check_bundle(name, Path(path))
         return True
 
     def login(self, credentials: Credentials) -> "EC2Session":
@@ -196,23 +148,46 @@ class Cloud:
 
     def client(self, credentials: Credentials, region: str) -> "EC2Client":
         """Return the client for an access key and a region."""
-        # A Secret made from files may end in newlines.
-        key = credentials.access_key_id.get_secret_value().strip()
-        secret = credentials.secret_access_key.get_secret_value().strip()
+        key = credentials.access_key_id.get_secret_value()
+        secret = credentials.secret_access_key.get_secret_value()
         with self._one_at_a_time:  # boto3 can't make two at once
             return self._clients(region, key, secret)
 
     def _new_client(self, region: str, key: str, secret: str) -> "EC2Client":
-        return self._session.client(
+        client = self._session.client(
             "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=_config()
         )
+        client.meta.events.register("after-call.ec2", check_answer)
+        return client
 
     @cached_property
     def _session(self) -> "BotoSession":
-        """What all clients share: the description of EC2's API, which is large."""
-        from boto3 import Session as BotoSession  # takes time, which a start can do without
+        """What all clients share: the description of EC2's API, which is large.
 
-        return BotoSession()
+        No profile is read, whatever AWS_PROFILE and ~/.aws say: credentials come with each call.
+        """
+        from boto3 import Session as BotoSession  # takes time, which a start can do without
+        from botocore.session import Session as BotocoreSession
+
+        nothing = (None, None, os.devnull, None)
+        session = BotocoreSession(
+            {
+                "profile": (None, None, None, None),
+                "config_file": nothing,
+                "credentials_file": nothing,
+            }
+        )
+        return BotoSession(botocore_session=session)
+
+
+def _check_bundle(name: str, path: Path) -> None:
+    try:
+        folder = path.is_dir()
+        create_default_context(capath=path if folder else None, cafile=None if folder else path)
+    except OSError as error:  # an SSLError is one
+        raise FailedPrecondition(
+            f"{name} names {path}, which holds no certificates that can be read: {error.strerror}"
+        ) from None
 
 
 def _config() -> "Config":
@@ -256,7 +231,8 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         instances that are gone.
         """
         client = self._client(spec.region)
-        request = _request(name, spec, secrets)
+        (image,) = client.describe_images(ImageIds=[spec.ami])["Images"]
+        request = _request(name, spec, secrets, _root_device(spec, image))
         number = 0
         while True:
             token = _digest([request, number])
@@ -264,7 +240,7 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
                 (made,) = client.run_instances(**request, ClientToken=token)["Instances"]
                 return _instance(made, spec.region)
             except exceptions.ClientError as error:
-                if _code(error) != "IdempotentInstanceTerminated":
+                if code_of(error) != "IdempotentInstanceTerminated":
                     raise
             gone = [vm for vm in self.find_vms(spec, name) if vm.state is VMState.GONE]
             number = max(number + 1, len(gone))
@@ -336,15 +312,26 @@ def _instance(instance: "InstanceTypeDef", region: str) -> Instance:
     return Instance(
         name=tags.get(MACHINE_TAG, ""),
         provider_id=PROVIDER_ID.format(region=region, id=instance["InstanceId"]),
-        node_name=instance.get("PrivateDnsName", ""),
+        node_name=instance.get("PrivateDnsName") or _node_name(instance, region),
         cluster=SCOPE_TAGS.cluster(tags),
         role=SCOPE_TAGS.role(tags),
         state=STATES[instance["State"]["Name"]],
-        failure=_refusal(code, message) if code else None,
+        failure=refusal(code, message) if code else None,
         id=instance["InstanceId"],
         region=region,
         made_from=tags.get(SPEC_TAG, ""),
     )
+
+
+def _node_name(instance: "InstanceTypeDef", region: str) -> str:
+    """Return the name that EC2 gives by default, for an instance that has none.
+
+    By the user guide, "EC2 instance hostnames and domains": made of its IPv4 address or, in an
+    IPv6-only subnet, of its ID.
+    """
+    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    address = instance.get("PrivateIpAddress", "").replace(".", "-")
+    return f"ip-{address}.{domain}" if address else f"{instance['InstanceId']}.{domain}"
 
 
 def _leftover(volume: "VolumeTypeDef", region: str) -> Leftover:
@@ -367,8 +354,25 @@ def _tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def _request(name: str, spec: ProviderSpec, secrets: Secrets) -> dict[str, Any]:
+def _root_device(spec: ProviderSpec, image: "ImageTypeDef") -> str:
+    """Return the name of the device that the image boots from, which is the first one's.
+
+    Under another name EC2 would make one more volume, and boot from an unencrypted one that is
+    as small as the image.
+    """
+    first, *others = spec.block_devices
+    root = image["RootDeviceName"]
+    if others and first.device_name not in (ROOT_ALIAS, root):
+        raise InvalidArgument(
+            f"providerSpec.blockDevices[0].deviceName: image {spec.ami} boots from {root}, not "
+            f"from {first.device_name}; {ROOT_ALIAS} stands for whatever it boots from"
+        )
+    return root
+
+
+def _request(name: str, spec: ProviderSpec, secrets: Secrets, root: str) -> dict[str, Any]:
     """Return the arguments of RunInstances."""
+    names = [root, *(device.device_name for device in spec.block_devices[1:])]
     tags = {NAME_TAG: name, **spec.tags}
     own = {MACHINE_TAG: name, SPEC_TAG: spec_fingerprint(spec, leave_out={"tags", "region"})}
     # Volumes with the driver's tags are leftovers once their instance is gone. EC2 can't tag each
@@ -381,7 +385,7 @@ def _request(name: str, spec: ProviderSpec, secrets: Secrets) -> dict[str, Any]:
         "InstanceType": spec.machine_type,
         "SubnetId": spec.subnet,
         "SecurityGroupIds": [*spec.security_groups],
-        "BlockDeviceMappings": [_mapping(device) for device in spec.block_devices],
+        "BlockDeviceMappings": [*map(_mapping, names, spec.block_devices)],
         "UserData": secrets.user_data.get_secret_value(),
         "TagSpecifications": [
             {"ResourceType": "instance", "Tags": _tag_list(tags | own)},
@@ -399,10 +403,10 @@ def _request(name: str, spec: ProviderSpec, secrets: Secrets) -> dict[str, Any]:
     return request
 
 
-def _mapping(device: BlockDevice) -> dict[str, Any]:
+def _mapping(name: str, device: BlockDevice) -> dict[str, Any]:
     asked = {"Iops": device.iops, "Throughput": device.throughput}
     return {
-        "DeviceName": device.device_name,
+        "DeviceName": name,
         "Ebs": {
             "VolumeSize": device.size_gib,
             "VolumeType": device.type,

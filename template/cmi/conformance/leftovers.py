@@ -40,7 +40,7 @@ def find(target: Target) -> list[Leftover]:
         target.moved_class,
     )
     found: dict[str, Leftover] = {}
-    with Client(target.endpoint, target.timeout, target.tls) as client:
+    with Client(target.endpoint, target.timeout, target.tls, insecure=target.insecure) as client:
         for machine_class in classes:
             if machine_class is None:
                 continue

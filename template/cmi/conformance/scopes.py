@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from pydantic import ValidationError
-
 from cmi.client import MachineClass
 from cmi.conformance.specs import fields_of, with_fields
 from cmi.contract import CLUSTER_TAG, ROLE_TAG
@@ -64,6 +62,9 @@ class Scopes:
         machine_class: A valid class.
         model: The author's scope model; None means the default form, a map `tags` with
             `kubernetes.io/cluster/<id>`.
+
+    Raises:
+        ValueError: The model finds no cluster and role in the class.
     """
 
     def __init__(self, machine_class: MachineClass, model: type[ClusterScope] | None) -> None:
@@ -71,6 +72,8 @@ class Scopes:
         self._fields = fields_of(machine_class)
         self._read = _default_form if model is None else _by_model(model)
         self._scope = self._read(self._fields)
+        if model is not None and self._scope is None:
+            raise ValueError(f"{model.__name__} finds no cluster and role in the machine class")
 
     @cached_property
     def field(self) -> str:
@@ -176,9 +179,10 @@ def _by_model(model: type[ClusterScope]) -> Read:
     def read(fields: Fields) -> Scope | None:
         try:
             scope = model.model_validate_json(json.dumps(fields), by_alias=True, by_name=False)
-        except ValidationError:
+            found = Scope(scope.cluster, scope.role, scope)
+        except (ValueError, LookupError):  # of pydantic, or of the author's own properties
             return None
-        return Scope(scope.cluster, scope.role, scope)
+        return found if found.cluster and found.role else None
 
     return read
 

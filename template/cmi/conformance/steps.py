@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import pytest
+
 from cmi.conformance.kit import Kit, Outcome
 
 
@@ -65,4 +67,6 @@ def _interrupted(kit: Kit, rpc: str) -> Iterator[Interrupted]:
             else:
                 outcome.ok()
         kit.clean_up()
+    if not reached and kit.item != "C15":
+        pytest.skip(f"no interruption is one of {rpc}, see C15")
     kit.check(reached, f"{rpc} came to none of the steps {', '.join(steps)}; name its own")

@@ -154,8 +154,7 @@ class _Unary:
 
     def _failure(self, call: Call, error: Exception) -> tuple[grpc.StatusCode, str]:
         failure = translate(error, self._errors) or _unexpected(call, error)
-        # The traceback holds all of the call, and an SDK may keep its exceptions.
-        error.__traceback__ = None
+        _forget_tracebacks(error)
         return failure.code, failure.message
 
     def _end(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:
@@ -166,6 +165,18 @@ class _Unary:
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
             log.log(level, "call", extra={"fields": fields | call.fields})
+
+
+def _forget_tracebacks(error: BaseException) -> None:
+    """Let go of what they hold, which is all of the call: an SDK may keep its exceptions."""
+    chain: list[BaseException | None] = [error]
+    seen = set()
+    while chain:
+        each = chain.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            chain += [each.__cause__, each.__context__]
 
 
 async def _public(text: str) -> str:

@@ -5,10 +5,11 @@ INVALID_ARGUMENT and the path of every offending field, before EC2 is asked (C8)
 volumes are those of EC2's API reference (`EbsBlockDevice`) and of the EBS user guide.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from cmi import Credential, SecretsModel, SpecModel, TaggedScope
 
@@ -22,6 +23,9 @@ SPEC_TAG: Final = "machine-spec"
 """The driver's own tags: the machine's name, and what the instance was made from."""
 NAME_TAG: Final = "Name"
 """What consoles show. The driver sets it, unless the machine class does; people may change it."""
+
+ROOT_ALIAS: Final = "/root"
+"""The device that the image boots from, whatever the image calls it."""
 
 MAX_TAGS: Final = 50
 MAX_USER_DATA_BYTES: Final = 16 * 1024
@@ -71,8 +75,8 @@ class BlockDevice(SpecModel):
     """A volume that is created with the instance."""
 
     device_name: str = Field(
-        pattern=r"^/dev/(sd[a-z][0-9]{0,2}|xvd[a-z]{1,2})$",
-        description="Such as /dev/sdf; that of the first one is the image's root device",
+        pattern=r"^(/root|/dev/(sd[a-z][0-9]{0,2}|xvd[a-z]{1,2}))$",
+        description="Such as /dev/sdf; the first one boots, and /root is the image's root device",
     )
     size_gib: int = Field(alias="sizeGiB", description="Size in GiB")
     type: Literal["gp2", "gp3", "io1", "io2", "st1", "sc1"] = "gp3"
@@ -152,6 +156,8 @@ class ProviderSpec(MachineScope, extra="forbid"):
     def _fit_together(cls, devices: tuple[BlockDevice, ...]) -> tuple[BlockDevice, ...]:
         if len({device.device_name for device in devices}) < len(devices):
             raise ValueError("two block devices have the same deviceName")
+        if any(device.device_name == ROOT_ALIAS for device in devices[1:]):
+            raise ValueError(f"{ROOT_ALIAS} is not the first, and the first one boots")
         if devices and not VOLUME_TYPES[devices[0].type].boots:
             raise ValueError(f"the first block device boots, and {devices[0].type} can't")
         return devices
@@ -169,11 +175,25 @@ class ProviderSpec(MachineScope, extra="forbid"):
         return tags
 
 
+def _can_be_a_key(secret: SecretStr) -> SecretStr:
+    """Take off what files and editors put around a key.
+
+    What can't stand in an HTTP header is refused here: boto3's error would quote the header.
+    """
+    text = secret.get_secret_value().strip("\ufeff \t\r\n")
+    if not re.fullmatch(r"[A-Za-z0-9/+=_-]+", text):
+        raise ValueError("holds blanks, quotes or other characters that no key of AWS has")
+    return SecretStr(text)
+
+
+Key = Annotated[Credential, AfterValidator(_can_be_a_key)]
+
+
 class Credentials(SecretsModel):
     """The keys of the Secret that every call needs (C49), as Gardener names them."""
 
-    access_key_id: Credential = Field(alias="accessKeyID")
-    secret_access_key: Credential
+    access_key_id: Key = Field(alias="accessKeyID")
+    secret_access_key: Key
 
 
 class Secrets(Credentials):

@@ -60,7 +60,8 @@ def launched(instance_id: str, state: str) -> Answer:
     """Return the answer of RunInstances."""
     instance = f"<instanceId>{instance_id}</instanceId><instanceState><name>{state}</name>"
     item = f"<instancesSet><item>{instance}</instanceState></item></instancesSet>"
-    return Answer(200, f"<RunInstancesResponse>{item}</RunInstancesResponse>".encode())
+    answer = f"<RunInstancesResponse><requestId>r-1</requestId>{item}</RunInstancesResponse>"
+    return Answer(200, answer.encode())
 
 
 def failing(

@@ -1,11 +1,11 @@
 """The conformance list, checked against this driver in process, on moto's EC2.
 
-Skipped is what can't be had: the driver depends on nothing of its own that could be missing (C6),
-and EC2 has no error that means OUT_OF_RANGE (C13).
+Skipped is what can't be had: EC2 has no error that means OUT_OF_RANGE (C13).
 """
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,13 @@ from .conftest import PAGE_SIZE, samples_for
 from .ec2 import Account, Gate, after, dying, error, failing, launched, reported
 
 PACKAGE = __name__.partition(".")[0]
+
+
+@contextmanager
+def without_certificates() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CA_BUNDLE", "/no/such/bundle.pem")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +66,7 @@ def target(account: Account, gate: Gate) -> Iterator[Target]:
                 failures={code: partial(gate.failing, failures[code]) for code in failures},
                 interruptions={step: partial(gate.fault, steps[step]) for step in steps},
                 pending=partial(gate.fault, pending),
+                unhealthy=without_certificates,
                 hold=gate.hold,
                 stranger=account.stranger,
                 duplicate=account.duplicate,

@@ -1,5 +1,6 @@
 """What EC2 does when it does not do what it is told: it refuses, it is late, it is not there."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +15,20 @@ from .ec2 import REGION, Account, Answer, Gate, error, failing, reported
 RUNNING = "<code>16</code><name>running</name>"
 SHUTTING_DOWN = "<code>32</code><name>shutting-down</name>"
 TERMINATED = "<code>48</code><name>terminated</name>"
+NOT_OF_EC2 = [
+    Answer(200, b"<html><body>Please log in to this network.</body></html>"),
+    Answer(200, b""),
+    Answer(200, b"<RunInstancesResponse><instancesSet><item>"),
+    Answer(301, b"<html>Moved Permanently</html>"),
+    Answer(403, b"<html>Forbidden by the proxy</html>"),
+    Answer(404, b"not found"),
+    Answer(407, b"<html>Proxy Authentication Required</html>"),
+    Answer(429, b"slow down"),
+    Answer(502, b"<html>Bad Gateway</html>"),
+    Answer(503, b"<html>Service Unavailable</html>"),
+    Answer(503, b'{"message": "Service Unavailable"}'),
+]
+"""What proxies, load balancers and captive portals answer, and answers that were cut off."""
 NO_INSTANCES = ("<reservationSet>.*</reservationSet>", "<reservationSet/>")
 
 
@@ -21,22 +36,12 @@ NO_INSTANCES = ("<reservationSet>.*</reservationSet>", "<reservationSet/>")
     ("answer", "code"),
     [
         (error("RequestLimitExceeded", "Request limit exceeded.", 503), "UNAVAILABLE"),
-        (error("Throttling"), "UNAVAILABLE"),
-        (error("InternalError", status=500), "UNAVAILABLE"),
-        (error("Unavailable", status=503), "UNAVAILABLE"),
-        (Answer(503, b"<html>Service Unavailable</html>"), "UNAVAILABLE"),
         (None, "UNAVAILABLE"),
         (error("InsufficientInstanceCapacity", status=500), "RESOURCE_EXHAUSTED"),
-        (error("InsufficientFreeAddressesInSubnet"), "RESOURCE_EXHAUSTED"),
-        (error("VcpuLimitExceeded"), "RESOURCE_EXHAUSTED"),
-        (error("InstanceLimitExceeded"), "RESOURCE_EXHAUSTED"),
-        (error("MaxSpotInstanceCountExceeded"), "RESOURCE_EXHAUSTED"),
-        (error("Unsupported"), "RESOURCE_EXHAUSTED"),
-        (error("InvalidParameterCombination"), "INVALID_ARGUMENT"),
-        (error("PendingVerification"), "FAILED_PRECONDITION"),
         (error("AuthFailure", status=401), "UNAUTHENTICATED"),
         (error("UnauthorizedOperation", status=403), "PERMISSION_DENIED"),
         (error("SomethingNew", "We added this last night."), "INTERNAL"),
+        *[(answer, "UNAVAILABLE") for answer in NOT_OF_EC2],
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -95,6 +100,42 @@ def test_nobody_listens(
         with refused("UNAVAILABLE", "http://127.0.0.1:9"):
             client.create(machine_class, "m1")
         assert client.probe()
+
+
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE"])
+def test_profiles_are_not_read(
+    machine_class: MachineClass,
+    monkeypatch: pytest.MonkeyPatch,
+    gate: Gate,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """Credentials come with each call; those of the operator are nobody's business."""
+    (tmp_path / "file").write_text("[default]\nregion = moon-1\nca_bundle = /nowhere\n[broken")
+    monkeypatch.setenv(name, str(tmp_path / "file"))
+    with connected(MachineServer(Cloud())) as client:
+        assert client.probe()
+        assert client.list_machines(machine_class) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_CA_BUNDLE", "/no/such/bundle.pem"),
+        ("REQUESTS_CA_BUNDLE", __file__),
+        ("HTTPS_PROXY", "proxy.example:3128"),
+        ("AWS_ENDPOINT_URL", "ec2.example"),
+    ],
+)
+def test_probe_says_what_can_not_be_used(
+    client: Client, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """C6."""
+    monkeypatch.setenv(name, value)
+    with refused("FAILED_PRECONDITION", name):
+        client.probe()
+    monkeypatch.delenv(name)
+    assert client.probe()
 
 
 def test_an_instance_that_is_not_visible_yet_is_not_made_twice(
@@ -167,10 +208,73 @@ def test_a_deletion_is_over_when_the_instance_is_gone(
     assert actions[actions.index("TerminateInstances") :].count("DescribeInstances") >= 3
 
 
-def test_a_key_with_newlines(client: Client, account: Account, samples: Samples) -> None:
-    """A Secret made from files may end in newlines."""
-    with_newlines = {key: value + b"\n" for key, value in account.writer.items()}
-    client.create(samples.machine_class(with_newlines), "m1")
+@pytest.mark.parametrize("around", ["{}\n", "\ufeff{}", " {}\r\n"], ids=repr)
+def test_what_files_and_editors_put_around_a_key(
+    client: Client, account: Account, samples: Samples, around: str
+) -> None:
+    keys = {key: around.format(value.decode()).encode() for key, value in account.writer.items()}
+    assert client.list_machines(samples.machine_class(keys)) == {}
+
+
+@pytest.mark.parametrize("broken", ['"{}"', "{}\n{}", "{} x", "{}\u00e4", "{}\0"], ids=repr)
+@pytest.mark.parametrize("key", ["accessKeyID", "secretAccessKey"])
+def test_what_is_no_key_is_refused_and_not_shown(
+    client: Client, account: Account, samples: Samples, key: str, broken: str
+) -> None:
+    """C44, C50: boto3 would quote the header that it can't send."""
+    value = account.writer[key].decode()
+    machine_class = samples.machine_class({key: broken.format(value, value).encode()})
+    with pytest.raises(grpc.RpcError) as caught:
+        client.create(machine_class, "m1")
+    assert caught.value.code().name == "UNAUTHENTICATED"
+    assert f"secrets.{key}" in str(caught.value.details())
+    assert value not in str(caught.value.details())
+
+
+def test_an_instance_without_a_dns_name(
+    client: Client, gate: Gate, account: Account, machine_class: MachineClass
+) -> None:
+    """Its node has the name that EC2 gives by default."""
+    nameless = "<privateDnsName>.*?</privateDnsName>", ""
+    with gate.fault(reported(*nameless)):
+        created = client.create(machine_class, "nameless")
+        status = client.status(machine_class, "nameless", created.ProviderID)
+    address = account.instance("nameless")["PrivateIpAddress"].replace(".", "-")
+    assert created.NodeName == status.NodeName == f"ip-{address}.{REGION}.compute.internal"
+    with gate.fault(reported("<(privateDnsName|privateIpAddress)>.*?</\\1>", "")):
+        status = client.status(machine_class, "nameless", created.ProviderID)
+    instance_id = created.ProviderID.rpartition("/")[2]
+    assert status.NodeName == f"{instance_id}.{REGION}.compute.internal"
+
+
+def test_an_instance_that_is_protected_against_termination(
+    client: Client, account: Account, machine_class: MachineClass
+) -> None:
+    """People protect it on purpose, so the driver does not take that off."""
+    created = client.create(machine_class, "protected")
+    instance_id = created.ProviderID.rpartition("/")[2]
+    account.ec2.modify_instance_attribute(
+        InstanceId=instance_id, DisableApiTermination={"Value": True}
+    )
+    with refused("FAILED_PRECONDITION", "OperationNotPermitted", instance_id):
+        client.delete(machine_class, "protected", created.ProviderID)
+    account.ec2.modify_instance_attribute(
+        InstanceId=instance_id, DisableApiTermination={"Value": False}
+    )
+    client.delete(machine_class, "protected", created.ProviderID)
+
+
+def test_a_terminated_instance_whose_tags_are_gone(
+    client: Client, gate: Gate, machine_class: MachineClass
+) -> None:
+    """EC2 takes them off some time before it forgets the instance."""
+    created = client.create(machine_class, "m1")
+    client.delete(machine_class, "m1", created.ProviderID)
+    with gate.fault(reported("<tagSet>.*?</tagSet>", "<tagSet/>")):
+        with refused("NOT_FOUND"):
+            client.status(machine_class, "m1", created.ProviderID)
+        client.delete(machine_class, "m1", created.ProviderID)
+        assert client.list_machines(machine_class) == {}
 
 
 def test_a_key_that_may_only_read(client: Client, account: Account, samples: Samples) -> None:

@@ -9,7 +9,7 @@ from cmi.testing import Client, MachineClass, Samples, connected, refused
 
 from ..cloud import Cloud
 from ..machineserver import MachineServer
-from .ec2 import REGION, Account, Gate
+from .ec2 import REGION, Account, Answer, Call, Forward, Gate
 
 
 def test_an_instance_is_as_its_spec_says(
@@ -65,6 +65,24 @@ def test_another_spec_under_the_same_name_is_refused(
         client.create(samples.machine_class(**fields), "m1")
 
 
+@pytest.mark.parametrize("name", ["/root", "/dev/xvda"])
+def test_the_first_device_is_the_one_that_the_image_boots_from(
+    client: Client, account: Account, samples: Samples, name: str
+) -> None:
+    """Whatever a machine class with one device calls it."""
+    spec = samples.machine_class(blockDevices=[{"deviceName": name, "sizeGiB": 9}])
+    client.create(spec, f"boots-{name[-4:]}")
+    instance = account.instance(f"boots-{name[-4:]}")
+    assert [each["DeviceName"] for each in instance["BlockDeviceMappings"]] == ["/dev/sda1"]
+    assert [each["Size"] for each in account.volumes(instance)] == [9]
+
+
+def test_a_first_device_that_does_not_boot_is_refused(client: Client, samples: Samples) -> None:
+    devices = [{"deviceName": name, "sizeGiB": 9} for name in ("/dev/xvda", "/dev/sdf")]
+    with refused("INVALID_ARGUMENT", "blockDevices[0].deviceName", "boots from /dev/sda1"):
+        client.create(samples.machine_class(blockDevices=devices), "m1")
+
+
 def test_a_volume_that_is_to_be_kept_is_no_leftover(
     client: Client, account: Account, samples: Samples
 ) -> None:
@@ -85,13 +103,41 @@ def test_the_machine_class_may_say_what_consoles_show(
     assert account.tags("named")["Name"] == "web"
 
 
-def test_a_name_with_wildcards_stands_for_itself(
-    client: Client, machine_class: MachineClass
+def test_a_volume_is_a_leftover_once_its_machine_has_no_instance(
+    client: Client, account: Account, machine_class: MachineClass
 ) -> None:
-    """EC2's filters know * and ?."""
+    """Until then somebody may have detached it for a moment."""
+    created = client.create(machine_class, "detached")
+    instance = account.instance("detached")
+    volume = account.ec2.create_volume(
+        AvailabilityZone=instance["Placement"]["AvailabilityZone"],
+        Size=1,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": instance["Tags"]}],
+    )["VolumeId"]
+    assert client.list_machines(machine_class) == {created.ProviderID: "detached"}
+    account.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    assert client.list_machines(machine_class) == {f"aws:///{REGION}/{volume}": "detached"}
+    client.delete(machine_class, "detached")
+    assert volume not in account.snapshot()[1]
+
+
+def test_wildcards_stand_for_themselves(
+    client: Client, gate: Gate, machine_class: MachineClass
+) -> None:
+    """EC2's filters know * and ?; moto's know them only in tags."""
     created = client.create(machine_class, "m1")
-    for name, provider_id in (("m*", ""), ("m?", ""), ("m2", f"aws:///{REGION}/i-*")):
-        client.delete(machine_class, name, provider_id)
+    described: list[Answer] = []
+
+    def with_wildcards(call: Call, forward: Forward) -> Answer:
+        if call.get("Filter.1.Value.1") == "i-*":
+            return described[0]
+        described.append(forward())
+        return described[-1]
+
+    with gate.fault(with_wildcards):
+        client.status(machine_class, "m1", created.ProviderID)
+        for name, provider_id in (("m*", ""), ("m?", ""), ("m2", f"aws:///{REGION}/i-*")):
+            client.delete(machine_class, name, provider_id)
     assert client.list_machines(machine_class) == {created.ProviderID: "m1"}
 
 

@@ -56,6 +56,7 @@ def test_what_ebs_offers_is_taken(samples: Samples, volume: dict[str, Any]) -> N
         ({"sizeGiB": 9, "type": "ssd"}, "blockDevices[1].type"),
         ({"sizeGiB": 9, "deviceName": "sdf"}, "blockDevices[1].deviceName"),
         ({"sizeGiB": 9, "deviceName": "/dev/sda1"}, "have the same deviceName"),
+        ({"sizeGiB": 9, "deviceName": "/root"}, "/root is not the first"),
     ],
     ids=str,
 )
