@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import lightkube
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -14,7 +15,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Namespace
 
 from e2e.binaries import BRIDGE, KUBERNETES
-from e2e.process import Process, await_value
+from e2e.process import PATIENCE, Process, await_value
 from tests.support import free_port
 
 ADMIN_TOKEN = "admin-of-the-tests"
@@ -52,7 +53,11 @@ class ControlPlane:
         self.kubeconfig = self._write_kubeconfig("admin", ADMIN_TOKEN)
         await_value(self._is_ready, wanted=True)
         config = lightkube.KubeConfig.from_file(self.kubeconfig)
-        self.client = processes.enter_context(lightkube.Client(config=config, trust_env=False))
+        # Its own time limit of 10 s is too short for a long list from a busy API server.
+        timeout = httpx2.Timeout(PATIENCE)
+        self.client = processes.enter_context(
+            lightkube.Client(config=config, timeout=timeout, trust_env=False)
+        )
         await_value(self._has_namespaces, wanted=True)
         self.kubectl("apply", "-f", BRIDGE / "crds")
         self.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=60s")

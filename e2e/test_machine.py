@@ -66,7 +66,7 @@ def test_used_up_quota_is_told_and_retried(cluster: Cluster) -> None:
     await_value(cluster.phases, {"acme-machine": "Running"})
     cluster.apply(second_machine(cluster))
     message = await_error(cluster, "second", "ResourceExhausted")
-    assert "the account's quota of 1 VMs is used up" in message
+    assert "the account's quota of 1 servers is used up" in message
     assert cluster.vms() == {"acme-machine": "running"}
 
     cluster.delete(Machine, "acme-machine")

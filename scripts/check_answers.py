@@ -38,25 +38,28 @@ def main(file: Path) -> None:
         print(f"{name}: {value}")
 
 
+def asked() -> list[str]:
+    """Return the names of all questions, in their order."""
+    settings = yaml.safe_load((ROOT / "copier.yml").read_text())
+    return [name for name in settings if not name.startswith("_")]
+
+
 def refused(given: dict[str, Any]) -> list[str]:
     """Return what is wrong with answers: a line for each of them."""
-    asked = yaml.safe_load((ROOT / "copier.yml").read_text())
-    complaints = [f"{name}: no such question" for name in given if name not in asked]
+    complaints = [f"{name}: no such question" for name in given if name not in asked()]
     answers = dict(given)
+    found: set[str] = set()
     while True:
         try:
             resulting(answers)
         except (UserMessageError, ValueError) as error:
-            found = REFUSED.search(str(error))
-            if found is None:
-                return [*complaints, str(error)]
-            if name := found["missing"]:
-                complaints.append(f"{name}: is missing")
-            elif name := found["name"]:
-                complaints.append(f"{name}: {found['why']}")
-            else:
-                name = found["choice"]
-                complaints.append(f"{name}: {found['choices']}")
+            what = REFUSED.search(str(error))
+            name = str(what["missing"] or what["name"] or what["choice"]) if what else ""
+            if what is None or name in found:  # none of the answers that were given
+                return [*complaints, " ".join(str(error).split())]
+            why = "is missing" if what["missing"] else what["why"] or what["choices"]
+            complaints.append(f"{name}: {why}")
+            found.add(name)
             answers.pop(name, None)
             answers |= {name: STAND_INS[name]} if name in STAND_INS else {}
         else:

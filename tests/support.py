@@ -32,8 +32,8 @@ PATIENCE = 120.0
 def link(source: Path, folder: Path, *left_out: str) -> None:
     """Let a folder have what `source` has, by symbolic links, but for what is left out.
 
-    Environments get a stamp of their own. `make` makes one again whose stamp names another
-    folder, and through a link it would empty the original.
+    Environments get a stamp of their own, so that `make` takes them for made there, and never
+    makes the original again through a link.
     """
     for path in source.iterdir():
         target = folder / path.name
@@ -45,8 +45,7 @@ def link(source: Path, folder: Path, *left_out: str) -> None:
         elif (path / "pyvenv.cfg").exists():
             target.mkdir()
             link(path, target, ".stamp")
-            made_in = folder.parent if folder.name == "build" else folder
-            (target / ".stamp").write_text(f"{made_in.resolve()}\n")
+            (target / ".stamp").write_text(f"{target.resolve()}\n")
         else:
             target.symlink_to(path)
 

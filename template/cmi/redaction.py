@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import islice
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
 from urllib.parse import quote, quote_plus
 
@@ -38,8 +39,10 @@ _WORD: Final = 4
 """Values below this many characters are masked as whole words only, or no text stays readable."""
 _LEAST_LEAF: Final = 6
 """Values of at least this many characters are looked for if their keys say that they are secret."""
-_MAX_PARTS: Final = 5_000
+_MAX_PARTS: Final = 2_000
 """So many lines of one secret are looked for on their own: a bound on time and memory."""
+_MAX_STARTS: Final = 50_000
+"""So many beginnings of all secrets together; of further secrets no lines are looked for."""
 _LINGER: Final = 1.0
 """Seconds for which secrets are kept after their call, since the next call may bring the same."""
 _QUICK: Final = 16 * 1024
@@ -50,11 +53,15 @@ _BREAK: Final = re.compile(r"(?:[\r\n\t ]|\\r|\\n|%0D|%0A|&#1[03];)+")
 _NEVER_ESCAPED: Final = re.compile(r"[ !#-%(-;=?-\[\]-~]*")
 """What looks the same in all forms of a line."""
 _LEAF: Final = re.compile(
-    r"""["']?[\w.-]*(?:key|secret|token|passw|credential|cert)[\w.-]*["']?\s*[:=]\s*"""
+    # What is repeated has a bound, or ends at the first character that does not fit: so the time
+    # that this takes grows with the text and no faster.
+    r"""(?:key|secret|token|passw|credential|cert)[\w.-]{0,40}["']?\s{0,8}[:=]\s{0,8}"""
     r"""("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'#,}{][^\s,}]*)""",
     re.IGNORECASE,
 )
 """A value within JSON, YAML or a shell script whose key says that it is secret."""
+
+_LINE: Final = re.compile(r"[^\r\n]+")
 
 _Form: TypeAlias = tuple[Callable[[Any], str], str | bytes, int]
 """How a value is written, the value, and how many characters have to match."""
@@ -252,7 +259,9 @@ class Redactor:
     def _learn_value(self, value: bytes) -> None:
         known = self._known.get(value)
         if known is None:
-            known = self._known[value] = _forms_of(value)
+            known = self._known[value] = _forms_of(
+                value, _MAX_PARTS if len(self._starts) < _MAX_STARTS else 0
+            )
             for start, form in known.starts:
                 forms = self._starts.setdefault(start, {})
                 forms[form] = forms.get(form, 0) + 1
@@ -283,11 +292,15 @@ class Redactor:
         spans = []
         if starts:
             made: dict[_Form, str] = {}
+            ends: dict[_Form, int] = {}
             for at in range(len(text) - _START + 1):
                 if (start := text[at : at + _START]) in starts:
-                    end = max(_end(text, at, form, made) for form in starts[start])
-                    if end > at:
-                        spans.append((at, end))
+                    for form in starts[start]:
+                        # Not within what it has matched, or text that repeats itself takes ages.
+                        if ends.get(form, 0) <= at:
+                            ends[form] = end = _end(text, at, form, made)
+                            if end > at:
+                                spans.append((at, end))
         if self._short:
             if self._words is None:
                 self._words = _pattern_of(self._short)
@@ -338,7 +351,7 @@ def _end(text: str, at: int, form: _Form, made: dict[_Form, str]) -> int:
     return end if matched >= least else at
 
 
-def _forms_of(value: bytes) -> _Known:
+def _forms_of(value: bytes, max_parts: int) -> _Known:
     """Return in which forms a secret shows up in the texts of SDKs."""
     known = _Known([], [])
     for whole in {value, value.strip()}:
@@ -350,7 +363,7 @@ def _forms_of(value: bytes) -> _Known:
             continue
         for encode in _OF_TEXT:
             _add_form(known, encode, text)
-    for part in _parts_of(value):
+    for part in islice(_parts_of(value), max_parts):
         if len(part) < _START:
             known.short.append(part)
         else:
@@ -389,19 +402,20 @@ def _parts_of(value: bytes) -> Iterator[str]:
         text = value.decode()
     except UnicodeDecodeError:
         return
-    if len(text.splitlines()) > 1:
-        yield from _lines_of(text)
-    for _, match in zip(range(_MAX_PARTS), _LEAF.finditer(text), strict=False):
+    for match in _LEAF.finditer(text):
         leaf = _unquoted(match[1])
         if len(leaf) >= _LEAST_LEAF:
             yield leaf
-            if "\n" in leaf:
-                yield from _lines_of(leaf)
+            yield from _lines_of(leaf)
+    yield from _lines_of(text)
 
 
-def _lines_of(text: str) -> list[str]:
-    lines = dict.fromkeys(line.strip() for line in text.splitlines())
-    return [line for line in lines if len(line) >= _START][:_MAX_PARTS]
+def _lines_of(text: str) -> Iterator[str]:
+    """Yield the lines of a text that has several."""
+    for match in _LINE.finditer(text):
+        line = match[0].strip()
+        if _START <= len(line) < len(text):
+            yield line
 
 
 def _unquoted(text: str) -> str:

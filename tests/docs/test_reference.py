@@ -33,7 +33,7 @@ def test_codes() -> None:
     """Every error that can be raised stands there, with the code and the number that it has."""
     errors = {
         error.__name__: error.code
-        for error in vars(cmi).values()
+        for error in (getattr(cmi, name) for name in cmi.__all__)
         if isinstance(error, type)
         and issubclass(error, cmi.DriverError)
         and error is not cmi.DriverError

@@ -160,7 +160,8 @@ class Server:
         return (
             *_GRPC_OPTIONS,
             ("grpc.max_connection_age_grace_ms", min(_MANY, int(longest_call * 1000))),
-            ("grpc.max_concurrent_streams", self._options.max_calls + _HEALTH_STREAMS),
+            # Room for calls that wait, and for health and Probe beside them.
+            ("grpc.max_concurrent_streams", 2 * self._options.max_calls + _HEALTH_STREAMS),
             (
                 "grpc.max_receive_message_length",
                 max(_GRPC_MAX_REQUEST, 2 * self._options.max_request_bytes),

@@ -141,6 +141,12 @@ def test_wildcards_stand_for_themselves(
     assert client.list_machines(machine_class) == {created.ProviderID: "m1"}
 
 
+def test_regions_do_not_see_each_other(client: Client, samples: Samples) -> None:
+    """C29; by its provider ID a machine is found wherever its class has moved, which is C20."""
+    client.create(samples.machine_class(), "m1")
+    assert client.list_machines(samples.machine_class(region="us-east-1")) == {}
+
+
 def test_two_drivers_share_an_account(client: Client, machine_class: MachineClass) -> None:
     """C12: one instance, whichever driver is asked to make it; that is what the token is for."""
     with connected(MachineServer(Cloud())) as other, ThreadPoolExecutor(2) as pool:
