@@ -95,6 +95,6 @@ def test_environment() -> None:
     """All variables, and all API calls that can fail."""
     cloud = (ROOT / "template/<<provider_name>>/embedded_cloud.py").read_text()
     variables = {name for name, *_ in rows(COMMAND_LINE, "Environment")}
-    own = {ENDPOINT_VARIABLE, CLASS_VARIABLE, SECRET_VARIABLE, "NO_COLOR"}
-    assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | own
+    ours = {ENDPOINT_VARIABLE, CLASS_VARIABLE, SECRET_VARIABLE, "NO_COLOR"}
+    assert variables == set(re.findall(r'"(EMBEDDED_CLOUD_\w+)"', cloud)) | ours
     assert {*embedded_cloud.module().API_CALLS} <= set(re.findall(r"`(\w+)`", COMMAND_LINE))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -117,15 +118,42 @@ def test_without_a_terminal_the_form_is_json(start: Start) -> None:
     assert json.loads(stream.getvalue())["message"] == "x"
 
 
-def test_on_a_terminal_the_form_is_text() -> None:
-    terminal, program = os.openpty()
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Log at a terminal; returns what it shows."""
+    ours, theirs = os.openpty()
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     root.handlers.clear()
-    logs.configure(LogLevel.INFO, None, program)
-    log.info("x")
-    assert " info    x logger=acme" in os.read(terminal, 1000).decode()
+
+    def shown() -> str:
+        logs.configure(LogLevel.INFO, None, theirs)
+        log.warning("x")
+        fields = {"rpc": "CreateMachine", "code": "OK", "duration_ms": 340.159}
+        log.info("call", extra={"fields": {**fields, "machine": "a b", "provider_id": "id"}})
+        logs.flush()
+        return os.read(ours, 1000).decode()
+
+    yield shown
     root.handlers[:] = before
     root.setLevel(level)
-    os.close(terminal)
-    os.close(program)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_on_a_terminal_the_form_is_text(
+    terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    first, second = terminal().splitlines()
+    assert re.fullmatch(r"\d+-\d+-\d+T\d\d:\d\d:\d\d\.\d+\+00:00 warning x logger=acme", first)
+    assert "call logger=acme rpc=CreateMachine code=OK duration_ms=340.159" in second
+
+
+def test_in_colour_a_line_is_short_and_warnings_stand_out(
+    terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    first, second = terminal().replace("\x1b", "^").splitlines()
+    assert re.fullmatch(r"\^\[2m\d\d:\d\d:\d\d\^\[0m \^\[33mwarning\^\[0m x logger=acme", first)
+    assert second.endswith(' CreateMachine "a b" OK 340 ms logger=acme provider_id=id')

@@ -59,10 +59,11 @@ def conformance(
         float, typer.Option(min=0, help="Seconds to repeat a call that is ABORTED or UNAVAILABLE.")
     ] = 60.0,
 ) -> None:
-    """Check a running driver, in any language, against the conformance list.
+    """Check a driver against the conformance list.
 
-    It makes machines of the class in its cluster and in others derived from it, and deletes
-    them again. Machines that it did not make are never touched.
+    The driver may be written in any language. The check makes machines of the class in its
+    cluster and in others derived from it, and deletes them again. Machines that it did not make
+    are never touched.
     """
     try:
         from cmi.conformance import Target, command

@@ -99,7 +99,8 @@ def list_machines(
                 ("MACHINE", "PROVIDER ID", "NODE NAME"), [(*row, nodes[row[1]]) for row in rows]
             )
             return
-    print_rows(("MACHINE", "PROVIDER ID"), rows, output, machines)
+    in_order = {provider_id: name for name, provider_id in rows}
+    print_rows(("MACHINE", "PROVIDER ID"), rows, output, in_order)
 
 
 @connected()
@@ -154,7 +155,8 @@ def delete(
             lambda each: client.delete(machine_class, machines[each], each),
             label=lambda each: machines[each],
         )
-    print_line(f"deleted {len(result.answers)} of {len(machines)} machines")
+    style = "good" if len(result.answers) == len(machines) else ""
+    print_line(f"deleted {len(result.answers)} of {len(machines)} machines", style)
     result.end()
 
 

@@ -29,7 +29,7 @@ class Result(Generic[T]):
         failures: What went wrong, with the machines that it went wrong for.
     """
 
-    answers: dict[str, T] = field(default_factory=dict)
+    answers: dict[str, T]
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def end(self) -> None:
@@ -58,7 +58,7 @@ def call(
     if len(keys) == 1:
         return Result({keys[0]: function(keys[0])})
     answers: dict[str, T] = {}
-    result: Result[T] = Result()
+    reasons: dict[str, str] = {}
     pool = ThreadPoolExecutor(PARALLEL)
     try:
         calls = {pool.submit(function, key): key for key in keys}
@@ -67,12 +67,15 @@ def call(
                 try:
                     answers[calls[done]] = done.result()
                 except grpc.RpcError as error:
-                    result.failures[describe(error)].append(label(calls[done]))
+                    reasons[calls[done]] = describe(error)
                 advance()
     finally:
         # After Ctrl-C nothing is waited for: with the client the calls in flight are cancelled.
         pool.shutdown(wait=False, cancel_futures=True)
-    result.answers.update({key: answers[key] for key in keys if key in answers})
+    result = Result({key: answers[key] for key in keys if key in answers})
+    for key in keys:
+        if key in reasons:
+            result.failures[reasons[key]].append(label(key))
     return result
 
 
@@ -85,7 +88,11 @@ def _bar(title: str, total: int) -> Iterator[Callable[[], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(complete_style="green", finished_style="green"),
+        MofNCompleteColumn(),
+    )
     with Progress(
         *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
     ) as progress:

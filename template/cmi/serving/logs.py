@@ -40,6 +40,9 @@ _LAST_LINES: Final = 1.0
 _CORE_LINE: Final = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ +\d+ (?P<text>.*)")
 """A line of gRPC's C core: a letter for the level and the date, the time, the thread."""
 
+_STYLES: Final = {"error": "\x1b[31m", "critical": "\x1b[31m", "warning": "\x1b[33m"}
+"""The colours of levels, legible on a light and on a dark background."""
+
 _NAMES: Final = ("logger", "message", "traceback")
 """The names of fields that are ours."""
 
@@ -121,6 +124,8 @@ class Handler(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self._line_of = _LINES[form]
+        if form is LogFormat.TEXT and os.isatty(descriptor) and not os.environ.get("NO_COLOR"):
+            self._line_of = _coloured_line
         self._begin()
         os.register_at_fork(after_in_child=self._begin)
 
@@ -353,6 +358,31 @@ def _text_line(event: _Event) -> str:
     head = f"{event.pop('time')} {event.pop('level'):7} {message}"
     line = " ".join([head, *(f"{_plain(key)}={_plain(value)}" for key, value in event.items())])
     return f"{line}\n{traceback}" if traceback else line
+
+
+def _coloured_line(event: _Event) -> str:
+    """Return a text line for a person at a terminal: short, and with what stands out in colour.
+
+    The framework's own loggers, among which a person can't choose, are left out.
+    """
+    if str(event["logger"]).startswith("cmi."):
+        del event["logger"]
+    if event["message"] == "call":
+        words = (event.pop(key, "") for key in ("rpc", "machine", "code"))
+        event["message"] = " ".join([*filter(None, map(_bare, words)), _duration(event)])
+    style = _STYLES.get(str(event["level"]), "")
+    event["time"] = str(event["time"])[11:19]
+    time_of_day, level, rest = _text_line(event).split(" ", 2)
+    return f"\x1b[2m{time_of_day}\x1b[0m {style}{level:7}\x1b[0m {rest.lstrip()}"
+
+
+def _bare(value: object) -> str:
+    return _plain(value) if value else ""
+
+
+def _duration(event: _Event) -> str:
+    milliseconds = event.pop("duration_ms", 0)
+    return f"{milliseconds:.0f} ms" if isinstance(milliseconds, int | float) else ""
 
 
 def _plain(value: object) -> str:
