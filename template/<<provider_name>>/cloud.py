@@ -129,11 +129,8 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
 
     def get_vm(self, scope: MachineScope, provider_id: str) -> CloudVM | None:
         """Return the server with the ID."""
-        try:
-            server_id = PROVIDER_ID.parse(provider_id)["id"]
-            return _vm(self._client.get_server(scope.region, server_id))
-        except sdk.NotFoundError:
-            return None
+        server = self._server(scope.region, PROVIDER_ID.parse(provider_id)["id"])
+        return _vm(server) if server else None
 
     def create_vm(self, name: str, spec: ProviderSpec, secrets: Secrets) -> CloudVM:
         """Begin to make a server; the request token makes a repeated call harmless."""
@@ -179,14 +176,23 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
         """Return the disks whose server is gone."""
         labels = _labels(scope, name)
         disks = [*self._disks(labels, scope.region)]  # first, or a new server's could be taken
-        alive = {server.id for server in self._servers(labels, scope.region)} if disks else set()
-        return [_leftover(disk) for disk in disks if disk.server_id not in alive]
+        listed = {server.id for server in self._servers(labels, scope.region)} if disks else set()
+        missing = {disk.server_id for disk in disks} - listed
+        # Asked for one by one, since a list may be behind, and a disk in use must not be deleted.
+        gone = {each for each in missing if self._server(scope.region, each) is None}
+        return [_leftover(disk) for disk in disks if disk.server_id in gone]
 
     def delete_leftover(self, leftover: Leftover) -> None:
         """Delete the disk."""
         region = PROVIDER_ID.parse(leftover.provider_id)["region"]
         with suppress(sdk.NotFoundError):
             self._client.delete_disk(region, leftover.id)
+
+    def _server(self, region: str, server_id: str) -> sdk.Server | None:
+        try:
+            return self._client.get_server(region, server_id)
+        except sdk.NotFoundError:
+            return None
 
     def _servers(self, labels: Mapping[str, str], region: str) -> Iterator[sdk.Server]:
         """Yield the servers of all pages (C31)."""

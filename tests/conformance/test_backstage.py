@@ -146,7 +146,7 @@ WRONG_ADAPTERS: dict[str, tuple[dict[str, str], set[str]]] = {
         {"C20"},
     ),
     "the-error-of-an-action-is-ignored": (
-        {"sdk.CapacityError(server.action.error) if server.action.error else None": "None"},
+        {'state is VMState.CREATING and server.action.status == "failed"': "False"},
         {"C58"},
     ),
     "no-network-on-a-retry": (
