@@ -55,7 +55,7 @@ example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2
 
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
-	$(python) -m pytest -n auto
+	$(python) -m pytest -n auto --dist worksteal
 
 .PHONY: e2e
 e2e: setup ## run drivers under the real MCM; needs Go

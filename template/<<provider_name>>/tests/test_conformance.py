@@ -93,6 +93,7 @@ def target(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Iterat
             moved_class=samples.machine_class(region="south-1"),
             volumes=samples.volumes(),
             timeout=30,
+            patience=20,
             backstage=Backstage(
                 failures={code: partial(cloud.failing, error) for code, error in failures.items()},
                 interruptions=interrupted | failed,
