@@ -359,13 +359,13 @@ class ListsWithoutTags(Saboteur):
             return cmi_pb2.ListMachinesResponse(MachineList={"some:///id": "somebody's"})
 
 
-class ListsThree(Saboteur):
+class ListsTwo(Saboteur):
     """It reads the first page only."""
 
     breaks = ("C31",)
 
     def ListMachines(self, request: Any, forward: Forward, _context: Context) -> Any:
-        page = list(forward(request).MachineList.items())[:3]
+        page = list(forward(request).MachineList.items())[:2]
         return cmi_pb2.ListMachinesResponse(MachineList=dict(page))
 
 
