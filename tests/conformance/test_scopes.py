@@ -6,76 +6,18 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 import yaml
-from pydantic import AfterValidator
 
-from cmi import ClusterScope, ScopeTags, SpecModel, TaggedScope
+from cmi import ClusterScope, TaggedScope
 from cmi.client import MachineClass
 from cmi.conformance import specs
 from cmi.conformance.scopes import Scopes
+from tests.scopes import Dashed, Dotted, Named, Nested, Plain
 
 CLUSTER = "shoot--dev--demo"
-DOTTED = ScopeTags(cluster_prefix="kubernetes.io-cluster-", role_prefix="kubernetes.io-role-")
-DASHED = ScopeTags(cluster_prefix="kubernetes-io-cluster-", role_prefix="kubernetes-io-role-")
-
-
-class Dotted(TaggedScope, extra="ignore"):
-    scope_tags = DOTTED
-
-
-class Dashed(ClusterScope, extra="ignore"):
-    tags: Annotated[tuple[str, ...], AfterValidator(DASHED.check)]
-
-    @property
-    def cluster(self) -> str:
-        return DASHED.cluster(self.tags)
-
-    @property
-    def role(self) -> str:
-        return DASHED.role(self.tags)
-
-
-class Named(Dashed, extra="ignore"):
-    tags: Annotated[tuple[str, ...], AfterValidator(ScopeTags().check)]
-
-    @property
-    def cluster(self) -> str:
-        return ScopeTags().cluster(self.tags)
-
-    @property
-    def role(self) -> str:
-        return ScopeTags().role(self.tags)
-
-
-class Inner(SpecModel, extra="ignore"):
-    tags: Annotated[dict[str, str], AfterValidator(DOTTED.check)]
-
-
-class Nested(ClusterScope, extra="ignore"):
-    spec: Inner
-
-    @property
-    def cluster(self) -> str:
-        return DOTTED.cluster(self.spec.tags)
-
-    @property
-    def role(self) -> str:
-        return DOTTED.role(self.spec.tags)
-
-
-class Plain(ClusterScope, extra="ignore"):
-    cluster_id: str
-
-    @property
-    def cluster(self) -> str:
-        return self.cluster_id
-
-    @property
-    def role(self) -> str:
-        return "node"
 
 
 class Numbered(ClusterScope, extra="ignore"):
