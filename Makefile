@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
 include template/.template/environments.mk
 
-# Rendered projects set themselves up with the same uv and Python, whatever make was told on its command line.
-python := MAKEFLAGS= .venv/bin/python
+# Whatever make was told on its command line is for this make alone, and not for those that run in rendered projects.
+alone := env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS
+python := $(alone) .venv/bin/python
 
 # What the tests install and lock without a network lies here: nobody empties it but `make clean`.
 export UV_CACHE_DIR := $(CURDIR)/build/cache
@@ -37,7 +38,7 @@ build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $
 
 .PHONY: demo
 demo: build/copier/.stamp ## render a project, run its driver, make and delete machines
-	@MAKEFLAGS= build/copier/bin/python scripts/demo.py
+	@$(alone) build/copier/bin/python scripts/demo.py
 
 ##@ Use the template
 

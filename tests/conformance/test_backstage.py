@@ -181,9 +181,9 @@ WRONG_ADAPTERS: dict[str, tuple[dict[str, str], set[str]]] = {
     ),
     "renamed-vms-are-lost": (
         {
-            "            return _vm(self._client.get_server(scope.region, server_id))": """\
-            vm = _vm(self._client.get_server(scope.region, server_id))
-            return vm if vm.name == vm.server.name else None
+            "        return _vm(server) if server else None": """\
+        vm = _vm(server) if server else None
+        return vm if vm and vm.name == vm.server.name else None
 """,
         },
         {"C20", "C23"},

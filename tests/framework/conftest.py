@@ -19,6 +19,12 @@ from tests.framework.support import Gate
 LogLines = Callable[[], list[dict[str, Any]]]
 
 
+@pytest.fixture(autouse=True)
+def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mask no words that the calls of an earlier test had as secrets."""
+    monkeypatch.setattr(redaction, "_LINGER", 0)
+
+
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     """A method that waits; opened at the end whatever the test did."""

@@ -193,9 +193,8 @@ def test_a_value_of_the_wrong_type_is_not_quoted() -> None:
     assert "spec-canary" not in message
 
 
-def test_words_of_calls_that_have_ended_are_not_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_of_calls_that_have_ended_are_not_masked() -> None:
     """Some seconds later at most; a call in flight masks them for all."""
-    monkeypatch.setattr("cmi.redaction._LINGER", 0)
     with serving(StandIn(raising(NotFound("alpha beta")))) as endpoint:
         for word, message in (("alpha", "*** beta"), ("beta", "alpha ***")):
             wire = request("CreateMachine", Secrets=secrets_of(word))
