@@ -14,9 +14,12 @@ import re
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
@@ -28,9 +31,12 @@ from cmi.serving.options import LogFormat, LogLevel
 log = logging.getLogger(__name__)
 
 _MAX_QUEUED: Final = 2_000
-"""Events that may wait to be formatted; more are dropped."""
+_MAX_QUEUED_BYTES: Final = 8 * 1024 * 1024
+"""Events that may wait to be formatted, and their size; more are dropped."""
 _MAX_UNWRITTEN: Final = 1024 * 1024
 """Bytes that may wait to be written; more are dropped."""
+_BATCH: Final = 200
+"""Events that are written together, at most."""
 _MAX_TEXT: Final = 16 * 1024
 """Characters of a message or a field; longer ones are cut."""
 _PAUSE: Final = 0.005
@@ -47,6 +53,8 @@ _NAMES: Final = ("logger", "message", "traceback")
 """The names of fields that are ours."""
 
 _Event: TypeAlias = dict[str, object]
+_Item: TypeAlias = _Event | Callable[[], None] | threading.Event
+"""An event, what is to be done once those before it are scrubbed, or set once they are written."""
 
 
 def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> None:
@@ -131,7 +139,8 @@ class Handler(logging.Handler):
 
     def _begin(self) -> None:
         # Of kinds that finalisers may use, too.
-        self._events: SimpleQueue[_Event | Callable[[], None] | threading.Event] = SimpleQueue()
+        self._events: SimpleQueue[_Item] = SimpleQueue()
+        self._sizes: deque[int] = deque()  # of the events, in memory
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         self._unqueued = self._unformatted = self._unwritten = 0
         self._formatted = self._written = 0  # bytes
@@ -148,16 +157,20 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record; never wait, never raise."""
-        if self._events.qsize() >= _MAX_QUEUED or not self.start():
+        if self._is_full() or not self.start():
             self._unqueued += 1
             return
         try:
             event = _event(record)
         except Exception as error:  # noqa: BLE001 - whatever was logged, nobody fails by it
             event = _notice("an event could not be logged", error=type(error).__name__)
+        self._sizes.append(sum(map(sys.getsizeof, event.values())))
         self._events.put(event)
         if record.levelno >= logging.CRITICAL and not _is_on_event_loop():
             self.flush()  # the process may end right after it
+
+    def _is_full(self) -> bool:
+        return len(self._sizes) >= _MAX_QUEUED or sum([*self._sizes]) >= _MAX_QUEUED_BYTES
 
     def after_log(self, action: Callable[[], None]) -> None:
         """Call `action` once what was logged so far has been scrubbed."""
@@ -188,22 +201,29 @@ class Handler(logging.Handler):
     def _format(self) -> None:
         """Scrub and format events, for ever. Never waits for a reader."""
         while True:
-            items = [self._events.get()]
-            time.sleep(_PAUSE)
-            with suppress(Empty):
-                while len(items) < _MAX_QUEUED:
-                    items.append(self._events.get_nowait())
-            lines: list[str] = []
-            for item in items:
-                if callable(item):
-                    item()
-                elif isinstance(item, threading.Event):
-                    self._put(lines)
-                    self._lines.put(item)
-                    lines = []
-                else:
-                    lines.append(self._safe_line_of(item))
-            self._put(lines)
+            self._format_some(self._events.get())
+
+    def _format_some(self, first: _Item) -> None:
+        # A function of its own: while the next event is waited for, nothing of a call is held.
+        time.sleep(_PAUSE)
+        lines: list[str] = []
+        for item in [first, *islice(iter(self._next, None), _BATCH)]:
+            if callable(item):
+                item()
+            elif isinstance(item, threading.Event):
+                self._put(lines)
+                self._lines.put(item)
+                lines = []
+            else:
+                lines.append(self._safe_line_of(item))
+                self._sizes.popleft()
+        self._put(lines)
+
+    def _next(self) -> _Item | None:
+        try:
+            return self._events.get_nowait()
+        except Empty:
+            return None
 
     def _safe_line_of(self, event: _Event) -> str:
         try:
@@ -214,7 +234,7 @@ class Handler(logging.Handler):
 
     def _put(self, lines: list[str]) -> None:
         text = "".join(f"{line}\n" for line in lines)
-        if self._formatted - self._written + len(text) > _MAX_UNWRITTEN:
+        if self._formatted - self._written > _MAX_UNWRITTEN:
             self._unformatted += len(lines)
         elif text:
             self._formatted += len(text)
@@ -267,7 +287,8 @@ def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
 
 def _log_lines_of(descriptor: int) -> None:
     with os.fdopen(descriptor, errors="backslashreplace") as lines:
-        for line in lines:
+        # In pieces, as one may never end.
+        for line in iter(partial(lines.readline, _MAX_TEXT), ""):
             core = _CORE_LINE.match(line)
             if core is not None:
                 level = logging.INFO if core["level"] == "I" else logging.WARNING
