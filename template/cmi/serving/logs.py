@@ -18,10 +18,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
+from io import TextIOWrapper
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Final, TypeAlias
+from typing import Final, TextIO, TypeAlias
 
 from pydantic_core import to_json
 
@@ -94,20 +94,28 @@ def flush() -> None:
 
 
 @contextmanager
-def captured_standard_error() -> Iterator[None]:
-    """Log what others write to standard error meanwhile: gRPC's C core, and child processes.
+def captured_output() -> Iterator[None]:
+    """Log what others write meanwhile: gRPC's C core, child processes, and whoever prints.
 
-    Their lines get the form of the log, and nobody who writes one waits for its reader.
+    Their lines get the form of the log, without secrets, and who writes one waits for no reader.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # none is left when the process ends
+    with _captured(1, "stdout"), _captured(2, "stderr"):
+        yield
+
+
+@contextmanager
+def _captured(descriptor: int, name: str) -> Iterator[None]:
     source, sink = os.pipe()
-    original = os.dup(2)
-    os.dup2(sink, 2)
+    original = os.dup(descriptor)
+    os.dup2(sink, descriptor)
     os.close(sink)
-    threading.Thread(target=_log_lines_of, args=(source,), name="stderr", daemon=True).start()
+    threading.Thread(target=_log_lines_of, args=(source, name), name=name, daemon=True).start()
     try:
         yield
     finally:
-        os.dup2(original, 2)
+        os.dup2(original, descriptor)
         os.close(original)
 
 
@@ -285,16 +293,27 @@ def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
     log.error("an exception was ignored", exc_info=failure.exc_value)
 
 
-def _log_lines_of(descriptor: int) -> None:
-    with os.fdopen(descriptor, errors="backslashreplace") as lines:
-        # In pieces, as one may never end.
-        for line in iter(partial(lines.readline, _MAX_TEXT), ""):
+def _log_lines_of(descriptor: int, name: str) -> None:
+    with os.fdopen(descriptor, errors="backslashreplace") as file:
+        for line in _beginnings_of_lines(file):
             core = _CORE_LINE.match(line)
             if core is not None:
                 level = logging.INFO if core["level"] == "I" else logging.WARNING
                 logging.getLogger("grpc.core").log(level, "%s", core["text"])
             elif line.strip():
-                logging.getLogger("stderr").warning("%s", line.rstrip("\n"))
+                logging.getLogger(name).warning("%s", line.rstrip("\n"))
+
+
+def _beginnings_of_lines(file: TextIO) -> Iterator[str]:
+    """Yield lines, but of one that does not end only the beginning.
+
+    In pieces it would show the end of a secret, whose beginning is in the piece before.
+    """
+    is_new = True
+    while piece := file.readline(_MAX_TEXT + 1):
+        if is_new:
+            yield piece
+        is_new = piece.endswith("\n")
 
 
 def _event(record: logging.LogRecord) -> _Event:

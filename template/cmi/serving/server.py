@@ -259,7 +259,7 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
     gc.freeze()  # what a start makes stays, so the collector need not go through it again and again
-    with logs.captured_standard_error():
+    with logs.captured_output():
         _log_serving(server, endpoint, plugin)
         await stop.wait()
         ended = await server.stop()
