@@ -152,9 +152,7 @@ def test_calls_beyond_max_calls_wait_for_their_turn(
         assert all(call.result(PATIENCE) for call in calls)
 
 
-def test_a_caller_without_a_deadline_waits_too(
-    waiting: StandIn | AsyncStandIn, gate: Gate
-) -> None:
+def test_a_caller_without_a_deadline_waits_too(waiting: StandIn | AsyncStandIn, gate: Gate) -> None:
     with (
         served(waiting, options(max_calls=1)) as (server, endpoint),
         calling(endpoint, named("m1")) as (first,),

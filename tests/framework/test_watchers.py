@@ -130,7 +130,7 @@ def test_a_reader_that_is_back_hears_how_much_it_missed() -> None:
     with os.fdopen(source) as reader:
         events = map(json.loads, reader)
         event = next(event for event in events if "dropped" in event)
-    assert event["message"] == "log lines were dropped, since nobody read them"
+    assert event["message"] == "log lines were dropped, since nobody read them in time"
     assert event["dropped"] > 0
     os.close(sink)
 
@@ -226,7 +226,7 @@ def test_large_events_wait_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
     searching = threading.Event()
     monkeypatch.setattr(logs, "_scrubbed", lambda event: searching.wait(PATIENCE) and event)
     text = "\N{GRINNING FACE}" * 10_000  # of four bytes each
-    with open(os.devnull, "wb") as sink:
+    with Path(os.devnull).open("wb") as sink:
         handler = logs.Handler(os.dup(sink.fileno()), LogFormat.JSON)
         for _ in range(1000):
             handler.handle(record(msg=text))

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from itertools import islice
@@ -83,7 +83,7 @@ def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> N
 
 
 def dropped() -> int:
-    """Return how many lines were dropped so far, since nobody read them."""
+    """Return how many lines were dropped so far, since nobody read them in time."""
     return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Handler))
 
 
@@ -216,15 +216,15 @@ class Handler(logging.Handler):
         time.sleep(_PAUSE)
         lines: list[str] = []
         for item in [first, *islice(iter(self._next, None), _BATCH)]:
-            if callable(item):
-                item()
+            if isinstance(item, dict):
+                lines.append(self._safe_line_of(item))
+                self._sizes.popleft()
             elif isinstance(item, threading.Event):
                 self._put(lines)
                 self._lines.put(item)
                 lines = []
-            else:
-                lines.append(self._safe_line_of(item))
-                self._sizes.popleft()
+            elif callable(item):
+                item()
         self._put(lines)
 
     def _next(self) -> _Item | None:
@@ -263,7 +263,9 @@ class Handler(logging.Handler):
         try:
             _write_all(self._descriptor, text)
             if (lost := self.dropped) != told:
-                notice = _notice("log lines were dropped, since nobody read them", dropped=lost)
+                notice = _notice(
+                    "log lines were dropped, since nobody read them in time", dropped=lost
+                )
                 _write_all(self._descriptor, self._line_of(_scrubbed(notice)) + "\n")
             return lost
         except OSError:  # nobody is there to read
