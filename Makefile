@@ -65,7 +65,7 @@ example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2
 ##@ Check it
 
 .PHONY: check
-check: build/check/.stamp ## style, types, and the tests of framework and questions: 2 minutes
+check: build/check/.stamp ## style, types, tests of framework and questions
 	@$(call style,build/check)
 	build/check/bin/python -m mypy --config-file template/mypy.ini template/cmi tests/framework tests/test_questions.py
 	$(alone) build/check/bin/python -m pytest -n auto --dist worksteal tests/framework tests/test_questions.py
