@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 from cmi.client import Client
 from cmi.endpoint import Endpoint
 from cmi.testing import serving
+from cmi.version import VERSION
 from tests.framework.support import StandIn, ask, machine_class, request
 from tests.support import PATIENCE, bytes_rpc, health_stub
 
@@ -274,5 +275,8 @@ def test_an_address_that_others_can_reach_is_one_line(project: Path) -> None:
 
 def test_the_version_is_printed(project: Path) -> None:
     with popen(project, "--version") as process:
-        assert process.communicate(timeout=PATIENCE) == ("acme.example 1.2.3\n", "")
+        assert process.communicate(timeout=PATIENCE) == (
+            f"acme.example 1.2.3, of mcm-provider-template {VERSION}\n",
+            "",
+        )
     assert process.returncode == 0

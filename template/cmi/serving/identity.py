@@ -19,6 +19,7 @@ from cmi.serving.handler import Call, generic_handler
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
 from cmi.v1 import cmi_pb2
+from cmi.version import VERSION
 
 ENTRY_POINT_GROUP: Final = "cmi.plugin"
 
@@ -48,7 +49,7 @@ class PluginInfo:
         """
         for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
             if entry_point.value == package and entry_point.dist is not None:
-                manifest = {"python": platform.python_version()}
+                manifest = {"python": platform.python_version(), "template": VERSION}
                 return cls(entry_point.name, entry_point.dist.version, manifest)
         raise StartupError(
             f"the package {package} is not installed, so its name and version are unknown; "
