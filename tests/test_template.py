@@ -151,7 +151,8 @@ def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
     }
     files = (path for path in (tmp_path / "project").rglob("*") if not path.is_dir())
     rendered = {path.relative_to(tmp_path / "project").as_posix() for path in files}
-    assert rendered == expected - {".gitlab-ci.yml"}
+    others = {".gitlab-ci.yml", "LICENSES/MIT.txt", "LICENSES/LicenseRef-AllRightsReserved.txt"}
+    assert rendered == expected - others
 
 
 def test_settings_never_need_trust() -> None:
@@ -200,6 +201,8 @@ class TestVersionsAgree:
         images = set(re.findall(r"^FROM python:(\S+?)-slim", dockerfile, re.MULTILINE))
         assert len(images) == 1
         assert images <= set(self.PYTHONS)
+        release = text_of("template/.github/workflows/release.yml")
+        assert re.findall(r'python-version: "(.*)"', release) == [*images]
 
     def test_machine_controller_manager(self) -> None:
         """The deployed one is the one that the bridge is built with."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,6 +268,14 @@ def test_a_driver_that_can_not_start_is_one_line(
 def test_a_package_that_is_not_installed_is_one_line(project: Path) -> None:
     (project / "acme-1.2.3.dist-info" / "entry_points.txt").unlink()
     assert "acme is not installed" in failed(project)
+
+
+def test_two_drivers_in_one_environment_are_one_line(project: Path) -> None:
+    """Each wheel holds a package `cmi`, and the second one overwrites that of the first."""
+    shutil.copytree(project / "acme-1.2.3.dist-info", project / "other-1.0.dist-info")
+    metadata = project / "other-1.0.dist-info/METADATA"
+    metadata.write_text(metadata.read_text().replace("acme", "other"))
+    assert "acme and other are installed in one environment" in failed(project)
 
 
 def test_an_address_that_others_can_reach_is_one_line(project: Path) -> None:
