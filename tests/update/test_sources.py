@@ -1,21 +1,17 @@
 """Where a template may come from, where a project may lie, and that neither is ever trusted."""
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from copier.errors import UserMessageError
-from packaging.version import Version
 
-from tests.support import COPIER, DATA, ROOT, commit, copy_repository, git
+from tests.support import COPIER, DATA, ROOT, commit, copy_repository, git, releases
 from tests.update.projects import contents, recorded, render, update
 from tests.update.release import ADDED
 
-RELEASES = sorted(
-    (tag for tag in git(ROOT, "tag").split() if re.fullmatch(r"\d+(\.\d+){2}", tag)), key=Version
-)
+RELEASES = releases()
 
 
 @pytest.mark.parametrize(
