@@ -94,7 +94,7 @@ def test_the_rest_needs_nothing_else(environment: Path) -> None:
 
 def test_the_kit_that_is_not_there_is_one_line(environment: Path, tmp_path: Path) -> None:
     (tmp_path / "class.yaml").write_text("")
-    command = [environment / "bin/cmi", "conformance", "--class=class.yaml"]
+    command = [str(environment / "bin/cmi"), "conformance", "--class=class.yaml"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "an installed driver has no conformance kit" in ended.stderr

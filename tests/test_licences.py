@@ -87,7 +87,7 @@ def test_a_wheel_carries_its_licences(project: tuple[Path, str], tmp_path: Path)
     build = "from hatchling.build import build_wheel; print(build_wheel('.'))"
     subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
-    unpack = [sys.executable, "-m", "zipfile", "--extract", wheel, tmp_path]
+    unpack = [sys.executable, "-m", "zipfile", "--extract", str(wheel), str(tmp_path)]
     subprocess.run(unpack, check=True)
     (info,) = tmp_path.glob("*.dist-info")
     said = re.findall(r"^License-Expression: (.*)$", (info / "METADATA").read_text(), re.MULTILINE)
