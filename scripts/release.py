@@ -16,7 +16,7 @@ import yaml
 from packaging.version import Version
 
 CHANGELOG: Final = Path("CHANGELOG.md")
-CI: Final = Path(".github/workflows/ci.yml")
+CI: Final = (Path(".github/workflows/ci.yml"), Path(".github/workflows/nightly.yml"))
 BRIDGE_MODULE: Final = Path("bridge/go.mod")
 BRANCH: Final = "main"
 
@@ -139,7 +139,8 @@ def check() -> None:
 
 def targets_of_ci() -> list[str]:
     """Return the targets of make that CI runs, each once, in their order."""
-    jobs = yaml.safe_load(CI.read_text())["jobs"].values()
+    workflows = [yaml.safe_load(path.read_text()) for path in CI]
+    jobs = [job for workflow in workflows for job in workflow["jobs"].values()]
     commands = [step["run"].split() for job in jobs for step in job["steps"] if "run" in step]
     return [*dict.fromkeys(word for make, *words in commands if make == "make" for word in words)]
 

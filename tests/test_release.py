@@ -44,8 +44,14 @@ jobs:
     steps:
       - run: make test lint
 """
+NIGHTLY = """
+jobs:
+  nightly:
+    steps:
+      - run: make nightly
+"""
 MAKEFILE = """
-lint types test:
+lint types test nightly:
 	@echo $@ $(version) >> checked
 reference:
 	@echo $(version) > page
@@ -62,6 +68,7 @@ def repository(tmp_path: Path) -> Path:
         "Makefile": VERSION + MAKEFILE,
         ".gitignore": "checked\n",
         ".github/workflows/ci.yml": CI,
+        ".github/workflows/nightly.yml": NIGHTLY,
         "page": "1.0.1.dev0\n",
         "copier.yml": "_subdirectory: template\n",
         "template/old.cfg": "",
@@ -108,7 +115,7 @@ def test_a_release_is_stamped_checked_dated_committed_and_tagged(repository: Pat
     assert git(repository, "cat-file", "-t", "1.1.0") == "tag\n"
     assert git(repository, "rev-parse", "1.1.0^{}") == git(repository, "rev-parse", "HEAD^")
     checked = (repository / "checked").read_text().splitlines()
-    assert checked == ["lint 1.1.0", "types 1.1.0", "test 1.1.0"]
+    assert checked == ["lint 1.1.0", "types 1.1.0", "test 1.1.0", "nightly 1.1.0"]
     assert "  git push --atomic origin main 1.1.0 bridge/v1.1.0\n" in result.stdout
 
 
@@ -151,7 +158,7 @@ def test_what_it_prints_publishes_the_release(repository: Path, tmp_path: Path) 
 def test_it_checks_what_ci_checks() -> None:
     """And there is such a target for each."""
     makefile = (ROOT / "Makefile").read_text()
-    assert {"lint", "types", "test", "check-bridge", "e2e", "docs"} <= {*targets_of_ci()}
+    assert {"lint", "types", "test", "check-bridge", "e2e", "docs", "nightly"} <= {*targets_of_ci()}
     for target in targets_of_ci():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
@@ -184,8 +191,8 @@ def test_it_checks_what_ci_checks() -> None:
         ),
         pytest.param(
             "1.1.0",
-            {"Makefile": "lint types reference:\n\ntest:\n\tfalse\n"},
-            "'make lint types test' failed",
+            {"Makefile": "lint types nightly reference:\n\ntest:\n\tfalse\n"},
+            "'make lint types test nightly' failed",
             id="a-check-fails",
         ),
         pytest.param(
