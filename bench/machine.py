@@ -40,7 +40,6 @@ class Process:
     Args:
         command: Starts a server.
         environment: What is added to this process's environment.
-        cores: Where it runs.
         endpoint: Where it will serve, as host:port. Without one, the first line that it
             writes on standard error tells.
     """
@@ -49,11 +48,10 @@ class Process:
         self,
         command: Sequence[str | Path],
         environment: Mapping[str, str] | None = None,
-        cores: frozenset[int] = SERVER_CORES,
         endpoint: str | None = None,
     ) -> None:
         self._process = subprocess.Popen(
-            pinned(cores, command),
+            pinned(SERVER_CORES, command),
             env={**os.environ, **(environment or {})},
             stderr=subprocess.PIPE,
         )

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from tests.support import ROOT
+from tests.support import ROOT, check_out, last_release
 
 BRIDGE: Final = ROOT / "bridge" / "bin"
 """The bridge, machine-controller-manager, and its custom resource definitions in `crds`."""
@@ -45,6 +45,9 @@ def _cache() -> Path:
 KUBERNETES: Final = _cache()
 """etcd, kube-apiserver and kubectl."""
 
+LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
+"""The bridge of the last release, as a folder like `BRIDGE`."""
+
 MANIFESTS: Final = ROOT / "build" / "manifests"
 """What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
 
@@ -58,6 +61,7 @@ def main() -> None:
             _build_kubernetes()
         _build("./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
+        _build_last_bridge()
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(error.cmd)} failed; see above")
 
@@ -73,6 +77,18 @@ def _build_kubernetes() -> None:
             _build(package, unfinished / name)
             print(f"Built {name} in {time.monotonic() - start:.0f} s", flush=True)
         unfinished.rename(KUBERNETES)
+
+
+def _build_last_bridge() -> None:
+    program = LAST_BRIDGE / "machine-controller"
+    with tempfile.TemporaryDirectory() as scratch:
+        source = check_out(last_release(), Path(scratch) / "source")
+        subprocess.run(
+            ["go", "build", "-trimpath", "-ldflags=-s", "-o", program, "./cmd/machine-controller"],
+            cwd=source / "bridge",
+            env=os.environ | {"CGO_ENABLED": "0"},
+            check=True,
+        )
 
 
 def _build(package: str, program: Path) -> None:

@@ -16,11 +16,16 @@ PLACES: Final = {"the SDK of your cloud.": "aws", "what your tests need.": "aws-
 """Where the example adds dependencies in pyproject.toml, and our own groups that list them."""
 
 
-def lay_over(project: Path) -> None:
-    """Fill in a project that was rendered with `ANSWERS`: files, dependencies, locks."""
+def lay_over(project: Path, root: Path = ROOT) -> None:
+    """Fill in a project that was rendered with `ANSWERS`: files, dependencies, locks.
+
+    Args:
+        project: Where it is.
+        root: The template whose example it is; the locks are those of this one.
+    """
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text()
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]
     for place, group in PLACES.items():
         before, comment, after = text.partition(f"# Yours: {place}")
         rest_of_line, _, others = after.partition("\n")
@@ -28,7 +33,7 @@ def lay_over(project: Path) -> None:
         text = f"{before}{comment}{rest_of_line}\n{added}{others}"
     pyproject.write_text(text)
     ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
-    shutil.copytree(EXAMPLE, project, dirs_exist_ok=True, ignore=ignored)
+    shutil.copytree(root / "examples/aws", project, dirs_exist_ok=True, ignore=ignored)
     (project / "aws/embedded_cloud.py").unlink()
     # Our own lock pins all that the example needs, and a pin that is there stays.
     for lock in ("run", "dev"):

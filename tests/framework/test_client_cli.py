@@ -36,6 +36,7 @@ from cmi.endpoint import Endpoint
 from cmi.testing import serving
 from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
+from cmi.version import VERSION
 from tests.framework.support import Keys, Scope, StandIn, created, raising
 from tests.support import PATIENCE, ROOT, TEMPLATE, free_port
 from tests.terminal import at_terminal
@@ -227,7 +228,7 @@ def test_options_of_the_connection_stand_before_or_after_the_command(
 
 
 def test_the_version() -> None:
-    assert output("--version").startswith("cmi for the contract cmi.v1")
+    assert output("--version").startswith(f"cmi {VERSION} for the contract cmi.v1")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
