@@ -179,6 +179,27 @@ def test_what_only_create_needs_never_blocks_the_other_calls(endpoint: Endpoint,
     assert ask(endpoint, rpc, request(rpc, ProviderSpec=wire)).code == "OK"
 
 
+@pytest.mark.parametrize("rpc", [rpc for rpc in MACHINE_RPCS if rpc != "CreateMachine"])
+@pytest.mark.parametrize(
+    ("fields", "secrets", "code"),
+    [
+        pytest.param({"tags": {}}, {}, "INVALID_ARGUMENT", id="no scope"),
+        pytest.param({}, {"apiToken": b""}, "UNAUTHENTICATED", id="no credentials"),
+    ],
+)
+def test_a_call_that_is_refused_tells_all_that_create_needs(
+    endpoint: Endpoint, rpc: str, fields: Any, secrets: Any, code: str
+) -> None:
+    """Once each, whichever call comes first."""
+    wire = spec(**{"disks": "none", "login": 5, "unknown": True} | fields)
+    message = refused(
+        endpoint, rpc, code, ProviderSpec=wire, Secrets=secrets | {"userData": b"\xff"}
+    )
+    paths = [f"providerSpec.{name}: " for name in ("disks", "login", "unknown", *fields)]
+    paths += ["secrets.apiToken: ", "secrets.userData: "]
+    assert [path for path in paths if message.count(path) != 1] == [], message
+
+
 @pytest.mark.parametrize(
     ("secrets", "code", "mentioned"),
     [
