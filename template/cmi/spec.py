@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -164,7 +164,11 @@ def _not_empty(secret: SecretStr) -> SecretStr:
 
 
 Credential = Annotated[SecretStr, AfterValidator(_not_empty), _CredentialMark()]
-"""A secret that logs in at the cloud; a missing one is UNAUTHENTICATED (C44)."""
+"""A secret that logs in at the cloud; a missing one is UNAUTHENTICATED (C44).
+
+Where a Secret may hold one of several, such as a password or a token, declare each as
+`Credential | None`, and let a validator of one of these fields refuse the absence of all.
+"""
 
 
 class SecretsModel(BaseModel):
@@ -368,5 +372,13 @@ def _credential_keys(kind: type[SecretsModel]) -> set[object]:
     return {
         field.validation_alias or name
         for name, field in kind.model_fields.items()
-        if any(isinstance(mark, _CredentialMark) for mark in field.metadata)
+        if _is_credential(field.annotation, field.metadata)
     }
+
+
+def _is_credential(annotation: object, metadata: Iterable[object] = ()) -> bool:
+    """Tell whether a field is a `Credential`, or a `Credential | None`."""
+    marks = [*metadata, *getattr(annotation, "__metadata__", ())]
+    return any(isinstance(mark, _CredentialMark) for mark in marks) or any(
+        map(_is_credential, get_args(annotation))
+    )

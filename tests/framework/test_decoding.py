@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import grpc
 import pytest
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from cmi import (
     CreateMachineRequest,
@@ -405,6 +405,42 @@ def test_credentials_may_have_aliases_and_a_validator_of_the_whole(
     secrets: dict[str, bytes], code: str, mentioned: str
 ) -> None:
     with serving(WithPair()) as endpoint:
+        answer = ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets))
+    assert (answer.code, mentioned in answer.message) == (code, True), answer
+
+
+class Either(SecretsModel):
+    token: Credential | None = None
+    password: Credential | None = Field(default=None, validate_default=True)
+
+    @field_validator("password")
+    @classmethod
+    def _is_one(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if password is None and not info.data.get("token"):
+            raise ValueError("is missing, and so is the token")
+        return password
+
+
+class WithEither(StandIn):
+    def create_machine(  # type: ignore[override]
+        self, request: CreateMachineRequest[Scope, Either]
+    ) -> CreateMachineResponse:
+        return CreateMachineResponse(provider_id="standin:///m1", node_name="m1")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "code", "mentioned"),
+    [
+        ({"token": b"a"}, "OK", ""),
+        ({"password": b"a"}, "OK", ""),
+        ({}, "UNAUTHENTICATED", "secrets.password: is missing, and so is the token"),
+        ({"token": b"", "password": b"a"}, "UNAUTHENTICATED", "secrets.token: is empty"),
+    ],
+)
+def test_one_of_several_credentials_is_enough(
+    secrets: dict[str, bytes], code: str, mentioned: str
+) -> None:
+    with serving(WithEither()) as endpoint:
         answer = ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets))
     assert (answer.code, mentioned in answer.message) == (code, True), answer
 
