@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, TypeAlias
 
 from botocore import exceptions
 
@@ -18,7 +18,9 @@ from cmi import (
     Unavailable,
 )
 
-CODES: Final[Mapping[str, type[DriverError]]] = {
+ErrorKind: TypeAlias = type[DriverError]
+
+CODES: Final[Mapping[str, ErrorKind]] = {
     "AuthFailure": Unauthenticated,
     "SignatureDoesNotMatch": Unauthenticated,
     "UnauthorizedOperation": PermissionDenied,

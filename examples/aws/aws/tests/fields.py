@@ -1,6 +1,6 @@
 """The fields of Gardener's `AWSProviderSpec`: what they do there, here, and what EC2 is asked.
 
-They are those of machine-controller-manager-provider-aws at commit 077c8e6d (January 2026), in
+They are those of machine-controller-manager-provider-aws at commit 077c8e6d, in
 `pkg/aws/apis/aws_provider_spec.go`. docs/reference/aws-fields.md is made from this table.
 """
 
@@ -75,8 +75,12 @@ FIELDS: Final[Mapping[str, Field]] = {
         theirs="changes all interfaces but EFAs in InitializeMachine",
         ours="changes the same at the end of CreateMachine",
     ),
-    "ebsOptimized": Field({"ebsOptimized": True}, {"EbsOptimized": "true"}, theirs=IGNORED),
-    "monitoring": Field({"monitoring": True}, {"Monitoring.Enabled": "true"}, theirs=IGNORED),
+    "ebsOptimized": Field(
+        {"ebsOptimized": True}, {"EbsOptimized": "true"}, theirs=IGNORED, ours=THEIRS
+    ),
+    "monitoring": Field(
+        {"monitoring": True}, {"Monitoring.Enabled": "true"}, theirs=IGNORED, ours=THEIRS
+    ),
     "iam.name": Field({"iam.name": "nodes"}, {"IamInstanceProfile.Name": "nodes"}),
     "iam.arn": Field({"iam": {"arn": ARN}}, {"IamInstanceProfile.Arn": ARN}),
     # Block devices
@@ -95,7 +99,7 @@ FIELDS: Final[Mapping[str, Field]] = {
         {"blockDevices[1]": {"deviceName": "/dev/sdb", "virtualName": "ephemeral0"}},
         {"BlockDeviceMapping.2.VirtualName": "ephemeral0"},
         theirs=IGNORED,
-        ours="passes it to EC2",
+        ours=THEIRS,
     ),
     f"{EBS_FIELD}.volumeSize": Field(
         {f"{EBS}.volumeSize": 21},
@@ -190,8 +194,8 @@ FIELDS: Final[Mapping[str, Field]] = {
     "cpuOptions.amdSevSnp": Field(
         {"cpuOptions.amdSevSnp": "enabled"},
         {"CpuOptions.AmdSevSnp": "enabled"},
-        theirs="passes it to EC2; panics if it stands alone",
-        ours="passes it to EC2",
+        theirs="passes it to EC2; needs the other two",
+        ours=THEIRS,
     ),
     f"{CR}.capacityReservationPreference": Field(
         {f"{CR}.capacityReservationPreference": "open"},
