@@ -9,9 +9,7 @@ from tests.support import ROOT, git, make
 
 
 @pytest.mark.parametrize("driver", ["filled_in", "small"])
-def test_it_passes_the_checks_of_every_project(
-    driver: str, request: pytest.FixtureRequest
-) -> None:
+def test_it_passes_the_checks_of_every_project(driver: str, request: pytest.FixtureRequest) -> None:
     """Format, lint, types, its own tests, and the conformance list against moto's EC2."""
     project: Path = request.getfixturevalue(driver)
     make(project, "format")
