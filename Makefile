@@ -5,9 +5,14 @@ include template/.template/environments.mk
 alone := env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS
 python := $(alone) .venv/bin/python
 
+define style
+set -ex; $(1)/bin/python -m ruff check; $(1)/bin/python -m ruff format --check; \
+cd template; PYTHONPATH=. ../$(1)/bin/lint-imports --no-logo --no-cache
+endef
+
 # What the tests install and lock without a network lies here: nobody empties it but `make clean`.
 export UV_CACHE_DIR := $(CURDIR)/build/cache
-$(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/stubs/.stamp)
+$(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/check/.stamp build/stubs/.stamp)
 
 ##@ Look around
 
@@ -22,6 +27,11 @@ setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools (
 .venv/.stamp: requirements/dev.txt $(fetched)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,$<)
+	@$(stamp)
+
+build/check/.stamp: requirements/check.txt $(fetched)
+	@echo 'Installing the tools of make check into build/check'
+	@$(call environment,build/check,$<)
 	@$(stamp)
 
 build/stubs/.stamp: requirements/stubs.txt $(fetched)
@@ -54,9 +64,19 @@ example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2
 
 ##@ Check it
 
+.PHONY: check
+check: build/check/.stamp ## style, types, tests of framework and questions
+	@$(call style,build/check)
+	build/check/bin/python -m mypy --config-file template/mypy.ini template/cmi tests/framework tests/test_questions.py
+	$(alone) build/check/bin/python -m pytest -n auto --dist worksteal tests/framework tests/test_questions.py
+
 .PHONY: test
 test: setup ## run the tests, which render projects and run theirs
-	$(python) -m pytest -n auto --dist worksteal
+	$(python) -m pytest -n auto --dist worksteal -m 'not nightly'
+
+.PHONY: nightly
+nightly: setup ## run the tests that are slow and rarely broken
+	$(python) -m pytest -n auto --dist worksteal -m nightly
 
 .PHONY: e2e
 e2e: setup ## run drivers under the real MCM; needs Go
@@ -84,9 +104,7 @@ bench: .venv/.stamp build/stubs/.stamp ## measure against the smallest servers (
 
 .PHONY: lint
 lint: .venv/.stamp ## check style, format and the layers of the framework
-	.venv/bin/python -m ruff check
-	.venv/bin/python -m ruff format --check
-	cd template && PYTHONPATH=. ../.venv/bin/lint-imports --no-logo --no-cache
+	@$(call style,.venv)
 
 .PHONY: format
 format: .venv/.stamp ## mend style and format
@@ -125,6 +143,7 @@ lock revendor: .venv/.stamp
 	$(MAKE) -C "$$project" $@; \
 	cp "$$project"/requirements/*.txt template/requirements/
 	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group dev,requirements/dev.txt)
+	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group check,requirements/check.txt)
 	$(call lock,--group stubs,requirements/stubs.txt)
 	$(if $(upgrade),$(MAKE) stubs)
 

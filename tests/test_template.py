@@ -212,7 +212,7 @@ class TestVersionsAgree:
     def test_copier(self) -> None:
         oldest = SETTINGS["_min_copier_version"].removesuffix(".0")
         bound = f"copier>={oldest}"
-        assert bound in tomllib.loads(text_of("pyproject.toml"))["dependency-groups"]["dev"]
+        assert bound in tomllib.loads(text_of("pyproject.toml"))["dependency-groups"]["check"]
         assert f'copier = ["{bound}"]' in PYPROJECT
 
     def test_dependencies(self) -> None:

@@ -15,7 +15,7 @@ from cmi.errors import DeadlineExceeded
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE: Final = 0.5
+FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
 
@@ -61,7 +61,7 @@ current_call: ContextVar[ThreadCall | None] = ContextVar("current_call", default
 def wait_for(what: str, look: Callable[[], T | None]) -> T:
     """Call `look` until it returns something true, and return that.
 
-    The pauses grow from 0.5 to 5 seconds; each is shortened at random, so that many calls that
+    The pauses grow from 0.1 to 5 seconds; each is shortened at random, so that many calls that
     began together don't come back together. For methods that are a `def`.
 
     A thread can't be stopped, but this wait ends when the call does. Its machine is then free

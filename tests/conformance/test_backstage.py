@@ -5,10 +5,13 @@ What the kit sees in process only (the log, a quota, leftovers) can't be spoiled
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from cmi.conformance.items import ITEMS
 
 # What is wrong: the file, the line as it is and as it becomes, and the items that it breaks.
 SPOILED = {
@@ -203,28 +206,53 @@ WRONG_ADAPTERS: dict[str, tuple[dict[str, str], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("file", "line", "spoiled", "items"), list(SPOILED.values()), ids=list(SPOILED)
-)
-def test_a_spoiled_project_is_caught(
-    installed: Path, tmp_path: Path, file: str, line: str, spoiled: str, items: set[str]
-) -> None:
-    project = copy_of(installed, tmp_path)
-    assert change(project / file, line, spoiled) == 1
-    assert_broken(installed, project, items)
+each_spoiled = pytest.mark.parametrize("name", list(SPOILED))
+each_wrong = pytest.mark.parametrize("name", list(WRONG_ADAPTERS))
 
 
-@pytest.mark.parametrize(
-    ("changes", "items"), list(WRONG_ADAPTERS.values()), ids=list(WRONG_ADAPTERS)
-)
-def test_a_wrong_adapter_is_caught(
-    installed: Path, tmp_path: Path, changes: dict[str, str], items: set[str]
+@each_spoiled
+def test_a_spoiled_project_is_caught(installed: Path, tmp_path: Path, name: str) -> None:
+    project, items = spoiled(installed, tmp_path, name)
+    assert broken(installed, project, items) == items
+
+
+@pytest.mark.nightly
+@each_spoiled
+def test_a_spoiled_project_breaks_no_other_items(
+    installed: Path, tmp_path: Path, name: str
 ) -> None:
-    project = copy_of(installed, tmp_path)
+    project, items = spoiled(installed, tmp_path, name)
+    # C52 starts ten processes.
+    assert broken(installed, project, ITEMS.keys() - ({"C52"} - items)) == items
+
+
+@each_wrong
+def test_a_wrong_adapter_is_caught(installed: Path, tmp_path: Path, name: str) -> None:
+    project, items = with_wrong_adapter(installed, tmp_path, name)
+    assert broken(installed, project, items) == items
+
+
+@pytest.mark.nightly
+@each_wrong
+def test_a_wrong_adapter_breaks_no_other_items(installed: Path, tmp_path: Path, name: str) -> None:
+    project, items = with_wrong_adapter(installed, tmp_path, name)
+    assert broken(installed, project, ITEMS.keys() - {"C52"}) == items
+
+
+def spoiled(installed: Path, folder: Path, name: str) -> tuple[Path, set[str]]:
+    file, line, changed, items = SPOILED[name]
+    project = copy_of(installed, folder)
+    assert change(project / file, line, changed) == 1
+    return project, items
+
+
+def with_wrong_adapter(installed: Path, folder: Path, name: str) -> tuple[Path, set[str]]:
+    changes, items = WRONG_ADAPTERS[name]
+    project = copy_of(installed, folder)
     for line, wrong in changes.items():
         files = (project / "acme/cloud.py", project / "acme/machineserver.py")
         assert sum(change(file, line, wrong) for file in files), line
-    assert_broken(installed, project, items)
+    return project, items
 
 
 def copy_of(installed: Path, folder: Path) -> Path:
@@ -240,24 +268,22 @@ def change(file: Path, line: str, changed: str) -> int:
     return text.count(line)
 
 
-def assert_broken(installed: Path, project: Path, items: set[str]) -> None:
-    """Run the project's kit, which has to find these items broken, and no others."""
+def broken(installed: Path, project: Path, items: Iterable[str]) -> set[str]:
+    """Run these items of the project's kit, and return those that it finds broken."""
     junit = project / "junit.xml"
-    suite = "acme/tests/test_conformance.py"
-    command: list[str | Path] = [
-        installed / ".venv/bin/python",
-        "-m",
-        "pytest",
-        "-q",
-        suite,
-        f"--junit-xml={junit}",
-    ]
-    if "C52" not in items:
-        command += ["-k", "not C52"]  # it starts ten processes
-    ended = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    failed = {
+    ended = subprocess.run(
+        [
+            *(installed / ".venv/bin/python", "-m", "pytest", "acme/tests/test_conformance.py"),
+            *("-k", " or ".join(f"test_{item}_" for item in items), f"--junit-xml={junit}"),
+        ],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(ended.stdout)
+    return {
         case.get("name", "").split("_")[1]
         for case in ET.parse(junit).iter("testcase")
         if case.find("failure") is not None or case.find("error") is not None
     }
-    assert failed == items, ended.stdout

@@ -50,7 +50,9 @@ def command(installed: Path, endpoint: str, *arguments: str) -> list[str]:
     ]
 
 
-def check(installed: Path, endpoint: str, junit: Path) -> tuple[dict[str, set[str]], str]:
+def check(
+    installed: Path, endpoint: str, junit: Path, *options: str
+) -> tuple[dict[str, set[str]], str]:
     """Run the kit; return the items by their verdicts, from the JUnit report, and the output."""
     ended = subprocess.run(
         command(
@@ -59,6 +61,7 @@ def check(installed: Path, endpoint: str, junit: Path) -> tuple[dict[str, set[st
             "conformance",
             f"--volumes={installed / 'kubernetes/persistent-volumes.yaml'}",
             f"--junit={junit}",
+            *options,
         ),
         capture_output=True,
         text=True,
@@ -202,6 +205,7 @@ def running_kit(
             process.kill()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", UNUSUAL, ids=[kind.__name__ for kind in UNUSUAL])
 def test_an_unusual_driver_passes(
     start: Start, cloud: CloudFile, installed: Path, tmp_path: Path, kind: type[Saboteur]
@@ -219,12 +223,16 @@ def test_a_probe_without_an_answer_means_ready(installed: Path, endpoint: str) -
         assert subprocess.run(probe, check=True, capture_output=True).stdout == b"ready\n"
 
 
-@pytest.mark.parametrize("kind", BROKEN, ids=[kind.__name__ for kind in BROKEN])
+each_broken = pytest.mark.parametrize("kind", BROKEN, ids=[kind.__name__ for kind in BROKEN])
+
+
+@each_broken
 def test_a_wrong_driver_is_caught(
     installed: Path, endpoint: str, tmp_path: Path, kind: type[Saboteur]
 ) -> None:
+    items = f"--items={','.join(kind.breaks)}"
     with sabotaged(kind, endpoint) as wrong:
-        found, output = check(installed, wrong, tmp_path / "junit.xml")
+        found, output = check(installed, wrong, tmp_path / "junit.xml", items)
     assert found["failure"] | found["error"] == set(kind.breaks), output
     for item in kind.breaks:
         assert re.search(rf"^FAILED +{item} ", output, re.MULTILINE)
@@ -234,3 +242,13 @@ def test_a_wrong_driver_is_caught(
     reasons = re.findall(r"^ {14}(?!skipped: )(.+)$", output, re.MULTILINE)
     assert len(reasons) >= len(kind.breaks)
     assert all(output.count(reason) == 1 for reason in reasons)
+
+
+@pytest.mark.nightly
+@each_broken
+def test_a_wrong_driver_breaks_no_other_items(
+    installed: Path, endpoint: str, tmp_path: Path, kind: type[Saboteur]
+) -> None:
+    with sabotaged(kind, endpoint) as wrong:
+        found, output = check(installed, wrong, tmp_path / "junit.xml")
+    assert found["failure"] | found["error"] == set(kind.breaks), output

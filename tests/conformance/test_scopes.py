@@ -249,6 +249,7 @@ SKIPPED = {
 """Tests of the kit that a form leaves nothing for."""
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", list(DECLARED))
 def test_a_project_with_another_form_passes(installed: Path, tmp_path: Path, name: str) -> None:
     changes, fields = DECLARED[name]

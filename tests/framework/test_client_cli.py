@@ -37,7 +37,7 @@ from cmi.testing import serving
 from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
 from tests.framework.support import Keys, Scope, StandIn, created, raising
-from tests.support import PATIENCE, ROOT, TEMPLATE
+from tests.support import PATIENCE, ROOT, TEMPLATE, free_port
 from tests.terminal import at_terminal
 
 MANIFESTS = """
@@ -81,9 +81,7 @@ def endpoint(driver: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpo
 @pytest.fixture
 def free_endpoint() -> str:
     """Where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return f"tcp://127.0.0.1:{port}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 def cmi(*arguments: str) -> Result:

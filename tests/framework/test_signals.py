@@ -62,6 +62,29 @@ make_driver.__module__ = "tests"
 driver_app(make_driver)()
 """
 
+ENDED_AT_ONCE = """
+import os, signal
+from cmi import CreateMachineResponse, driver_app
+from tests.framework.support import StandIn, created
+
+# The framework's own hooks are registered later, so they run after this one.
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+def create(request):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+    return created(request)
+
+def make_driver():
+    return StandIn(create)
+
+make_driver.__module__ = "tests"
+driver_app(make_driver)()
+"""
+
 
 def can_unshare() -> bool:
     return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
@@ -122,8 +145,9 @@ def test_process_1_stops_at_a_signal(tmp_path: Path) -> None:
             outer.kill()
 
 
-def test_a_pool_of_processes_in_a_method_does_not_stop_the_driver(tmp_path: Path) -> None:
-    with started(tmp_path, start=FORKING) as process:
+@pytest.mark.parametrize("start", [FORKING, ENDED_AT_ONCE], ids=["pool", "ended at once"])
+def test_child_processes_of_a_method_do_not_stop_the_driver(tmp_path: Path, start: str) -> None:
+    with started(tmp_path, start=start) as process:
         line = serving_line(process)
         with Client(Endpoint.parse(line["endpoint"]), timeout=PATIENCE) as client:
             for number in range(3):
