@@ -24,7 +24,11 @@ def has_steps(spec: ProviderSpec) -> bool:
 
 
 def take_steps(client: "EC2Client", instance: Instance, spec: ProviderSpec) -> None:
-    """Do what EC2 does not report as done; once there is nothing, the instance is finished."""
+    """Do what EC2 does not report as done; once there is nothing, the instance is finished.
+
+    If EC2 reports prefixes late, more of them are assigned than the class asks for: no client
+    token prevents it, and none is too few.
+    """
     if not has_steps(spec) or not instance.interfaces:
         return
     checking = [] if spec.src_and_dst_checks_enabled else [*_checking(instance)]

@@ -5,7 +5,7 @@ import pytest
 from cmi.testing import Client, MachineClass, Samples, refused
 
 from .account import Account
-from .gate import Answer, Call, Forward, Gate, error, failing
+from .gate import Answer, Call, Forward, Gate, error, failing, reported
 
 STEPS = ("ModifyNetworkInterfaceAttribute", "AssignIpv6Addresses", "CreateTags")
 
@@ -74,6 +74,18 @@ def test_an_interface_that_is_not_visible_yet(
     with gate.fault(late):
         client.create(routing, "late")
     client.status(routing, "late")
+
+
+def test_a_step_is_done_once_ec2_reports_it(
+    client: Client, gate: Gate, routing: MachineClass
+) -> None:
+    """EC2 may report for a while what was before; until then the instance is not finished."""
+    before = len(gate.calls)
+    old = "<sourceDestCheck>false<", "<sourceDestCheck>true<"
+    with gate.fault(reported(*old, times=2)):
+        client.create(routing, "slow")
+    assert steps_since(gate, before)[-3:] == [STEPS[0], STEPS[0], STEPS[2]]
+    assert len(gate.asked(STEPS[0], before)) == 6
 
 
 def test_an_efa_has_no_such_check(client: Client, gate: Gate, routing: MachineClass) -> None:
