@@ -4,6 +4,7 @@ The bridge and MCM come from `bridge/`. etcd, kube-apiserver and kubectl are bui
 modules, at the versions in `kubernetes/go.mod`, into a cache outside of the checkout.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -57,8 +58,11 @@ def main() -> None:
     if shutil.which("go") is None:
         sys.exit("error: go is not there; install Go 1.26.2 or newer")
     try:
-        if not KUBERNETES.exists():
-            _build_kubernetes()
+        KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
+        with (KUBERNETES.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be building the same
+            if not KUBERNETES.exists():
+                _build_kubernetes()
         _build("./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
         _build_last_bridge()
@@ -67,7 +71,6 @@ def main() -> None:
 
 
 def _build_kubernetes() -> None:
-    KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KUBERNETES.parent) as scratch:
         unfinished = Path(scratch) / "result"
         unfinished.mkdir()
