@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from cmi.spec import ClusterScope, SecretsModel
 
@@ -111,7 +111,16 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
 
     If your SDK is async, write these methods as they are and call the SDK in them by
     `cmi.run_async`.
+
+    Calls with the same credentials and scope that wait at the same time share what they see. So a
+    VM that one session has listed may be handed to another one: let a `VM` hold data, and no
+    client.
     """
+
+    shares_lists: ClassVar[bool] = True
+    """Several calls that look at the same time share one `list_vms`, or one `list_leftovers`.
+    Say False if a list takes your cloud long, or tells less of a VM than `get_vm`: then each
+    call asks for its own VM."""
 
     @abstractmethod
     def list_vms(self, scope: ScopeT_contra) -> Iterable[VMT]:
