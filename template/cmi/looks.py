@@ -146,7 +146,7 @@ class Looks(Generic[ScopeT, VMT]):
             type(self._session),
             what,
             self._scope.cluster,
-            _scope_fields(type(self._session), self._scope),
+            scope_fields(type(self._session), self._scope),
             _credentials(self._secrets),
         )
         with _lock:
@@ -199,7 +199,7 @@ def _scope_type(session: type) -> type[ClusterScope] | None:
     return None
 
 
-def _scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
+def scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
     """Return the part of a spec by which the session finds VMs; all of it if that is unknown."""
     scope = _scope_type(session) or type(spec)
     return {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
@@ -255,14 +255,16 @@ class _Group:
 
     Attributes:
         members: How many they are, those included that are between two looks.
+        waiting: Those that have asked and not seen anything yet.
+        failures: How many looks in a row have met passing trouble.
     """
 
     def __init__(self) -> None:
         self.members = 0
-        self._waiting: list[_Waiter] = []
+        self.waiting: list[_Waiter] = []
         self._running: object | None = None
         self._began = float("-inf")
-        self._failures = 0
+        self.failures = 0
 
     def look(
         self,
@@ -287,7 +289,7 @@ class _Group:
         """
         waiter = _Waiter(time.monotonic() + pause, is_urgent=not pause)
         with _lock:
-            self._waiting.append(waiter)
+            self.waiting.append(waiter)
         try:
             while waiter.seen is None:
                 audience = self._audience(waiter)
@@ -300,8 +302,8 @@ class _Group:
                     self._sleep(waiter)
         finally:
             with _lock:
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
+                if waiter in self.waiting:
+                    self.waiting.remove(waiter)
                 self._wake_next()
         try:
             return pick(waiter.seen.result())
@@ -315,7 +317,7 @@ class _Group:
                 return []
             self._began = time.monotonic()
             self._running = object()
-            return [*self._waiting]
+            return [*self.waiting]
 
     def _seconds_left(self, waiter: _Waiter) -> float:
         """Return how long it takes until it is this call's turn, if nothing happens meanwhile."""
@@ -323,8 +325,8 @@ class _Group:
         if self._running:
             patience = IMPATIENCE if waiter.is_urgent else PATIENCE
             earliest = max(earliest, self._began + patience)
-        elif not waiter.is_urgent and (self._failures or len(self._waiting) > 1):
-            gap = min(GAP * 2**self._failures, LONGEST_GAP)
+        elif not waiter.is_urgent and (self.failures or len(self.waiting) > 1):
+            gap = min(GAP * 2**self.failures, LONGEST_GAP)
             earliest = max(earliest, self._began + gap)
         return earliest - time.monotonic()
 
@@ -355,7 +357,7 @@ class _Group:
             for waiter in audience:
                 waiter.seen = waiter.seen or seen
                 waiter.woken.set()
-            self._waiting = [each for each in self._waiting if each not in audience]
+            self.waiting = [each for each in self.waiting if each not in audience]
         del audience, seen, waiter  # see `look`
 
     @contextmanager
@@ -366,16 +368,15 @@ class _Group:
         try:
             yield
         except Exception as error:
-            failures = self._failures + is_passing(error)
+            failures = self.failures + is_passing(error)
             raise
         finally:
             with _lock:
-                self._failures = failures
+                self.failures = failures
                 if self._running is running:  # it was not taken to hang
                     self._running = None
-                    self._wake_next()
 
     def _wake_next(self) -> None:
         """Wake the call whose turn is next; it may find that it has to wait on."""
-        if self._waiting and not self._running:
-            min(self._waiting, key=lambda each: each.due).woken.set()
+        if self.waiting and not self._running:
+            min(self.waiting, key=lambda each: each.due).woken.set()

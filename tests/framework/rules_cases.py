@@ -16,6 +16,7 @@ from cmi import (
     CreateMachineRequest,
     DeleteMachineRequest,
     DriverError,
+    ErrorTable,
     FailedPrecondition,
     GetMachineStatusRequest,
     GetVolumeIDsRequest,
@@ -46,7 +47,7 @@ class Throttled(Exception):
     """There were too many calls."""
 
 
-ERRORS = {Throttled: Unavailable}
+ERRORS: ErrorTable = {Throttled: Unavailable}
 """The driver's table."""
 
 MOST_CALLS = 60
