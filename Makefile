@@ -107,7 +107,7 @@ lint: .venv/.stamp ## check style, format and the layers of the framework
 	@$(call style,.venv)
 
 .PHONY: format
-format: .venv/.stamp ## mend style and format
+format: .venv/.stamp ## fix style and format
 	.venv/bin/python -m ruff check --fix
 	.venv/bin/python -m ruff format
 

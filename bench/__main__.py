@@ -11,11 +11,8 @@ from pathlib import Path
 from bench import (
     calls,
     cold_start,
-    from_nothing,
     machine,
     memory,
-    rendering,
-    scale_out,
     size,
     slow_clouds,
 )
@@ -23,14 +20,11 @@ from bench.report import Report
 from bench.setting import ROOT, Setting
 
 GROUPS: dict[str, Callable[[Setting, Report], None]] = {
-    "rendering": rendering.measure,
-    "from-nothing": from_nothing.measure,
     "cold-start": cold_start.measure,
     "calls": calls.measure,
     "slow-clouds": slow_clouds.measure,
     "size": size.measure,
     "memory": memory.measure,
-    "scale-out": scale_out.measure,
 }
 
 

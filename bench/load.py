@@ -67,7 +67,6 @@ class Generator:
         *,
         seconds: float = 1.0,
         calls: int = 0,
-        cores: frozenset[int] = machine.CLIENT_CORES,
     ) -> Seen:
         """Call `server` for so many seconds, or until so many calls are made.
 
@@ -76,7 +75,7 @@ class Generator:
         """
         cpu = server.cpu()
         result = subprocess.run(
-            machine.pinned(cores, self._command(server, load, seconds, calls)),
+            machine.pinned(machine.CLIENT_CORES, self._command(server, load, seconds, calls)),
             check=True,
             capture_output=True,
         )

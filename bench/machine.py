@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ from typing import IO, Self, cast
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from tests.support import free_port
 
 _PATIENCE = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -39,7 +40,6 @@ class Process:
     Args:
         command: Starts a server.
         environment: What is added to this process's environment.
-        cores: Where it runs.
         endpoint: Where it will serve, as host:port. Without one, the first line that it
             writes on standard error tells.
     """
@@ -48,11 +48,10 @@ class Process:
         self,
         command: Sequence[str | Path],
         environment: Mapping[str, str] | None = None,
-        cores: frozenset[int] = SERVER_CORES,
         endpoint: str | None = None,
     ) -> None:
         self._process = subprocess.Popen(
-            pinned(cores, command),
+            pinned(SERVER_CORES, command),
             env={**os.environ, **(environment or {})},
             stderr=subprocess.PIPE,
         )
@@ -117,6 +116,4 @@ def _await_serving(endpoint: str) -> None:
 
 def free_endpoint() -> str:
     """Return the host and port of an address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Literal, TypeAlias
 
 from copier import run_copy
 
-from bench import machine
 from bench.load import Generator
 from bench.machine import Process, free_endpoint
 from cmi.client import MachineClass
@@ -91,8 +89,6 @@ class Setting:
         form: Form = "async",
         *options: str,
         log: bool = False,
-        endpoint: str | None = None,
-        cores: frozenset[int] = machine.SERVER_CORES,
         **settings: object,
     ) -> Process:
         """Start the driver under test.
@@ -101,18 +97,15 @@ class Setting:
             form: How its methods are written.
             options: Of its command line.
             log: Whether it logs calls.
-            endpoint: Where it serves; None means a free port.
-            cores: Where it runs.
             settings: Variables of its environment.
         """
-        endpoint = endpoint or free_endpoint()
+        endpoint = free_endpoint()
         level = "info" if log else "warning"
         listen = (f"--endpoint=tcp://{endpoint}", f"--log-level={level}", "--log-format=json")
         return Process(
             [self.python, "-m", PROVIDER, *listen, *options],
             {"BENCH_FORM": form, **{key: str(value) for key, value in settings.items()}},
-            cores,
-            endpoint,
+            endpoint=endpoint,
         )
 
     def floor(self, form: Form = "async", machines: int = 1) -> Process:
@@ -183,8 +176,3 @@ def _tool(module: Path, name: str) -> str:
     return subprocess.run(
         ["go", "tool", "-n", name], cwd=module, check=True, capture_output=True, text=True
     ).stdout.strip()
-
-
-def copier(*arguments: str | Path) -> list[str | Path]:
-    """Return the command line of copier."""
-    return [sys.executable, "-W", "ignore", "-m", "copier", *arguments]

@@ -1,4 +1,4 @@
-module mcm-provider-template/bridge
+module github.com/ORG/mcm-provider-template/bridge
 
 go 1.26.2
 

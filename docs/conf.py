@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 from posixpath import dirname, join, normpath
+from runpy import run_path
 from typing import Any
 
 from sphinx.util import logging
@@ -15,11 +16,12 @@ REPOSITORY = "https://github.com/ORG/mcm-provider-template"
 sys.path.insert(0, str(ROOT / "template"))  # where autodoc finds the framework
 
 project = "mcm-provider-template"
+release = run_path(str(ROOT / "template/cmi/version.py"))["VERSION"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 
 # Furo uses the fonts of the system, and fetches nothing.
 html_theme = "furo"
-html_title = project
+html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sphinx = False

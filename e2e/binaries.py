@@ -4,6 +4,7 @@ The bridge and MCM come from `bridge/`. etcd, kube-apiserver and kubectl are bui
 modules, at the versions in `kubernetes/go.mod`, into a cache outside of the checkout.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from tests.support import ROOT
+from tests.support import ROOT, check_out, last_release
 
 BRIDGE: Final = ROOT / "bridge" / "bin"
 """The bridge, machine-controller-manager, and its custom resource definitions in `crds`."""
@@ -45,6 +46,9 @@ def _cache() -> Path:
 KUBERNETES: Final = _cache()
 """etcd, kube-apiserver and kubectl."""
 
+LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
+"""The bridge of the last release, as a folder like `BRIDGE`."""
+
 MANIFESTS: Final = ROOT / "build" / "manifests"
 """What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
 
@@ -54,16 +58,19 @@ def main() -> None:
     if shutil.which("go") is None:
         sys.exit("error: go is not there; install Go 1.26.2 or newer")
     try:
-        if not KUBERNETES.exists():
-            _build_kubernetes()
+        KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
+        with (KUBERNETES.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be building the same
+            if not KUBERNETES.exists():
+                _build_kubernetes()
         _build("./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
+        _build_last_bridge()
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(error.cmd)} failed; see above")
 
 
 def _build_kubernetes() -> None:
-    KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KUBERNETES.parent) as scratch:
         unfinished = Path(scratch) / "result"
         unfinished.mkdir()
@@ -73,6 +80,18 @@ def _build_kubernetes() -> None:
             _build(package, unfinished / name)
             print(f"Built {name} in {time.monotonic() - start:.0f} s", flush=True)
         unfinished.rename(KUBERNETES)
+
+
+def _build_last_bridge() -> None:
+    program = LAST_BRIDGE / "machine-controller"
+    with tempfile.TemporaryDirectory() as scratch:
+        source = check_out(last_release(), Path(scratch) / "source")
+        subprocess.run(
+            ["go", "build", "-trimpath", "-ldflags=-s", "-o", program, "./cmd/machine-controller"],
+            cwd=source / "bridge",
+            env=os.environ | {"CGO_ENABLED": "0"},
+            check=True,
+        )
 
 
 def _build(package: str, program: Path) -> None:

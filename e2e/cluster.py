@@ -51,6 +51,7 @@ class Cluster:
         endpoint: Where the driver serves.
         driver_options: More of them, for the driver's command line.
         bridge_options: And for the bridge's.
+        bridge_folder: Where the bridge is.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Cluster:
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.driver_options: tuple[str, ...] = ()
         self.bridge_options: tuple[str, ...] = ()
+        self.bridge_folder = BRIDGE
         self._drivers: list[RunningDriver] = []
         self.control_plane = ControlPlane(folder, processes)
         self.control_plane.kubectl("apply", "-k", self.samples / "deploy")
@@ -120,8 +122,9 @@ class Cluster:
         """Start one of the two programs, as the service account of its name."""
         host, _, port = address.partition(":")
         kubeconfig = self.control_plane.kubeconfig_of(program)
+        folder = self.bridge_folder if program == "machine-controller" else BRIDGE
         command: list[str | Path] = [
-            BRIDGE / program,
+            folder / program,
             f"--control-kubeconfig={kubeconfig}",
             f"--target-kubeconfig={kubeconfig if nodes else 'none'}",
             f"--namespace={NAMESPACE}",

@@ -31,7 +31,8 @@ def test_commands_for_testing_code_changes(binaries: None, template: Path, tmp_p
         home = tmp_path / "home"
         (home / ".kube").mkdir(parents=True)
         (home / ".kube" / "config").symlink_to(control_plane.kubeconfig)
-        (home / "mcm-provider-template").symlink_to(ROOT)
+        (project / "build").mkdir()
+        (project / "build/template").symlink_to(ROOT)  # as `make bridge` leaves it
         environment = {"HOME": str(home), "PATH": f"{KUBERNETES}:{os.environ['PATH']}"}
 
         for name, block in (("driver", driver), ("mcm", mcm), ("bridge", bridge)):

@@ -1,4 +1,8 @@
-"""Fill in a rendered project with the worked example, as docs/tutorials/add-a-provider.md does."""
+"""Fill in a rendered project with the worked example, as docs/tutorials/add-a-provider.md does.
+
+The tutorial makes a small driver first, which is in `examples/aws-small`, and puts the whole one,
+`examples/aws`, in its place. The small one has the samples of the whole one, and some of its tests.
+"""
 
 import shutil
 import subprocess
@@ -10,30 +14,57 @@ from typing import Final
 from copier import run_copy
 
 ROOT: Final = Path(__file__).parents[1]
-EXAMPLE: Final = ROOT / "examples/aws"
+EXAMPLE: Final = "examples/aws"
+SMALL: Final = "examples/aws-small"
+TESTS_OF_SMALL: Final = (
+    "__init__.py",
+    "account.py",
+    "conftest.py",
+    "gate.py",
+    "test_conformance.py",
+    "test_process.py",
+)
 ANSWERS: Final = {"provider_name": "aws", "provider_title": "AWS", "github_org": "my-company"}
 PLACES: Final = {"the SDK of your cloud.": "aws", "what your tests need.": "aws-tests"}
 """Where the example adds dependencies in pyproject.toml, and our own groups that list them."""
 
 
-def lay_over(project: Path) -> None:
-    """Fill in a project that was rendered with `ANSWERS`: files, dependencies, locks."""
+def lay_over(project: Path, root: Path = ROOT, *, is_small: bool = False) -> None:
+    """Fill in a project that was rendered with `ANSWERS`: files, dependencies, locks.
+
+    Args:
+        project: Its folder.
+        root: The template whose example it is; the locks are those of this one.
+        is_small: Whether it becomes the small driver.
+    """
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text()
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]
     for place, group in PLACES.items():
         before, comment, after = text.partition(f"# Yours: {place}")
         rest_of_line, _, others = after.partition("\n")
         added = "".join(f'  "{package}",\n' for package in groups[group])
         text = f"{before}{comment}{rest_of_line}\n{added}{others}"
     pyproject.write_text(text)
-    ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
-    shutil.copytree(EXAMPLE, project, dirs_exist_ok=True, ignore=ignored)
+    example = root / EXAMPLE
+    _copy(example / "kubernetes", project / "kubernetes")
+    if is_small:
+        _copy(root / SMALL, project)
+        (project / "aws/tests/test_machines.py").unlink()
+        for name in TESTS_OF_SMALL:
+            shutil.copy(example / "aws/tests" / name, project / "aws/tests")
+    else:
+        _copy(example, project)
     (project / "aws/embedded_cloud.py").unlink()
     # Our own lock pins all that the example needs, and a pin that is there stays.
     for lock in ("run", "dev"):
         shutil.copy(ROOT / "requirements/dev.txt", project / f"requirements/{lock}.txt")
     subprocess.run(["make", "--silent", "lock"], cwd=project, check=True)
+
+
+def _copy(folder: Path, place: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
+    shutil.copytree(folder, place, dirs_exist_ok=True, ignore=ignored)
 
 
 if __name__ == "__main__":

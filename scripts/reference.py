@@ -24,6 +24,7 @@ from cmi.conformance.items import ITEMS
 from cmi.contract import RPCS
 from cmi.driver import Driver
 from cmi.v1 import cmi_pb2
+from cmi.version import VERSION
 
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLE: Final = "my_cloud"
@@ -94,6 +95,42 @@ def items() -> str:
         f"### {topic[:1].upper()}{topic[1:]}\n\n{_table(('item', 'what it asks'), rows)}"
         for topic, rows in sections.items()
     )
+
+
+def versions() -> str:
+    """Return which versions were tested together: of this tree, and of each release before it."""
+    settings = yaml.safe_load((ROOT / "copier.yml").read_text())
+    ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    pythons = ci["jobs"]["test"]["strategy"]["matrix"]["python"]
+    mcm = _pinned("bridge/go.mod", r"^\tgithub.com/gardener/machine-controller-manager v(\S+)")
+    kubernetes = _pinned("e2e/kubernetes/go.mod", r"^require k8s.io/kubernetes v(\S+)")
+    copier = _pinned("requirements/dev.txt", r"^copier==(\S+)")
+    go = _pinned("bridge/go.mod", r"^go (\S+)")
+    row = (
+        VERSION,
+        mcm,
+        kubernetes,
+        f"{pythons[0]} to {pythons[-1]}",
+        f"{settings['_min_copier_version']} to {copier}",
+        f"{go} or newer",
+    )
+    head = (
+        "template, framework, kit, bridge, example",
+        "MCM",
+        "Kubernetes",
+        "Python",
+        "copier",
+        "Go",
+    )
+    page = (ROOT / "docs/reference/versions.md").read_text()
+    released = re.findall(r"^\| (\d+\.\d+\.\d+ \|.*) \|$", page, re.MULTILINE)
+    before = [line.split(" | ") for line in released if not line.startswith(f"{VERSION} ")]
+    return _table(head, [row, *before])
+
+
+def _pinned(file: str, pattern: str) -> str:
+    (version,) = re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE)
+    return str(version)
 
 
 def _default_answers() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The parts of docs/tutorials/add-a-provider.md that are made from the tested example.
+"""The parts of docs/tutorials/add-a-provider.md that are made from the tested examples.
 
 `make reference` writes them: each function returns what stands between cog's marks on the page.
 """
@@ -10,32 +10,34 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLE: Final = ROOT / "examples/aws"
+SMALL: Final = ROOT / "examples/aws-small"
 PROVIDER: Final = ROOT / "template/<<provider_name>>"
 FRAMEWORK: Final = ROOT / "template/cmi"
 LANGUAGES: Final = {".py": "python", ".yaml": "yaml"}
 
 
 def code(file: str, first: str = "", until: str = "") -> str:
-    """Return a block with a file of the example, or with a part of it.
+    """Return a block with a file of the small driver, or with a part of it.
 
     Args:
         file: Its path in the project.
         first: The name that the part begins with, at the top level; empty for the file's start.
         until: The name that follows after the part; empty for the file's end.
     """
-    path = EXAMPLE / file
-    lines = path.read_text().splitlines()
-    starts = dict(_starts(path)) if first or until else {}
-    begin = starts[first] if first else 0
-    end = starts[until] if until else len(lines)
-    text = "\n".join(lines[begin:end]).strip("\n")
-    return f'```{LANGUAGES[path.suffix]} title="{file}"\n{text}\n```'
+    folder = SMALL if (SMALL / file).exists() else EXAMPLE
+    text = _part(folder / file, first, until)
+    return f'```{LANGUAGES[Path(file).suffix]} title="{file}"\n{text}\n```'
+
+
+def excerpt(file: str, first: str = "", until: str = "") -> str:
+    """Return a block with a part of a file of the whole driver, which the reader has copied."""
+    return f"```{LANGUAGES[Path(file).suffix]}\n{_part(EXAMPLE / file, first, until)}\n```"
 
 
 def cost() -> str:
     """Return the table of what was written, and of what came with the rendering."""
-    provider = EXAMPLE / "aws"
-    tests = {*(provider / "tests").glob("*.py")}
+    whole, small = EXAMPLE / "aws", SMALL / "aws"
+    written = {path for path in whole.rglob("*.py") if "tests" not in path.parts}
     kept = [
         PROVIDER / name for name in ("__init__.py", "__main__.py", "app.py", "machineserver.py")
     ]
@@ -43,11 +45,12 @@ def cost() -> str:
     framework -= {path for path in framework if "_pb2" in path.name}
     kit = {*(FRAMEWORK / "conformance").rglob("*.py")}
     rows: dict[str, Iterable[Path]] = {
-        "written: `aws/apis/provider_spec.py`": [provider / "apis/provider_spec.py"],
-        "written: `aws/errors.py`": [provider / "errors.py"],
-        "written: `aws/cloud.py`": [provider / "cloud.py"],
-        "written: tests": tests,
-        "changed: samples": [*(EXAMPLE / "kubernetes").glob("*.yaml")],
+        "the small driver: `aws/apis/provider_spec.py`": [small / "apis/provider_spec.py"],
+        "the small driver: `aws/errors.py`": [small / "errors.py"],
+        "the small driver: `aws/cloud.py`": [small / "cloud.py"],
+        "the whole driver": written,
+        "its tests": {*(whole / "tests").glob("*.py")},
+        "samples": [*(EXAMPLE / "kubernetes").glob("*.yaml")],
         "as rendered: `aws/machineserver.py`, the entrypoint": kept,
         "the framework: rules, server, validation, errors, limits, TLS, logs, client": (
             framework - kit
@@ -57,6 +60,14 @@ def cost() -> str:
     table = ["| | files | lines |", "|---|---|---|"]
     table += [f"| {what} | {len([*paths])} | {_about(paths)} |" for what, paths in rows.items()]
     return "\n".join(table)
+
+
+def _part(path: Path, first: str, until: str) -> str:
+    lines = path.read_text().splitlines()
+    starts = dict(_starts(path)) if first or until else {}
+    begin = starts[first] if first else 0
+    end = starts[until] if until else len(lines)
+    return "\n".join(lines[begin:end]).strip("\n")
 
 
 def _starts(path: Path) -> Iterator[tuple[str, int]]:

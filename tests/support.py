@@ -1,5 +1,6 @@
 """What several test files need: this repository and copies of it, git, make, pieces of gRPC."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any, cast
 import grpc
 import yaml
 from grpc_health.v1 import health_pb2_grpc
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"
@@ -24,6 +26,9 @@ ANSWERS = {"provider_name": "acme", "github_org": "gardener"}
 """The questions without a default, as most tests answer them."""
 DATA = [f"--data={name}={value}" for name, value in ANSWERS.items()]
 """The same for a command line."""
+
+UNRELEASED = "HEAD"
+"""What is committed stands for the last release as long as there is none."""
 
 PATIENCE = 120.0
 """Seconds after which a test gives up on what it waits for, however busy the machine is."""
@@ -55,6 +60,24 @@ def git(folder: Path, *args: str) -> str:
     return subprocess.run(
         ["git", *args], cwd=folder, check=True, capture_output=True, text=True
     ).stdout
+
+
+def releases() -> list[str]:
+    """Return the tags of all releases, the newest last."""
+    tags = re.findall(r"^\d+\.\d+\.\d+$", git(ROOT, "tag"), re.MULTILINE)
+    return sorted(tags, key=Version)
+
+
+def last_release() -> str:
+    """Return the tag of the newest release."""
+    return [UNRELEASED, *releases()][-1]
+
+
+def check_out(revision: str, folder: Path) -> Path:
+    """Let a folder have what this repository has at a revision."""
+    git(folder.parent, "clone", "--quiet", str(ROOT), str(folder))
+    git(folder, "checkout", "--quiet", "--detach", revision)
+    return folder
 
 
 def commit(folder: Path, *, tag: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The manifests in `kubernetes/deploy`: who may connect, where to, and how Pods are replaced."""
+"""What is shipped: the manifests in `kubernetes/deploy`, and how an image is published."""
 
 import re
 from collections.abc import Iterator
@@ -98,3 +98,32 @@ def test_where_the_driver_may_connect_to_is_one_file() -> None:
     assert cloud["spec"]["policyTypes"] == ["Egress"]
     driver = of_kind("today", "Deployment")["machine-controller"]
     assert cloud["spec"]["podSelector"] == driver["spec"]["selector"]
+
+
+PUBLISHING = [".github/workflows/release.yml", ".gitlab-ci.yml"]
+
+
+def test_an_image_is_published_with_all_that_says_where_it_is_from() -> None:
+    """Its provenance names the digests of the base images, too."""
+    makefile = (TEMPLATE / "Makefile.jinja").read_text()
+    recipe = makefile.partition("\npublish:")[2].partition("\n\n")[0]
+    for option in ("--sbom=true", "--provenance=mode=max", "--metadata-file build/image.json"):
+        assert option in recipe
+    assert "PLATFORMS ?= linux/amd64,linux/arm64\n" in makefile
+
+
+@pytest.mark.parametrize("name", PUBLISHING)
+def test_a_published_image_is_signed_by_its_digest(name: str) -> None:
+    """A tag may have moved meanwhile."""
+    text = (TEMPLATE / name).read_text()
+    published, signed = text.index("make publish"), text.index("cosign sign --yes ")
+    assert published < signed
+    line = text[signed:].partition("\n")[0]
+    assert "@$(jq --raw-output '.\"containerimage.digest\"' build/image.json)" in line
+
+
+def test_base_images_are_kept_up_to_date() -> None:
+    """Also a digest, once a project has one."""
+    dependabot = yaml.safe_load((TEMPLATE / ".github/dependabot.yml").read_text())
+    (docker,) = (each for each in dependabot["updates"] if each["package-ecosystem"] == "docker")
+    assert docker["cooldown"]["default-days"] >= 7

@@ -1,14 +1,18 @@
 """`make release`, in a small repository of its own whose checks pass or fail as a test wants."""
 
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from copier import run_copy
 
+from scripts.release import STAMPED, targets_of_ci
 from tests.support import ROOT, commit, git
+from tests.update.projects import recorded
 
 CHANGELOG = """# Changelog
 
@@ -30,14 +34,59 @@ CHANGELOG = """# Changelog
 """
 
 
+CI = """
+jobs:
+  check:
+    steps:
+      - uses: actions/checkout
+      - run: make lint types
+  test:
+    steps:
+      - run: make test lint
+"""
+NIGHTLY = """
+jobs:
+  nightly:
+    steps:
+      - run: make nightly
+"""
+MAKEFILE = """
+lint types test nightly:
+	@echo $@ $(version) >> checked
+reference:
+	@echo $(version) > page
+"""
+VERSION = "version != sed -n 's/^VERSION = //p' template/cmi/version.py\n"
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
-    (tmp_path / "Makefile").write_text("lint types test:\n\t@echo $@ >> checked\n")
-    (tmp_path / ".gitignore").write_text("checked\n")
-    git(tmp_path, "init", "--quiet", "--initial-branch=main")
-    commit(tmp_path, tag="1.0.0")
-    return tmp_path
+    """A repository with one release, and with what a release is made of."""
+    folder = tmp_path / "repository"
+    files = {
+        "CHANGELOG.md": CHANGELOG,
+        "Makefile": VERSION + MAKEFILE,
+        ".gitignore": "checked\n",
+        ".github/workflows/ci.yml": CI,
+        ".github/workflows/nightly.yml": NIGHTLY,
+        "page": "1.0.1.dev0\n",
+        "copier.yml": "_subdirectory: template\n",
+        "template/old.cfg": "",
+        "template/changed.cfg.jinja": "",
+        "template/<<provider_name>>/old.py": "",
+        "template/kubernetes/old.yaml": "",
+        "template/kubernetes/deploy/old.yaml": "",
+        "template/{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml }}",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for name in (*STAMPED, "bridge/go.mod"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, tag="1.0.0")
+    return folder
 
 
 def release(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,21 +99,49 @@ def release(repository: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_a_release_is_dated_committed_and_tagged(repository: Path) -> None:
+def test_a_release_is_stamped_checked_dated_committed_and_tagged(repository: Path) -> None:
     days = {datetime.now(UTC).date().isoformat()}
     result = release(repository, "1.1.0")
     days.add(datetime.now(UTC).date().isoformat())
     assert result.returncode == 0, result.stderr
     heading = "## [Unreleased]\n\n## [1.1.0] - "
-    changelog = (repository / "CHANGELOG.md").read_text()
+    changelog = git(repository, "show", "1.1.0:CHANGELOG.md")
     day = changelog.partition(heading)[2][:10]
     assert day in days
     assert changelog == CHANGELOG.replace("## [Unreleased]\n", f"{heading}{day}\n")
+    assert versions(repository, "1.1.0") == ["1.1.0"] * len(STAMPED)
+    assert git(repository, "show", "1.1.0:page") == "1.1.0\n"
     assert git(repository, "status", "--porcelain") == ""
     assert git(repository, "cat-file", "-t", "1.1.0") == "tag\n"
-    assert git(repository, "rev-parse", "1.1.0^{}") == git(repository, "rev-parse", "HEAD")
-    assert (repository / "checked").read_text().split() == ["lint", "types", "test"]
-    assert "  git push --atomic origin main 1.1.0\n" in result.stdout
+    assert git(repository, "rev-parse", "1.1.0^{}") == git(repository, "rev-parse", "HEAD^")
+    checked = (repository / "checked").read_text().splitlines()
+    assert checked == ["lint 1.1.0", "types 1.1.0", "test 1.1.0", "nightly 1.1.0"]
+    assert "  git push --atomic origin main 1.1.0 bridge/v1.1.0\n" in result.stdout
+
+
+def test_what_follows_a_release_is_not_called_so(repository: Path) -> None:
+    assert release(repository, "1.1.0").returncode == 0
+    assert versions(repository, "HEAD") == ["1.1.1.dev0"] * len(STAMPED)
+    assert git(repository, "show", "HEAD:page") == "1.1.1.dev0\n"
+
+
+def test_a_release_has_one_name_for_copier_and_one_for_go(repository: Path, tmp_path: Path) -> None:
+    """Of two tags at one commit, copier records that of the template."""
+    assert release(repository, "1.1.0").returncode == 0
+    assert git(repository, "rev-parse", "bridge/v1.1.0") == git(repository, "rev-parse", "1.1.0^{}")
+    for version, described in ((None, "1.1.0"), ("HEAD", "1.1.0-1-g")):
+        run_copy(f"git+file://{repository}", tmp_path / described, vcs_ref=version, quiet=True)
+        assert str(recorded(tmp_path / described)["_commit"]).startswith(described)
+
+
+def versions(repository: Path, revision: str) -> list[str]:
+    """Return what each file that holds the version says it is, at a revision."""
+    texts = {name: git(repository, "show", f"{revision}:{name}") for name in STAMPED}
+    return [
+        found
+        for name, where in STAMPED.items()
+        for found in re.findall(where, texts[name], re.MULTILINE)
+    ]
 
 
 def test_what_it_prints_publishes_the_release(repository: Path, tmp_path: Path) -> None:
@@ -74,7 +151,16 @@ def test_what_it_prints_publishes_the_release(repository: Path, tmp_path: Path) 
     git(repository, "remote", "add", "origin", str(remote))
     (command,) = re.findall(r"^  (git push .*)$", result.stdout, re.MULTILINE)
     subprocess.run(command.split(), cwd=repository, check=True, capture_output=True)
-    assert git(remote, "rev-parse", "main") == git(repository, "rev-parse", "1.1.0^{}")
+    assert git(remote, "rev-parse", "main^") == git(repository, "rev-parse", "1.1.0^{}")
+    assert git(remote, "tag").split() == ["1.1.0", "bridge/v1.1.0"]
+
+
+def test_it_checks_what_ci_checks() -> None:
+    """And there is such a target for each."""
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"lint", "types", "test", "check-bridge", "e2e", "docs", "nightly"} <= {*targets_of_ci()}
+    for target in targets_of_ci():
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 @pytest.mark.parametrize(
@@ -105,9 +191,15 @@ def test_what_it_prints_publishes_the_release(repository: Path, tmp_path: Path) 
         ),
         pytest.param(
             "1.1.0",
-            {"Makefile": "lint types:\n\ntest:\n\tfalse\n"},
-            "'make lint types test' failed",
+            {"Makefile": "lint types nightly reference:\n\ntest:\n\tfalse\n"},
+            "'make lint types test nightly' failed",
             id="a-check-fails",
+        ),
+        pytest.param(
+            "1.1.0",
+            {"bridge/internal/bridge/version.go": "package bridge\n"},
+            "bridge/internal/bridge/version.go does not hold the version once",
+            id="a-version-is-lost",
         ),
     ],
 )
@@ -122,6 +214,39 @@ def test_a_tree_that_is_not_ready_is_refused(
     assert git(repository, "log", "--format=%H") == before
     assert git(repository, "status", "--porcelain") == ""
     assert git(repository, "tag").split() == ["1.0.0"]
+
+
+def test_files_that_updates_will_delete_have_to_be_named(repository: Path) -> None:
+    """Those that moved among them; not those that keep their name, or that updates leave alone."""
+    for name in (
+        "old.cfg",
+        "<<provider_name>>/old.py",
+        "kubernetes/old.yaml",
+        "kubernetes/deploy/old.yaml",
+    ):
+        (repository / "template" / name).unlink()
+    (repository / "template/moved.cfg").write_text("")
+    (repository / "template/changed.cfg.jinja").rename(repository / "template/changed.cfg")
+    commit(repository)
+    refused(
+        release(repository, "1.1.0"),
+        "does not name files that updates will delete: kubernetes/deploy/old.yaml, old.cfg;",
+    )
+    said = "- `old.cfg` is `moved.cfg` now, and `kubernetes/deploy/old.yaml` is gone."
+    (repository / "CHANGELOG.md").write_text(CHANGELOG.replace("- Nothing to do.", said))
+    commit(repository)
+    assert release(repository, "1.1.0").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://github.com/acme/template.git", "git@github.com:acme/template"]
+)
+def test_a_bridge_that_go_would_not_find_is_refused(repository: Path, origin: str) -> None:
+    git(repository, "remote", "add", "origin", origin)
+    refused(release(repository, "1.1.0"), "this is github.com/acme/template, and bridge/go.mod")
+    (repository / "bridge/go.mod").write_text("module github.com/acme/template/bridge\n")
+    commit(repository)
+    assert release(repository, "1.1.0").returncode == 0
 
 
 def test_changes_that_are_not_committed_are_refused(repository: Path) -> None:

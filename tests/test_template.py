@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from copier import run_copy
 from jinja2 import Environment, TemplateSyntaxError
 from jinja2.meta import find_undeclared_variables
 
+from cmi.version import VERSION
+from scripts.release import STAMPED
 from tests.support import (
     ANSWERS,
     DELIMITERS,
@@ -148,7 +151,8 @@ def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
     }
     files = (path for path in (tmp_path / "project").rglob("*") if not path.is_dir())
     rendered = {path.relative_to(tmp_path / "project").as_posix() for path in files}
-    assert rendered == expected - {".gitlab-ci.yml"}
+    others = {".gitlab-ci.yml", "LICENSES/MIT.txt", "LICENSES/LicenseRef-AllRightsReserved.txt"}
+    assert rendered == expected - others
 
 
 def test_settings_never_need_trust() -> None:
@@ -197,6 +201,8 @@ class TestVersionsAgree:
         images = set(re.findall(r"^FROM python:(\S+?)-slim", dockerfile, re.MULTILINE))
         assert len(images) == 1
         assert images <= set(self.PYTHONS)
+        release = text_of("template/.github/workflows/release.yml")
+        assert re.findall(r'python-version: "(.*)"', release) == [*images]
 
     def test_machine_controller_manager(self) -> None:
         """The deployed one is the one that the bridge is built with."""
@@ -207,7 +213,21 @@ class TestVersionsAgree:
             text_of("template/kubernetes/deploy/kustomization.yaml.jinja").replace("<<", "")
         )["images"]
         tags = {image["name"]: image["newTag"] for image in deployed}
-        assert tags["machine-controller-manager"] == tags["bridge"] == version
+        assert tags["machine-controller-manager"] == version
+        image = subprocess.run(
+            ["make", "--silent", "-C", "bridge", "image-name"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert image == f"cmi-bridge:{tags['bridge']}\n"
+        assert image.endswith(f"-mcm{version.removeprefix('v')}\n")
+
+    def test_ours(self) -> None:
+        """Of template, framework and bridge: `make release` writes it into all of them."""
+        for name, where in STAMPED.items():
+            assert re.findall(where, text_of(name), re.MULTILINE) == [VERSION], name
 
     def test_copier(self) -> None:
         oldest = SETTINGS["_min_copier_version"].removesuffix(".0")

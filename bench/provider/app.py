@@ -16,7 +16,6 @@ from cmi import (
     ListMachinesResponse,
     driver_app,
 )
-from cmi.serving import listening, server
 
 from .apis.provider_spec import Credentials, MachineScope, ProviderSpec, Secrets
 
@@ -89,16 +88,8 @@ class Async(Driver):
         return ListMachinesResponse(machines=MACHINES)
 
 
-def share_endpoint() -> None:
-    """Let several processes listen on one endpoint, which a driver refuses."""
-    server._GRPC_OPTIONS = (("grpc.so_reuseport", 1),)  # type: ignore[assignment, misc]
-    listening.free_addresses = lambda _option, endpoint: [endpoint.host]  # type: ignore[assignment]
-
-
 def make_driver() -> Driver:
     """Return the driver that BENCH_FORM names."""
-    if os.environ.get("BENCH_SHARED"):
-        share_endpoint()
     return Blocking() if os.environ.get("BENCH_FORM") == "thread" else Async()
 
 

@@ -1,5 +1,5 @@
 // The tools that check and generate the bridge's code, apart from what it is built of.
-module mcm-provider-template/bridge/tools
+module github.com/ORG/mcm-provider-template/bridge/tools
 
 go 1.26.2
 

@@ -1,11 +1,14 @@
 """Bring a newer version of the template: `update.py update`, `check-update` or `conflicts`.
 
+`update.py fetch` brings the present version, beside the project.
+
 copier does the work, and takes the options that follow. Before an update this says in one line
 what copier would end with a traceback at; afterwards it names the files that hold conflicts.
 """
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +18,11 @@ from typing import Final
 import yaml
 
 ANSWERS: Final = Path(".copier-answers.yml")
+FETCHED: Final = Path("build/template")
 MARKERS: Final = "^([<]{7} before|[>]{7} after) updating$"
+
+ABBREVIATED: Final = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+": ""}
+"""What copier understands at the start of an address, and git does not."""
 
 
 class NotPossibleError(Exception):
@@ -31,6 +38,10 @@ def main(command: str, options: Sequence[str]) -> None:
     if command == "conflicts":
         if found := conflicts():
             raise NotPossibleError(found)
+        return
+    if command == "fetch":
+        check_template()
+        fetch()
         return
     check_repository()
     check_template()
@@ -66,6 +77,35 @@ def check_template() -> None:
         f"the template is not at '{source}', as {ANSWERS} says: write its address or its absolute "
         "path there after '_src_path: ', commit that, and run this again"
     )
+
+
+def fetch() -> None:
+    """Clone the template, at the version that this project was rendered from.
+
+    Raises:
+        NotPossibleError: The version is not recorded, or git can't get it.
+    """
+    answers = yaml.safe_load(ANSWERS.read_text())
+    address, version = str(answers["_src_path"]), str(answers.get("_commit", ""))
+    if not version:
+        raise NotPossibleError(
+            f"{ANSWERS} names no version of the template, because it was not rendered from a git "
+            "repository: clone the template yourself"
+        )
+    head, wanted = (
+        _git("-C", str(FETCHED), "rev-parse", revision) for revision in ("HEAD", f"{version}^0")
+    )
+    if (FETCHED / ".git").exists() and head == wanted:
+        return
+    for short, full in ABBREVIATED.items():
+        if address.startswith(short):
+            address = full + address.removeprefix(short)
+    shutil.rmtree(FETCHED, ignore_errors=True)
+    try:
+        subprocess.run(["git", "clone", "--quiet", address, FETCHED], check=True)
+        subprocess.run(["git", "-C", FETCHED, "checkout", "--quiet", version], check=True)
+    except subprocess.CalledProcessError as error:
+        raise NotPossibleError(f"git can't get version {version} from {address}") from error
 
 
 def run_copier(arguments: Sequence[str]) -> None:

@@ -109,12 +109,13 @@ def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
         from cmi.serving.identity import PluginInfo
         from cmi.serving.server import serve
         from cmi.tls import TlsFiles
+        from cmi.version import VERSION
 
         logs.configure(log_level, log_format)
         try:
             plugin = PluginInfo.of_package(package)
             if version:
-                typer.echo(f"{plugin.name} {plugin.version}")
+                typer.echo(f"{plugin.name} {plugin.version}, of mcm-provider-template {VERSION}")
                 return
             options = ServerOptions(
                 endpoint=Endpoint.resolve(endpoint),

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
-from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args, get_origin
 from urllib.parse import quote, quote_plus
 
 from google.protobuf.message import Message
@@ -43,6 +43,10 @@ _MAX_PARTS: Final = 2_000
 """So many lines of one secret are looked for on their own: a bound on time and memory."""
 _MAX_STARTS: Final = 50_000
 """So many beginnings of all secrets together; of further secrets no lines are looked for."""
+_MAX_SECRETS: Final = 10_000
+"""So many secrets are looked for. While there are more, no text is shown at all."""
+_MAX_TRIES: Final = 50_000
+"""So many places of a text are compared with secrets that begin alike; what follows is masked."""
 _LINGER: Final = 1.0
 """Seconds for which secrets are kept after their call, since the next call may bring the same."""
 _QUICK: Final = 16 * 1024
@@ -55,7 +59,7 @@ _NEVER_ESCAPED: Final = re.compile(r"[ !#-%(-;=?-\[\]-~]*")
 _LEAF: Final = re.compile(
     # What is repeated has a bound, or ends at the first character that does not fit: so the time
     # that this takes grows with the text and no faster.
-    r"""(?:key|secret|token|passw|credential|cert)[\w.-]{0,40}["']?\s{0,8}[:=]\s{0,8}"""
+    r"""(?:key|secret|token|passw|credential|cert)[\w.-]{0,40}+["']?\s{0,8}+[:=]\s{0,8}"""
     r"""("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'#,}{][^\s,}]*)""",
     re.IGNORECASE,
 )
@@ -63,6 +67,7 @@ _LEAF: Final = re.compile(
 
 _LINE: Final = re.compile(r"[^\r\n]+")
 
+_T = TypeVar("_T")
 _Form: TypeAlias = tuple[Callable[[Any], str], str | bytes, int]
 """How a value is written, the value, and how many characters have to match."""
 
@@ -166,11 +171,19 @@ class Sources:
 
 @dataclass(slots=True)
 class _Known:
-    """A secret that is looked for, its forms by their beginnings, and how many sources have it."""
+    """A secret, its forms by their beginnings, and how many sources have it.
+
+    Attributes:
+        starts: Its forms.
+        short: Those that are too short to have a beginning.
+        count: How many sources have it.
+        is_left_out: It is not looked for, since there are too many.
+    """
 
     starts: list[tuple[str, _Form]]
     short: list[str]
     count: int = 0
+    is_left_out: bool = False
 
 
 class Redactor:
@@ -190,7 +203,7 @@ class Redactor:
         self._unused: dict[bytes, float] = {}
         self._starts: dict[str, dict[_Form, int]] = {}
         self._short: dict[str, int] = {}
-        self._words: re.Pattern[str] | None = None
+        self._left_out = 0
 
     def add(self, sources: Sources) -> None:
         """Look for these secrets too, or look into these sources again."""
@@ -259,63 +272,76 @@ class Redactor:
     def _learn_value(self, value: bytes) -> None:
         known = self._known.get(value)
         if known is None:
-            known = self._known[value] = _forms_of(
-                value, _MAX_PARTS if len(self._starts) < _MAX_STARTS else 0
-            )
+            known = self._known[value] = self._learned(value)
+            self._left_out += known.is_left_out
             for start, form in known.starts:
-                forms = self._starts.setdefault(start, {})
-                forms[form] = forms.get(form, 0) + 1
+                _count(self._starts.setdefault(start, {}), form)
             for word in known.short:
-                self._short[word] = self._short.get(word, 0) + 1
-                self._words = None
+                _count(self._short, word)
         known.count += 1
         self._unused.pop(value, None)
+
+    def _learned(self, value: bytes) -> _Known:
+        if len(self._known) - self._left_out >= _MAX_SECRETS:
+            return _Known([], [], is_left_out=True)
+        is_much = len(self._starts) + len(self._short) >= _MAX_STARTS
+        return _forms_of(value, 0 if is_much else _MAX_PARTS)
 
     def _unlearn(self, value: bytes) -> None:
         del self._unused[value]
         known = self._known.pop(value)
+        self._left_out -= known.is_left_out
         for start, form in known.starts:
-            forms = self._starts[start]
-            forms[form] -= 1
-            if not forms[form]:
-                del forms[form]
+            _uncount(forms := self._starts[start], form)
             if not forms:
                 del self._starts[start]
         for word in known.short:
-            self._short[word] -= 1
-            if not self._short[word]:
-                del self._short[word]
-            self._words = None
+            _uncount(self._short, word)
 
     def _masked(self, text: str) -> str:
-        starts = self._starts
-        spans = []
-        if starts:
-            made: dict[_Form, str] = {}
-            ends: dict[_Form, int] = {}
-            for at in range(len(text) - _START + 1):
-                if (start := text[at : at + _START]) in starts:
-                    for form in starts[start]:
-                        # Not within what it has matched, or text that repeats itself takes ages.
-                        if ends.get(form, 0) <= at:
-                            ends[form] = end = _end(text, at, form, made)
-                            if end > at:
-                                spans.append((at, end))
-        if self._short:
-            if self._words is None:
-                self._words = _pattern_of(self._short)
-            spans += [match.span() for match in self._words.finditer(text)]
+        if self._left_out:
+            return MASK
+        spans = [*self._spans_of_forms(text)]
+        for word in self._short:
+            if word in text:
+                spans += _spans_of_word(text, word)
         return _mask(text, spans) if spans else text
 
+    def _spans_of_forms(self, text: str) -> Iterator[tuple[int, int]]:
+        starts = self._starts
+        if not starts:
+            return
+        tries = 0
+        made: dict[_Form, str] = {}
+        ends: dict[_Form, int] = {}
+        for at in range(len(text) - _START + 1):
+            if (start := text[at : at + _START]) in starts:
+                tries += len(starts[start])
+                if tries > _MAX_TRIES:
+                    yield at, len(text)
+                    return
+                for form in starts[start]:
+                    # Not within what it has matched, or text that repeats itself takes ages.
+                    if ends.get(form, 0) <= at:
+                        ends[form] = end = _end(text, at, form, made)
+                        if end > at:
+                            yield at, end
 
-def _pattern_of(words: Iterable[str]) -> re.Pattern[str]:
-    longest_first = sorted(words, key=len, reverse=True)
-    return re.compile("|".join(map(_pattern_of_word, longest_first)))
 
-
-def _pattern_of_word(word: str) -> str:
+def _spans_of_word(text: str, word: str) -> Iterator[tuple[int, int]]:
     escaped = re.escape(word)
-    return escaped if len(word) >= _WORD else rf"(?<!\w){escaped}(?!\w)"
+    pattern = escaped if len(word) >= _WORD else rf"(?<!\w){escaped}(?!\w)"
+    return (match.span() for match in re.finditer(pattern, text))
+
+
+def _count(counts: dict[_T, int], key: _T) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _uncount(counts: dict[_T, int], key: _T) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def _mask(text: str, spans: list[tuple[int, int]]) -> str:
@@ -530,29 +556,51 @@ def _secrets_in(value: object) -> Iterator[bytes]:
 def _secrets_in_json(kind: type[BaseModel], raw: bytes) -> Iterator[bytes]:
     """Yield what JSON has where a model has secrets, be it valid or not."""
     try:
-        yield from _secrets_at(kind, json.loads(raw))
+        yield from _Comparison().secrets_at(kind, json.loads(raw))
     except (ValueError, RecursionError):
         return
 
 
-def _secrets_at(annotation: Any, value: Any) -> Iterator[bytes]:
-    if _is_secret(annotation):
-        yield from _strings_in(value)
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if isinstance(value, dict):
-            for name, info in annotation.model_fields.items():
-                for key in {name, info.alias, info.validation_alias}:
-                    if isinstance(key, str) and key in value:
-                        yield from _secrets_at(info.annotation, value[key])
-    elif _may_hold_secrets(annotation):
-        arguments = get_args(annotation)
-        if get_origin(annotation) is Annotated:
-            arguments = arguments[:1]
-        items = value.values() if isinstance(value, dict) else value
-        for argument in arguments:
-            yield from _secrets_at(argument, value)
-            for item in items if isinstance(value, dict | list) else ():
-                yield from _secrets_at(argument, item)
+class _Comparison:
+    """Goes through JSON as the annotations of a model say.
+
+    Each value is taken for each annotation once: what unions within one another allow would
+    take for ever otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+        self._annotations: dict[int, tuple[Any, bool]] = {}
+
+    def secrets_at(self, annotation: Any, value: Any) -> Iterator[bytes]:
+        """Yield the secrets in a value if it were of this type."""
+        if (seen := (id(annotation), id(value))) in self._seen or not self._may_hold(annotation):
+            return
+        self._seen.add(seen)
+        if _is_secret(annotation):
+            yield from _strings_in(value)
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if isinstance(value, dict):
+                for name, info in annotation.model_fields.items():
+                    for key in {name, info.alias, info.validation_alias}:
+                        if isinstance(key, str) and key in value:
+                            yield from self.secrets_at(info.annotation, value[key])
+        else:
+            arguments = get_args(annotation)
+            if get_origin(annotation) is Annotated:
+                arguments = arguments[:1]
+            items = value.values() if isinstance(value, dict) else value
+            for argument in arguments:
+                yield from self.secrets_at(argument, value)
+                for item in items if isinstance(value, dict | list) else ():
+                    yield from self.secrets_at(argument, item)
+
+    def _may_hold(self, annotation: Any) -> bool:
+        # By identity, since not all have a hash; what is kept can't be taken for another one.
+        known = self._annotations.get(id(annotation))
+        if known is None:
+            known = self._annotations[id(annotation)] = annotation, _may_hold_secrets(annotation)
+        return known[1]
 
 
 def _strings_in(value: Any) -> Iterator[bytes]:

@@ -4,13 +4,14 @@ All of them are pydantic models. Field names are snake_case in Python and camelC
 YAML (`machine_type` is `machineType`), unless a field names its own alias.
 """
 
+import base64
 import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,8 @@ from cmi.errors import MAX_MESSAGE_BYTES
 
 _is_secret_key = re.compile(r"[A-Za-z0-9_.-]+").fullmatch
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = re.compile(r"([a-z2-7]{3})([a-z2-7]{5})")
+_MAX_FIELDS = 32
 _MAX_PATH = 128
 _MAX_LISTED = 1000
 _MAX_PROBLEMS_BYTES = MAX_MESSAGE_BYTES - len("; and 1000000 more")
@@ -161,7 +164,11 @@ def _not_empty(secret: SecretStr) -> SecretStr:
 
 
 Credential = Annotated[SecretStr, AfterValidator(_not_empty), _CredentialMark()]
-"""A secret that logs in at the cloud; a missing one is UNAUTHENTICATED (C44)."""
+"""A secret that logs in at the cloud; a missing one is UNAUTHENTICATED (C44).
+
+Where a Secret may hold one of several, such as a password or a token, declare each as
+`Credential | None`, and let a validator of one of these fields refuse the absence of all.
+"""
 
 
 class SecretsModel(BaseModel):
@@ -243,25 +250,47 @@ def read_secrets(
 def spec_fingerprint(spec: BaseModel, leave_out: Collection[str] = ()) -> str:
     """Return what a VM was made from in a few characters, to be stored with the VM in a tag.
 
-    It consists of the name and a digest of each field, as in `machineType:1f0a9c image:77b2e0`.
+    They are small letters and digits, eight for each field: a text that 32 fields may have, and
+    that fits into the value of a tag of 256 characters.
 
     Args:
         spec: The provider spec.
         leave_out: The fields, by their names in Python, that may change on a VM, or that say
             where it is: the tags and the region, for example.
+
+    Raises:
+        ValueError: It has more fields than that.
     """
-    fields = spec.model_dump(mode="json", by_alias=True, exclude=set(leave_out))
-    return " ".join(f"{name}:{_digest(value)}" for name, value in fields.items())
+    fields = _digests(spec, leave_out)
+    if len(fields) > _MAX_FIELDS:
+        raise ValueError(f"{type(spec).__name__} has over {_MAX_FIELDS} fields; put some into one")
+    return "".join(_key(name) + value for name, value in fields.items())
 
 
 def spec_differences(fingerprint: str, spec: BaseModel) -> list[str]:
     """Return the fields in which a VM with this fingerprint is not as `spec` wants it (C11).
 
-    A field that the fingerprint does not have, since the driver did not know it then, is none.
+    A field that only one of the two knows, since the driver has changed meanwhile, is none.
     """
-    fields = spec.model_dump(mode="json", by_alias=True)
-    made_from = dict(part.split(":", 1) for part in fingerprint.split() if ":" in part)
-    return [name for name, made in made_from.items() if made != _digest(fields.get(name))]
+    made_from = {*_TOKEN.findall(fingerprint)}
+    known = {key for key, _ in made_from}
+    asked = {name: (_key(name), value) for name, value in _digests(spec).items()}
+    return [name for name, pair in asked.items() if pair[0] in known and pair not in made_from]
+
+
+def _digests(spec: BaseModel, leave_out: Collection[str] = ()) -> dict[str, str]:
+    """Return the names of the fields, as in YAML, and what stands for their values.
+
+    What has its default is as if it was not there, at every level: so a driver that has learnt of
+    another field, or given one another default, still knows the VMs that it made before.
+    """
+    said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    names = {
+        field.serialization_alias or field.alias or name
+        for name, field in type(spec).model_fields.items()
+        if name not in leave_out
+    }
+    return {name: _digest(said.get(name)) for name in sorted(names)}
 
 
 def problems_of(
@@ -297,8 +326,17 @@ def _message(item: ErrorDetails, wording: Mapping[str, str]) -> str:
     return message[:1].lower() + message[1:]
 
 
+def _key(name: str) -> str:
+    return _short(name)[:3]
+
+
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]
+    return _short(json.dumps(value, sort_keys=True))[:5]
+
+
+def _short(text: str) -> str:
+    """Return a digest in letters and digits that every cloud takes in a tag."""
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
 
 
 def _named(tags: Tags, prefix: str) -> list[str]:
@@ -334,5 +372,13 @@ def _credential_keys(kind: type[SecretsModel]) -> set[object]:
     return {
         field.validation_alias or name
         for name, field in kind.model_fields.items()
-        if any(isinstance(mark, _CredentialMark) for mark in field.metadata)
+        if _is_credential(field.annotation, field.metadata)
     }
+
+
+def _is_credential(annotation: object, metadata: Iterable[object] = ()) -> bool:
+    """Tell whether a field is a `Credential`, or a `Credential | None`."""
+    marks = [*metadata, *getattr(annotation, "__metadata__", ())]
+    return any(isinstance(mark, _CredentialMark) for mark in marks) or any(
+        map(_is_credential, get_args(annotation))
+    )

@@ -1,6 +1,7 @@
 """TLS with a certificate on both sides (mTLS), from PEM files that may be renewed in place."""
 
 import logging
+import math
 import ssl
 import stat
 import time
@@ -184,9 +185,13 @@ class _Renewal:
 def _end_of(certificate: Path) -> float:
     """Return when the first certificate of a file ends, in seconds since the epoch.
 
-    The standard library can decode a certificate, but shows it to nobody else than a connection.
+    The standard library can decode a certificate. In public it does so for CAs, and for the other
+    side of a connection only, so a Python may come where nobody is warned.
     """
-    decoded = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]
+    try:
+        decoded = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]
+    except AttributeError:
+        return math.inf
     return ssl.cert_time_to_seconds(decoded["notAfter"])
 
 

@@ -146,6 +146,17 @@ class OneErrorAtATime(Saboteur):
         context.abort(code, message.partition(";")[0])
 
 
+class StatusKnowsTheScopeOnly(Saboteur):
+    """Its GetMachineStatus tells nothing of the fields that CreateMachine will refuse."""
+
+    breaks = ("C8",)
+
+    def GetMachineStatus(self, request: Any, forward: Forward, context: Context) -> Any:
+        if request.ProviderSpec == b"{}":
+            context.abort(Status.INVALID_ARGUMENT, "providerSpec.tags: is missing")
+        return forward(request)
+
+
 class NewIdEveryTime(Saboteur):
     """It answers a repeated call with another provider ID."""
 

@@ -17,7 +17,11 @@ import pytest
 from tests.support import ROOT
 from tests.terminal import converse
 
-PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md")),
+]
 
 PARTS = re.compile(
     r"^#+ (?P<heading>[^\n]+)$|"

@@ -12,8 +12,17 @@ from tests.support import commit
 @pytest.fixture(scope="session")
 def filled_in(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project with the example's files, committed."""
-    folder = tmp_path_factory.mktemp("aws")
+    return _project(template, tmp_path_factory.mktemp("aws"), is_small=False)
+
+
+@pytest.fixture(scope="session")
+def small(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rendered project with those of the small driver, with which the tutorial begins."""
+    return _project(template, tmp_path_factory.mktemp("aws-small"), is_small=True)
+
+
+def _project(template: Path, folder: Path, *, is_small: bool) -> Path:
     run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True)
-    lay_over(folder)
+    lay_over(folder, is_small=is_small)
     commit(folder)
     return folder

@@ -8,12 +8,14 @@ import pytest
 from tests.support import ROOT, git, make
 
 
-def test_it_passes_the_checks_of_every_project(filled_in: Path) -> None:
+@pytest.mark.parametrize("driver", ["filled_in", "small"])
+def test_it_passes_the_checks_of_every_project(driver: str, request: pytest.FixtureRequest) -> None:
     """Format, lint, types, its own tests, and the conformance list against moto's EC2."""
-    make(filled_in, "format")
-    assert git(filled_in, "status", "--porcelain") == ""
-    make(filled_in, "lint", "types", "test")
-    assert git(filled_in, "status", "--porcelain") == ""
+    project: Path = request.getfixturevalue(driver)
+    make(project, "format")
+    assert git(project, "status", "--porcelain") == ""
+    make(project, "lint", "types", "test")
+    assert git(project, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from cmi.endpoint import Endpoint
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, END_HEADERS = 1, 4
 
 
@@ -43,6 +43,16 @@ def call(stream: int, path: str) -> bytes:
     return frame(HEADERS, END_HEADERS, stream, block)
 
 
+def message(stream: int, wire: bytes = b"") -> bytes:
+    """Return the message of a call, and the end of what the client sends."""
+    return frame(DATA, END_STREAM, stream, b"\x00" + len(wire).to_bytes(4, "big") + wire)
+
+
+def reset(stream: int) -> bytes:
+    """Return what cancels a call."""
+    return frame(RST_STREAM, stream=stream, payload=(8).to_bytes(4, "big"))
+
+
 @contextmanager
 def connection(endpoint: Endpoint, **window: int) -> Iterator[socket.socket]:
     """A connection that has said hello."""
@@ -53,11 +63,11 @@ def connection(endpoint: Endpoint, **window: int) -> Iterator[socket.socket]:
 
 def received(connected: socket.socket, seconds: float) -> bytes:
     """Return what comes until nothing does for some time, or the other side closes."""
-    connected.settimeout(seconds)
     found = b""
     try:
+        connected.settimeout(seconds)
         while part := connected.recv(65536):
             found += part
-    except (TimeoutError, ConnectionError):
+    except OSError:  # among them TimeoutError, and that of a socket that was closed meanwhile
         pass
     return found

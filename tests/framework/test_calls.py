@@ -152,6 +152,21 @@ def test_calls_beyond_max_calls_wait_for_their_turn(
         assert all(call.result(PATIENCE) for call in calls)
 
 
+def test_a_caller_without_a_deadline_waits_too(waiting: StandIn | AsyncStandIn, gate: Gate) -> None:
+    with (
+        served(waiting, options(max_calls=1)) as (server, endpoint),
+        calling(endpoint, named("m1")) as (first,),
+        grpc.insecure_channel(endpoint.target) as channel,
+    ):
+        gate.await_entered()
+        create = bytes_rpc(channel, "/cmi.v1.Machine/CreateMachine")
+        second = create.future(named("m2").SerializeToString())
+        await_condition(lambda: server.calls == (1, 1))
+        gate.opened.set()
+        assert first.result(PATIENCE)
+        assert second.result(PATIENCE)
+
+
 def test_waiting_calls_run_in_the_order_they_came(gate: Gate) -> None:
     entered: list[str] = []
 

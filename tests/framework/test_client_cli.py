@@ -36,8 +36,9 @@ from cmi.endpoint import Endpoint
 from cmi.testing import serving
 from cmi.testing.serving import TEST_PLUGIN
 from cmi.v1 import cmi_pb2
+from cmi.version import VERSION
 from tests.framework.support import Keys, Scope, StandIn, created, raising
-from tests.support import PATIENCE, ROOT, TEMPLATE
+from tests.support import PATIENCE, ROOT, TEMPLATE, free_port
 from tests.terminal import at_terminal
 
 MANIFESTS = """
@@ -81,9 +82,7 @@ def endpoint(driver: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpo
 @pytest.fixture
 def free_endpoint() -> str:
     """Where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return f"tcp://127.0.0.1:{port}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 def cmi(*arguments: str) -> Result:
@@ -229,7 +228,7 @@ def test_options_of_the_connection_stand_before_or_after_the_command(
 
 
 def test_the_version() -> None:
-    assert output("--version").startswith("cmi for the contract cmi.v1")
+    assert output("--version").startswith(f"cmi {VERSION} for the contract cmi.v1")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import grpc
 import pytest
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from cmi import (
     CreateMachineRequest,
@@ -177,6 +177,27 @@ def test_a_provider_spec_is_refused_by_path(
 def test_what_only_create_needs_never_blocks_the_other_calls(endpoint: Endpoint, rpc: str) -> None:
     wire = spec(disks="none", login=5, unknown=True)
     assert ask(endpoint, rpc, request(rpc, ProviderSpec=wire)).code == "OK"
+
+
+@pytest.mark.parametrize("rpc", [rpc for rpc in MACHINE_RPCS if rpc != "CreateMachine"])
+@pytest.mark.parametrize(
+    ("fields", "secrets", "code"),
+    [
+        pytest.param({"tags": {}}, {}, "INVALID_ARGUMENT", id="no scope"),
+        pytest.param({}, {"apiToken": b""}, "UNAUTHENTICATED", id="no credentials"),
+    ],
+)
+def test_a_call_that_is_refused_tells_all_that_create_needs(
+    endpoint: Endpoint, rpc: str, fields: Any, secrets: Any, code: str
+) -> None:
+    """Once each, whichever call comes first."""
+    wire = spec(**{"disks": "none", "login": 5, "unknown": True} | fields)
+    message = refused(
+        endpoint, rpc, code, ProviderSpec=wire, Secrets=secrets | {"userData": b"\xff"}
+    )
+    paths = [f"providerSpec.{name}: " for name in ("disks", "login", "unknown", *fields)]
+    paths += ["secrets.apiToken: ", "secrets.userData: "]
+    assert [path for path in paths if message.count(path) != 1] == [], message
 
 
 @pytest.mark.parametrize(
@@ -384,6 +405,42 @@ def test_credentials_may_have_aliases_and_a_validator_of_the_whole(
     secrets: dict[str, bytes], code: str, mentioned: str
 ) -> None:
     with serving(WithPair()) as endpoint:
+        answer = ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets))
+    assert (answer.code, mentioned in answer.message) == (code, True), answer
+
+
+class Either(SecretsModel):
+    token: Credential | None = None
+    password: Credential | None = Field(default=None, validate_default=True)
+
+    @field_validator("password")
+    @classmethod
+    def _is_one(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if password is None and not info.data.get("token"):
+            raise ValueError("is missing, and so is the token")
+        return password
+
+
+class WithEither(StandIn):
+    def create_machine(  # type: ignore[override]
+        self, request: CreateMachineRequest[Scope, Either]
+    ) -> CreateMachineResponse:
+        return CreateMachineResponse(provider_id="standin:///m1", node_name="m1")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "code", "mentioned"),
+    [
+        ({"token": b"a"}, "OK", ""),
+        ({"password": b"a"}, "OK", ""),
+        ({}, "UNAUTHENTICATED", "secrets.password: is missing, and so is the token"),
+        ({"token": b"", "password": b"a"}, "UNAUTHENTICATED", "secrets.token: is empty"),
+    ],
+)
+def test_one_of_several_credentials_is_enough(
+    secrets: dict[str, bytes], code: str, mentioned: str
+) -> None:
+    with serving(WithEither()) as endpoint:
         answer = ask(endpoint, "CreateMachine", request("CreateMachine", Secrets=secrets))
     assert (answer.code, mentioned in answer.message) == (code, True), answer
 

@@ -7,6 +7,7 @@ import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -175,6 +176,67 @@ def test_half_open_streams_of_one_connection_are_bounded(tmp_path: Path, port: s
             reader.join(PATIENCE)
     print(f"figure: 20,000 half-open streams on {port}: {grown} KiB more")
     assert grown < 60_000
+
+
+STALLED = """
+import time
+from pathlib import Path
+from cmi import driver_app
+from tests.framework.support import AsyncStandIn, created
+
+async def create(request):
+    Path("entered").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)  # holds the event loop
+    return created(request)
+
+def make_driver():
+    return AsyncStandIn(create)
+
+make_driver.__module__ = "tests"
+driver_app(make_driver)()
+"""
+
+
+@pytest.mark.parametrize("port", ["health", "endpoint"])
+def test_calls_that_are_reset_at_once_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    """No limit of streams counts them: each has gone when the next one comes. They come faster
+    than the driver takes them, which here takes none."""
+    monkeypatch.chdir(tmp_path)
+    path = {"health": "/grpc.health.v1.Health/Watch", "endpoint": "/cmi.v1.Machine/CreateMachine"}
+    with started(
+        tmp_path, "--health-address=127.0.0.1:0", "--max-calls=100", start=STALLED
+    ) as process:
+        line = serving_line(process)
+        address = Endpoint.parse(f"tcp://{line['health']}" if port == "health" else line[port])
+        with calling(Endpoint.parse(line["endpoint"]), named("m1")) as (first,):
+            await_condition(Path("entered").exists)
+            before = resident_kib(process.pid)
+            for _ in range(20):
+                reset_calls(address, path[port], 2000)
+            grown = resident_kib(process.pid) - before
+            Path("go").touch()
+            assert first.result(PATIENCE)
+        with grpc.insecure_channel(address.target) as channel:
+            check = health_stub(channel).Check
+            check(health_pb2.HealthCheckRequest(), timeout=PATIENCE, wait_for_ready=True)
+    print(f"figure: 40,000 calls that are reset at once on {port}: {grown} KiB more")
+    assert grown < 30_000
+
+
+def reset_calls(address: Endpoint, path: str, calls: int) -> None:
+    with http2.connection(address) as connected:
+        reader = Thread(target=http2.received, args=(connected, PATIENCE), daemon=True)
+        reader.start()
+        with suppress(ConnectionError):  # it may have enough of us
+            for stream in range(1, 2 * calls, 2):
+                call = http2.call(stream, path) + http2.message(stream)
+                connected.sendall(call + http2.reset(stream))
+            connected.sendall(http2.frame(http2.PING, payload=b"all read"))
+        connected.shutdown(socket.SHUT_WR)
+        reader.join(PATIENCE)
 
 
 def test_pings_of_a_client_that_keeps_its_connection_alive_are_permitted(gate: Gate) -> None:

@@ -70,7 +70,7 @@ def test_a_file_is_read_as_kubectl_reads_it(write: Write, text: str, expected: A
         ("{a: !!str }", "a tag stands before nothing"),
         ("a\ufeff", "holds a byte order mark"),
         ("!!binary /w==", "!!binary and is not base64 of text"),
-        ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("[" * 5000 + "]" * 5000, "nest"),  # PyYAML 6.0.4 has a limit, and words, of its own
     ],
 )
 def test_what_kubectl_reads_by_chance_or_mangles_is_refused(

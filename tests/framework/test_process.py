@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from grpc_health.v1 import health_pb2
 from cmi.client import Client
 from cmi.endpoint import Endpoint
 from cmi.testing import serving
+from cmi.version import VERSION
 from tests.framework.support import StandIn, ask, machine_class, request
 from tests.support import PATIENCE, bytes_rpc, health_stub
 
@@ -268,11 +270,22 @@ def test_a_package_that_is_not_installed_is_one_line(project: Path) -> None:
     assert "acme is not installed" in failed(project)
 
 
+def test_two_drivers_in_one_environment_are_one_line(project: Path) -> None:
+    """Each wheel holds a package `cmi`, and the second one overwrites that of the first."""
+    shutil.copytree(project / "acme-1.2.3.dist-info", project / "other-1.0.dist-info")
+    metadata = project / "other-1.0.dist-info/METADATA"
+    metadata.write_text(metadata.read_text().replace("acme", "other"))
+    assert "acme and other are installed in one environment" in failed(project)
+
+
 def test_an_address_that_others_can_reach_is_one_line(project: Path) -> None:
     assert "--insecure" in failed(project, "--endpoint=tcp://0.0.0.0:0")
 
 
 def test_the_version_is_printed(project: Path) -> None:
     with popen(project, "--version") as process:
-        assert process.communicate(timeout=PATIENCE) == ("acme.example 1.2.3\n", "")
+        assert process.communicate(timeout=PATIENCE) == (
+            f"acme.example 1.2.3, of mcm-provider-template {VERSION}\n",
+            "",
+        )
     assert process.returncode == 0

@@ -16,8 +16,9 @@ import grpc
 import pytest
 from pydantic import SecretStr, model_validator
 
-from cmi import CreateMachineRequest, CreateMachineResponse, NotFound
+from cmi import CreateMachineRequest, CreateMachineResponse, NotFound, SpecModel
 from cmi.endpoint import Endpoint
+from cmi.redaction import Redactor, Sources
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from tests.framework.conftest import LogFile, LogLines
@@ -36,7 +37,7 @@ from tests.framework.support import (
     raising,
     request,
 )
-from tests.support import PATIENCE, bytes_rpc
+from tests.support import PATIENCE, await_condition, bytes_rpc
 
 log = logging.getLogger("acme.sdk")
 
@@ -298,6 +299,54 @@ def test_a_secret_that_a_validator_quotes_is_kept(
     assert "unknown code" in answer.message
     assert "***" in answer.message
     assert "canary" not in answer.message + log_stream.getvalue()
+
+
+class Tree(SpecModel):
+    children: "dict[str, Tree] | list[Tree] | list[list[Tree]] | None" = None
+    code: SecretStr | None = None
+
+
+class TreeSpec(Spec):
+    tree: Tree
+
+
+class Forester(StandIn):
+    def create_machine(  # type: ignore[override]
+        self, request: CreateMachineRequest[TreeSpec, Keys]
+    ) -> CreateMachineResponse:
+        raise NotFound("no spec-canary")
+
+
+def test_a_secret_deep_in_a_spec_is_found_at_once() -> None:
+    """Also if each level fits its type in several ways."""
+    tree: dict[str, Any] = {"code": "spec-canary"}
+    for _ in range(60):
+        tree = {"children": [tree]}
+    wire = request("CreateMachine", ProviderSpec=json.dumps({**SPEC, "tree": tree}).encode())
+    with serving(Forester()) as endpoint:
+        assert ask(endpoint, "CreateMachine", wire).message == "no ***"
+
+
+def test_more_secrets_than_can_be_looked_for_hide_all_until_their_call_has_ended() -> None:
+    many = {f"k{number}": b"%05d" % number for number in range(20_000)}
+    with serving(StandIn(raising(NotFound("no 19999 there")))) as endpoint:
+        wire = request("CreateMachine", Secrets=many | secrets_of("canary"))
+        assert ask(endpoint, "CreateMachine", wire).message == "***"
+
+        def is_readable() -> bool:
+            answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
+            return answer.message == "no 19999 there"
+
+        await_condition(is_readable)
+
+
+def test_secrets_that_begin_alike_are_not_compared_for_ever() -> None:
+    """What can't be searched in a bounded time is masked."""
+    lines = "".join(f"AAAAAAAA{number}\n" for number in range(2000)).encode()
+    redactor = Redactor()
+    redactor.add(Sources(plain=[lines], size=len(lines)))
+    assert redactor.scrub("at AAAAAAAA7 and more") == "at *** and more"
+    assert redactor.scrub("at " + "AAAAAAAA " * 1000 + "the end").endswith(" ***")
 
 
 def test_a_secret_in_a_path_is_never_cut(log_stream: LogFile) -> None:

@@ -489,6 +489,15 @@ def test_files_that_need_care_are_warned_of(
     assert all(any(text in warning for warning in warnings) for text in mentioned)
 
 
+def test_a_python_that_can_not_decode_certificates_serves_too(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decodes them is no public function of the standard library."""
+    monkeypatch.delattr("ssl._ssl._test_decode_cert")
+    with serving(StandIn(), options(authority.issue(tmp_path / "server", days=-1))):
+        pass
+
+
 def test_a_certificate_that_expires_while_the_driver_runs_is_warned_of(
     authority: Authority,
     client_files: TlsFiles,

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +36,7 @@ from tests.framework.support import StandIn, created
 def create(request):
     os.write(2, b"E0000 00:00:1790000000.123456    1234 ssl.cc:1] Handshake failed\\n")
     os.write(2, b"of a child\\n")
+    print("of", request.secrets.api_token.get_secret_value())
     return created(request)
 
 def make_driver():
@@ -129,7 +130,7 @@ def test_a_reader_that_is_back_hears_how_much_it_missed() -> None:
     with os.fdopen(source) as reader:
         events = map(json.loads, reader)
         event = next(event for event in events if "dropped" in event)
-    assert event["message"] == "log lines were dropped, since nobody read them"
+    assert event["message"] == "log lines were dropped, since nobody read them in time"
     assert event["dropped"] > 0
     os.close(sink)
 
@@ -153,17 +154,108 @@ def test_standard_error_is_closed_or_full(tmp_path: Path, closing: str) -> None:
 
 
 def test_the_log_of_the_c_core_has_the_form_of_ours(tmp_path: Path) -> None:
-    """It writes to file descriptor 2 by itself, as child processes do."""
+    """It writes to file descriptor 2 by itself, as child processes do. Others print."""
     with started(tmp_path, start=TELLING) as process:
         with Client(Endpoint.parse(serving_line(process)["endpoint"]), timeout=PATIENCE) as client:
             client.create(machine_class(), "m1")
         assert process.stderr is not None
-        lines = [json.loads(process.stderr.readline()) for _ in range(3)]
+        lines = [json.loads(process.stderr.readline()) for _ in range(4)]
         events = [each for each in lines if each["message"] != "call"]
-    assert [(each["logger"], each["level"], each["message"]) for each in events] == [
+    assert sorted((each["logger"], each["level"], each["message"]) for each in events) == [
         ("grpc.core", "warning", "ssl.cc:1] Handshake failed"),
         ("stderr", "warning", "of a child"),
+        ("stdout", "warning", "of ***"),
     ]
+
+
+CHATTY = """
+import os
+from cmi import driver_app
+from cmi.serving import logs
+from tests.framework.support import StandIn, created
+
+def create(request):
+    secret = request.secrets.api_token.get_secret_value().encode()
+    for filler in range(logs._MAX_TEXT - len(secret) - 2, logs._MAX_TEXT + 2):
+        os.write(2, b"y" * filler + secret + b"z\\n")
+    for _ in range(100):
+        os.write(2, b"x" * 2**20)
+    os.write(2, b"\\nend\\n")
+    return created(request)
+
+def make_driver():
+    return StandIn(create)
+
+make_driver.__module__ = "tests"
+driver_app(make_driver)()
+"""
+
+
+def test_a_line_on_standard_error_that_does_not_end_is_not_kept(tmp_path: Path) -> None:
+    """As a child process may write it: 100 MiB without a line end. Nor does a cut show a secret."""
+    with started(tmp_path, start=CHATTY) as process:
+        line, before = serving_line(process), peak_kib(process.pid)
+        assert process.stderr is not None
+        reader = process.stderr
+        messages: list[str] = []
+        collect = threading.Thread(
+            target=lambda: messages.extend(json.loads(each)["message"] for each in reader)
+        )
+        collect.start()
+        with Client(Endpoint.parse(line["endpoint"]), timeout=PATIENCE) as client:
+            client.create(machine_class({"apiToken": b"correct-horse-battery"}), "m1")
+            await_condition(lambda: "end" in messages)
+        grown = peak_kib(process.pid) - before
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        collect.join(PATIENCE)
+    print(f"figure: 100 MiB on standard error without a line end: {grown} KiB more")
+    assert grown < 50 * 1024
+    assert any(each.startswith("x" * 10_000) for each in messages)
+    assert not any("battery" in each for each in messages)
+
+
+def peak_kib(pid: int) -> int:
+    """Return the most memory that a process has held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def test_large_events_wait_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that logs whole answers, faster than they are searched for secrets."""
+    searching = threading.Event()
+    monkeypatch.setattr(logs, "_scrubbed", lambda event: searching.wait(PATIENCE) and event)
+    text = "\N{GRINNING FACE}" * 10_000  # of four bytes each
+    with Path(os.devnull).open("wb") as sink:
+        handler = logs.Handler(os.dup(sink.fileno()), LogFormat.JSON)
+        for _ in range(1000):
+            handler.handle(record(msg=text))
+        held = (1000 - handler.dropped) * sys.getsizeof(text)
+        searching.set()
+        handler.flush()
+    assert held < 10 * 1024 * 1024
+
+
+def test_a_burst_of_large_events_is_not_dropped_while_somebody_reads() -> None:
+    source, sink = os.pipe()
+    handler = logs.Handler(sink, LogFormat.JSON)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handler, "start", lambda: True)  # all are there when it begins
+        for _ in range(150):  # 2 MiB
+            handler.handle(record(msg="x" * 15_000))
+    handler.start()
+    os.set_blocking(source, False)
+    parts: list[bytes] = []
+
+    def is_read() -> bool:
+        with suppress(BlockingIOError):
+            parts.append(os.read(source, 65536))
+        return b"".join(parts).count(b"\n") == 150 or handler.dropped > 0
+
+    await_condition(is_read)
+    assert not handler.dropped
+    os.close(source)
+    os.close(sink)
 
 
 def test_scrapers_that_read_nothing(tmp_path: Path) -> None:
@@ -194,7 +286,7 @@ def test_a_health_watcher_that_reads_nothing_does_not_hold_up_the_stop(tmp_path:
         endpoint = Endpoint.parse(serving_line(process)["endpoint"])
         with http2.connection(endpoint, window=0) as watcher:
             watcher.sendall(http2.call(1, "/grpc.health.v1.Health/Watch"))
-            watcher.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1, bytes(5)))
+            watcher.sendall(http2.message(1))
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0

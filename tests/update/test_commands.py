@@ -2,14 +2,15 @@
 
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 from hashlib import sha256
 from pathlib import Path
 
 from tests.docs.pages import follow
-from tests.support import make
-from tests.update.projects import recorded, status
+from tests.support import commit, git, make
+from tests.update.projects import recorded, render, status
 
 
 def test_check_update_tells_of_a_newer_release(project: Path) -> None:
@@ -20,6 +21,30 @@ def test_check_update_tells_of_a_newer_release(project: Path) -> None:
     assert '"make lock" pins' in follow(project, "make update OPTIONS=--defaults", {})
     assert recorded(project)["_commit"] == "2.0.0"
     assert "up-to-date" in follow(project, "make check-update", {})
+
+
+def test_the_bridge_is_that_of_the_version_rendered_from(releases: Path, tmp_path: Path) -> None:
+    """Not of the newest one; and it is fetched once."""
+    repository = shutil.copytree(releases, tmp_path / "template")
+    git(repository, "checkout", "--quiet", "-B", "main", "1.0.0")
+    (repository / "Makefile").write_text("bridge:\n\t@echo built >> built; git describe --tags\n")
+    commit(repository, tag="1.0.1")
+    (repository / "Makefile").write_text("bridge:\n\tfalse\n")
+    commit(repository, tag="1.0.2")
+    project = tmp_path / "project"
+    render(f"git+file://{repository}", project, "1.0.1")
+    commit(project)
+    assert "1.0.1" in follow(project, "make bridge", {})
+    assert "1.0.1" in follow(project, "make bridge", {})
+    assert (project / "build/template/built").read_text() == "built\nbuilt\n"
+    assert "1.0.1" in (project / "README.md").read_text()
+    assert status(project) == []
+
+    answers = project / ".copier-answers.yml"
+    answers.write_text(answers.read_text().replace("_commit: 1.0.1", "_commit: 1.0.9"))
+    assert "error: git can't get version 1.0.9 from file://" in follow(
+        project, "make bridge", {}, exit_code=2
+    )
 
 
 def test_a_lock_that_lacks_a_dependency_is_named(project: Path) -> None:

@@ -1,21 +1,17 @@
 """Where a template may come from, where a project may lie, and that neither is ever trusted."""
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from copier.errors import UserMessageError
-from packaging.version import Version
 
-from tests.support import COPIER, DATA, ROOT, commit, copy_repository, git
+from tests.support import COPIER, DATA, ROOT, commit, copy_repository, git, releases
 from tests.update.projects import contents, recorded, render, update
 from tests.update.release import ADDED
 
-RELEASES = sorted(
-    (tag for tag in git(ROOT, "tag").split() if re.fullmatch(r"\d+(\.\d+){2}", tag)), key=Version
-)
+RELEASES = releases()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +85,7 @@ def test_a_relative_path(releases: Path, tmp_path: Path) -> None:
 
 
 def test_a_plain_folder(tmp_path: Path) -> None:
-    """It renders the same, but knows no versions: an update says so."""
+    """It renders the same, but knows no versions: its README and an update say so."""
     template = tmp_path / "template"
     template.mkdir()
     copy_repository(template, template=True)
@@ -100,9 +96,10 @@ def test_a_plain_folder(tmp_path: Path) -> None:
         update(project)
     commit(template, tag="1.0.0")
     render(template, tmp_path / "from-git", "1.0.0")
-    answers = ".copier-answers.yml"
-    assert contents(project, leave_out=answers.__eq__) == contents(
-        tmp_path / "from-git", leave_out=answers.__eq__
+    assert "(unknown)" in (project / "README.md").read_text()
+    naming = {".copier-answers.yml", "README.md"}
+    assert contents(project, leave_out=naming.__contains__) == contents(
+        tmp_path / "from-git", leave_out=naming.__contains__
     )
 
 

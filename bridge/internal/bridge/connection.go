@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/stats"
 
-	"mcm-provider-template/bridge/internal/cmi"
+	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
 const (

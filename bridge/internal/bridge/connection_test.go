@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
-	"mcm-provider-template/bridge/internal/cmi"
+	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
 func made(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {

@@ -22,7 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"mcm-provider-template/bridge/internal/cmi"
+	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
 var (

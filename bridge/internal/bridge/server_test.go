@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"mcm-provider-template/bridge/internal/cmi"
+	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
 // patience is what a test waits for something that has to happen.

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"mcm-provider-template/bridge/internal/cmi"
+	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
 func TestDrainWaitsForCallsAndLetsNoOtherBegin(t *testing.T) {

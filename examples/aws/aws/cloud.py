@@ -1,98 +1,47 @@
 """The adapter: how EC2 does what the rules ask for, by boto3.
 
 An instance is made in one call. It is found by its ID, or by its tags: those of the cluster and
-the role, and one of the driver's own that holds the machine's name. What each method has to do,
-and where it is used, is said in `cmi.Session`.
+the role, and the machine's name in one of the driver's own. What each method has to do, and where
+it is used, is said in `cmi.Session`.
 """
 
-import hashlib
-import json
-import os
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
-from ssl import create_default_context
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 from botocore import exceptions
 
 from cmi import (
-    VM,
-    FailedPrecondition,
     InvalidArgument,
     Leftover,
     PersistentVolumeSpec,
-    ProviderIdFormat,
     Session,
     VMState,
     spec_differences,
-    spec_fingerprint,
 )
 
-from .apis.provider_spec import (
-    MACHINE_TAG,
-    NAME_TAG,
-    ROOT_ALIAS,
-    SPEC_TAG,
-    BlockDevice,
-    Credentials,
-    MachineScope,
-    ProviderSpec,
-    Secrets,
+from .apis.provider_spec import MACHINE_TAG, Credentials, MachineScope, ProviderSpec, Secrets
+from .clients import Clients, check_environment
+from .errors import ERRORS, code_of
+from .instances import (
+    PROVIDER_ID,
+    Instance,
+    filters_of,
+    instance_of,
+    interface_of,
+    volume_of,
 )
-from .errors import ERRORS, check_answer, code_of, refusal
+from .request import client_token, launch_request
+from .steps import take_steps
 
 if TYPE_CHECKING:
-    from boto3 import Session as BotoSession
-    from botocore.config import Config
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import (
-        FilterTypeDef,
-        ImageTypeDef,
-        InstanceTypeDef,
-        TagTypeDef,
-        VolumeTypeDef,
-    )
+    from types_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
 
 __all__ = ["ERRORS", "PROVIDER_ID", "Cloud", "volume_id"]
 
-PROVIDER_ID: Final = ProviderIdFormat("aws:///{region}/{id}")
-SCOPE_TAGS: Final = MachineScope.scope_tags
 CSI_DRIVER: Final = "ebs.csi.aws.com"
 PAGE_SIZE: Final = 100
-MAX_CLIENTS: Final = 32
-
-URL_VARIABLES: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "HTTPS_PROXY", "https_proxy")
-BUNDLE_VARIABLES: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-"""What boto3 reads from the environment and can't do without."""
-
-STATES: Final = {
-    "pending": VMState.CREATING,
-    "running": VMState.RUNNING,
-    "stopping": VMState.STOPPED,
-    "stopped": VMState.STOPPED,
-    "shutting-down": VMState.DELETING,
-    "terminated": VMState.GONE,  # EC2 shows it for about an hour
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instance(VM):
-    """An instance of EC2, as the rules see it.
-
-    Attributes:
-        id: Its instance ID.
-        region: Where it runs.
-        made_from: The fingerprint of the spec that it was made from.
-    """
-
-    id: str
-    region: str
-    made_from: str
 
 
 def volume_id(volume: PersistentVolumeSpec) -> str | None:
@@ -106,25 +55,20 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 
 
 @contextmanager
-def _unless(code: str) -> Iterator[None]:
-    """Pass over this error of EC2."""
+def _unless(*codes: str) -> Iterator[None]:
+    """Pass over these errors of EC2."""
     try:
         yield
     except exceptions.ClientError as error:
-        if code_of(error) != code:
+        if code_of(error) not in codes:
             raise
 
 
 class Cloud:
-    """EC2, whatever the account.
-
-    Making a client takes time, so they are kept: by the access key, so that a rotated one takes
-    effect at the next call, and not too many.
-    """
+    """EC2, whatever the account."""
 
     def __init__(self) -> None:
-        self._clients = lru_cache(MAX_CLIENTS)(self._new_client)
-        self._one_at_a_time = threading.Lock()
+        self._clients = Clients()
 
     @classmethod
     def from_environment(cls) -> "Cloud":
@@ -133,94 +77,34 @@ class Cloud:
 
     def is_ready(self) -> bool:
         """Tell whether boto3 can use the environment; the rest comes with each call (C6)."""
-        for name in URL_VARIABLES:
-            url = urlsplit(os.environ.get(name, ""))
-            if url.geturl() and not (url.scheme in ("http", "https") and url.hostname):
-                raise FailedPrecondition(f"{name} is not a URL such as http://proxy.example:3128")
-        for name in BUNDLE_VARIABLES:
-            if path := os.environ.get(name):
-                _check_bundle(name, Path(path))
+        check_environment()
         return True
 
     def login(self, credentials: Credentials) -> "EC2Session":
-        """Return a session with the access key of the Secret; EC2 checks it at each call."""
-        return EC2Session(self, credentials)
-
-    def client(self, credentials: Credentials, region: str) -> "EC2Client":
-        """Return the client for an access key and a region."""
-        key = credentials.access_key_id.get_secret_value()
-        secret = credentials.secret_access_key.get_secret_value()
-        with self._one_at_a_time:  # boto3 can't make two at once
-            return self._clients(region, key, secret)
-
-    def _new_client(self, region: str, key: str, secret: str) -> "EC2Client":
-        client = self._session.client(
-            "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=_config()
-        )
-        client.meta.events.register("after-call.ec2", check_answer)
-        return client
-
-    @cached_property
-    def _session(self) -> "BotoSession":
-        """What all clients share: the description of EC2's API, which is large.
-
-        No profile is read, whatever AWS_PROFILE and ~/.aws say: credentials come with each call.
-        """
-        from boto3 import Session as BotoSession  # takes time, which a start can do without
-        from botocore.session import Session as BotocoreSession
-
-        nothing = (None, None, os.devnull, None)
-        session = BotocoreSession(
-            {
-                "profile": (None, None, None, None),
-                "config_file": nothing,
-                "credentials_file": nothing,
-            }
-        )
-        return BotoSession(botocore_session=session)
-
-
-def _check_bundle(name: str, path: Path) -> None:
-    try:
-        folder = path.is_dir()
-        create_default_context(capath=path if folder else None, cafile=None if folder else path)
-    except OSError as error:  # an SSLError is one
-        raise FailedPrecondition(
-            f"{name} names {path}, which holds no certificates that can be read: {error.strerror}"
-        ) from None
-
-
-def _config() -> "Config":
-    """Return what bounds a call of EC2: to about 80 s, well within a machine call's deadline."""
-    from botocore.config import Config
-
-    return Config(
-        connect_timeout=5,
-        read_timeout=20,
-        retries={"mode": "standard"},  # 3 attempts with back-off, or as AWS_MAX_ATTEMPTS says
-        max_pool_connections=50,  # as many calls as MCM makes at once
-    )
+        """Return a session with what the Secret holds; EC2 checks it at each call."""
+        return EC2Session(self._clients, credentials)
 
 
 class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
-    """The calls that an access key may make."""
+    """The calls that the credentials of a Secret may make."""
 
-    def __init__(self, cloud: Cloud, credentials: Credentials) -> None:
-        self._cloud = cloud
+    def __init__(self, clients: Clients, credentials: Credentials) -> None:
+        self._clients = clients
         self._credentials = credentials
 
     def list_vms(self, scope: MachineScope) -> list[Instance]:
         """Return the instances that have the tags of the scope."""
-        return self._instances(scope.region, _tag_filters(scope))
+        return self._instances(scope.region, filters_of(scope, {}))
 
     def find_vms(self, scope: MachineScope, name: str) -> list[Instance]:
-        """Return those that have the machine's name in a tag too; EC2 takes * and ? for more."""
-        return self._instances(scope.region, _tag_filters(scope, name))
+        """Return those that have the machine's name in any tag too."""
+        return self._instances(scope.region, filters_of(scope, {"tag-value": name}))
 
     def get_vm(self, scope: MachineScope, provider_id: str) -> Instance | None:
         """Return the instance with the ID; a filter finds nothing where a look-up would fail."""
         instance_id = PROVIDER_ID.parse(provider_id)["id"]
-        found = self._instances(scope.region, {"instance-id": instance_id})
+        by_id: FilterTypeDef = {"Name": "instance-id", "Values": [instance_id]}
+        found = self._instances(scope.region, [by_id])
         return next((each for each in found if each.id == instance_id), None)
 
     def create_vm(self, name: str, spec: ProviderSpec, secrets: Secrets) -> Instance:
@@ -231,19 +115,23 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         instances that are gone.
         """
         client = self._client(spec.region)
-        (image,) = client.describe_images(ImageIds=[spec.ami])["Images"]
-        request = _request(name, spec, secrets, _root_device(spec, image))
+        request = launch_request(name, spec, secrets, self._image(spec))
         number = 0
         while True:
-            token = _digest([request, number])
+            token = client_token(request, number)
             try:
                 (made,) = client.run_instances(**request, ClientToken=token)["Instances"]
-                return _instance(made, spec.region)
+                return instance_of(made, spec.region)
             except exceptions.ClientError as error:
                 if code_of(error) != "IdempotentInstanceTerminated":
                     raise
             gone = [vm for vm in self.find_vms(spec, name) if vm.state is VMState.GONE]
             number = max(number + 1, len(gone))
+
+    def advance_vm(self, vm: Instance, spec: ProviderSpec, secrets: Secrets) -> None:
+        """Do what RunInstances can't be asked for; an interface may not be visible yet."""
+        with _unless("InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound"):
+            take_steps(self._client(vm.region), vm, spec)
 
     def differences(self, vm: Instance, spec: ProviderSpec) -> list[str]:
         """Compare with the fingerprint: EC2 does not tell all, and some of it may change."""
@@ -259,163 +147,47 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
             self._client(vm.region).terminate_instances(InstanceIds=[vm.id])
 
     def list_leftovers(self, scope: MachineScope, name: str | None = None) -> list[Leftover]:
-        """Return the volumes that nothing uses and whose machine has no instance any more."""
-        filters = {**_tag_filters(scope, name or "*"), "status": "available"}
-        pages = (
-            self._client(scope.region)
-            .get_paginator("describe_volumes")
-            .paginate(Filters=_filters(filters), PaginationConfig={"PageSize": PAGE_SIZE})
-        )
+        """Return what nothing uses and whose machine has no instance any more."""
+        unused = filters_of(scope, {f"tag:{MACHINE_TAG}": name or "*", "status": "available"})
         # First, or those of an instance that is being launched could be taken.
-        volumes = [_leftover(each, scope.region) for page in pages for each in page["Volumes"]]
-        vms = self.list_vms(scope) if volumes else []
+        leftovers = [*self._volumes(scope.region, unused), *self._interfaces(scope.region, unused)]
+        vms = self.list_vms(scope) if leftovers else []
         alive = {vm.name for vm in vms if vm.state is not VMState.GONE}
-        return [volume for volume in volumes if volume.machine not in alive]
+        return [each for each in leftovers if each.machine not in alive]
 
     def delete_leftover(self, leftover: Leftover) -> None:
-        """Delete the volume."""
-        region = PROVIDER_ID.parse(leftover.provider_id)["region"]
-        with _unless("InvalidVolume.NotFound"):
-            self._client(region).delete_volume(VolumeId=leftover.id)
+        """Delete the volume or the network interface."""
+        client = self._client(PROVIDER_ID.parse(leftover.provider_id)["region"])
+        with _unless("InvalidVolume.NotFound", "InvalidNetworkInterfaceID.NotFound"):
+            if leftover.kind == "volume":
+                client.delete_volume(VolumeId=leftover.id)
+            else:
+                client.delete_network_interface(NetworkInterfaceId=leftover.id)
 
-    def _instances(self, region: str, filters: Mapping[str, str]) -> list[Instance]:
+    def _image(self, spec: ProviderSpec) -> "ImageTypeDef":
+        images = self._client(spec.region).describe_images(ImageIds=[spec.ami])["Images"]
+        if not images:
+            raise InvalidArgument(
+                f"providerSpec.ami: there is no image {spec.ami} for this account"
+            )
+        return images[0]
+
+    def _instances(self, region: str, filters: "Sequence[FilterTypeDef]") -> list[Instance]:
         """Return the instances that pass the filters, of all pages (C31)."""
-        pages = (
-            self._client(region)
-            .get_paginator("describe_instances")
-            .paginate(Filters=_filters(filters), PaginationConfig={"PageSize": PAGE_SIZE})
-        )
+        paginator = self._client(region).get_paginator("describe_instances")
+        pages = paginator.paginate(Filters=filters, PaginationConfig={"PageSize": PAGE_SIZE})
         reservations = (reservation for page in pages for reservation in page["Reservations"])
-        return [_instance(one, region) for each in reservations for one in each["Instances"]]
+        return [instance_of(one, region) for each in reservations for one in each["Instances"]]
+
+    def _volumes(self, region: str, filters: "Sequence[FilterTypeDef]") -> list[Leftover]:
+        paginator = self._client(region).get_paginator("describe_volumes")
+        pages = paginator.paginate(Filters=filters, PaginationConfig={"PageSize": PAGE_SIZE})
+        return [volume_of(each, region) for page in pages for each in page["Volumes"]]
+
+    def _interfaces(self, region: str, filters: "Sequence[FilterTypeDef]") -> list[Leftover]:
+        paginator = self._client(region).get_paginator("describe_network_interfaces")
+        pages = paginator.paginate(Filters=filters, PaginationConfig={"PageSize": PAGE_SIZE})
+        return [interface_of(each, region) for page in pages for each in page["NetworkInterfaces"]]
 
     def _client(self, region: str) -> "EC2Client":
-        return self._cloud.client(self._credentials, region)
-
-
-def _tag_filters(scope: MachineScope, name: str | None = None) -> dict[str, str]:
-    """Return what all of the scope have in common, or what is of one machine."""
-    filters = {
-        f"tag:{SCOPE_TAGS.cluster_prefix}{scope.cluster}": "*",
-        f"tag:{SCOPE_TAGS.role_prefix}{scope.role}": "*",
-    }
-    return filters if name is None else {**filters, f"tag:{MACHINE_TAG}": name}
-
-
-def _filters(filters: Mapping[str, str]) -> "list[FilterTypeDef]":
-    return [{"Name": name, "Values": [value]} for name, value in filters.items()]
-
-
-def _instance(instance: "InstanceTypeDef", region: str) -> Instance:
-    tags = _tags(instance)
-    reason = instance.get("StateReason", {})
-    code, message = reason.get("Code", ""), reason.get("Message", "")
-    return Instance(
-        name=tags.get(MACHINE_TAG, ""),
-        provider_id=PROVIDER_ID.format(region=region, id=instance["InstanceId"]),
-        node_name=instance.get("PrivateDnsName") or _node_name(instance, region),
-        cluster=SCOPE_TAGS.cluster(tags),
-        role=SCOPE_TAGS.role(tags),
-        state=STATES[instance["State"]["Name"]],
-        failure=refusal(code, message) if code else None,
-        id=instance["InstanceId"],
-        region=region,
-        made_from=tags.get(SPEC_TAG, ""),
-    )
-
-
-def _node_name(instance: "InstanceTypeDef", region: str) -> str:
-    """Return the name that EC2 gives by default, for an instance that has none.
-
-    By the user guide, "EC2 instance hostnames and domains": made of its IPv4 address or, in an
-    IPv6-only subnet, of its ID.
-    """
-    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
-    address = instance.get("PrivateIpAddress", "").replace(".", "-")
-    return f"ip-{address}.{domain}" if address else f"{instance['InstanceId']}.{domain}"
-
-
-def _leftover(volume: "VolumeTypeDef", region: str) -> Leftover:
-    tags = _tags(volume)
-    return Leftover(
-        kind="volume",
-        id=volume["VolumeId"],
-        machine=tags.get(MACHINE_TAG, ""),
-        provider_id=PROVIDER_ID.format(region=region, id=volume["VolumeId"]),
-        cluster=SCOPE_TAGS.cluster(tags),
-        role=SCOPE_TAGS.role(tags),
-    )
-
-
-def _tags(resource: "InstanceTypeDef | VolumeTypeDef") -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
-
-
-def _tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _root_device(spec: ProviderSpec, image: "ImageTypeDef") -> str:
-    """Return the name of the device that the image boots from, which is the first one's.
-
-    Under another name EC2 would make one more volume, and boot from an unencrypted one that is
-    as small as the image.
-    """
-    first, *others = spec.block_devices
-    root = image["RootDeviceName"]
-    if others and first.device_name not in (ROOT_ALIAS, root):
-        raise InvalidArgument(
-            f"providerSpec.blockDevices[0].deviceName: image {spec.ami} boots from {root}, not "
-            f"from {first.device_name}; {ROOT_ALIAS} stands for whatever it boots from"
-        )
-    return root
-
-
-def _request(name: str, spec: ProviderSpec, secrets: Secrets, root: str) -> dict[str, Any]:
-    """Return the arguments of RunInstances."""
-    names = [root, *(device.device_name for device in spec.block_devices[1:])]
-    tags = {NAME_TAG: name, **spec.tags}
-    own = {MACHINE_TAG: name, SPEC_TAG: spec_fingerprint(spec, leave_out={"tags", "region"})}
-    # Volumes with the driver's tags are leftovers once their instance is gone. EC2 can't tag each
-    # one differently, so where some are to be kept, none has them.
-    all_go = all(device.delete_on_termination for device in spec.block_devices)
-    request: dict[str, Any] = {
-        "MinCount": 1,
-        "MaxCount": 1,
-        "ImageId": spec.ami,
-        "InstanceType": spec.machine_type,
-        "SubnetId": spec.subnet,
-        "SecurityGroupIds": [*spec.security_groups],
-        "BlockDeviceMappings": [*map(_mapping, names, spec.block_devices)],
-        "UserData": secrets.user_data.get_secret_value(),
-        "TagSpecifications": [
-            {"ResourceType": "instance", "Tags": _tag_list(tags | own)},
-            {"ResourceType": "volume", "Tags": _tag_list(tags | own if all_go else tags)},
-        ],
-    }
-    if spec.iam_instance_profile:
-        request["IamInstanceProfile"] = {"Name": spec.iam_instance_profile}
-    if spec.key_name:
-        request["KeyName"] = spec.key_name
-    if spec.spot:
-        price = {"MaxPrice": spec.spot.max_price} if spec.spot.max_price else {}
-        options = {"SpotInstanceType": "one-time", **price}
-        request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
-    return request
-
-
-def _mapping(name: str, device: BlockDevice) -> dict[str, Any]:
-    asked = {"Iops": device.iops, "Throughput": device.throughput}
-    return {
-        "DeviceName": name,
-        "Ebs": {
-            "VolumeSize": device.size_gib,
-            "VolumeType": device.type,
-            "Encrypted": device.encrypted,
-            "DeleteOnTermination": device.delete_on_termination,
-            **{key: value for key, value in asked.items() if value is not None},
-        },
-    }
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+        return self._clients.client(self._credentials, region)

@@ -1,7 +1,8 @@
 """What goes wrong with EC2, and what it means to the caller (C13, C44).
 
-The codes are those of EC2's API reference, "Error codes for the Amazon EC2 API", and those of
-`StateReason` in its DescribeInstances, which begin with `Client.` or `Server.`.
+The codes are those of EC2's API reference, "Error codes for the Amazon EC2 API"; those of
+`StateReason` in its DescribeInstances, which begin with `Client.` or `Server.`; and those of STS,
+which hands out keys for a web identity.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,9 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "AuthFailure": Unauthenticated,
     "ExpiredToken*": Unauthenticated,
     "IncompleteSignature*": Unauthenticated,
+    "IDPRejectedClaim": Unauthenticated,
     "InvalidClientTokenId": Unauthenticated,
+    "InvalidIdentityToken": Unauthenticated,
     "InvalidSecurity.RequestHasExpired": Unauthenticated,
     "InvalidSignature*": Unauthenticated,
     "MissingAuthenticationToken*": Unauthenticated,
@@ -56,6 +59,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "*InProgress": Unavailable,
     "*RateExceeded": Unavailable,
     "ConcurrentTagAccess": Unavailable,
+    "IDPCommunicationError": Unavailable,
     "InvalidInstanceID.NotFound": Unavailable,  # it was just listed, so it is only too new
     "InvalidNextToken": Unavailable,  # it expired between two pages
     "InvalidPaginationToken": Unavailable,
@@ -103,6 +107,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "LegacySecurityGroup": FailedPrecondition,
     "OperationNotPermitted": FailedPrecondition,  # protected against termination, for example
     "PendingVerification": FailedPrecondition,
+    "RegionDisabledException": FailedPrecondition,  # for STS, in this account
     "Resource.AlreadyAss*": FailedPrecondition,
     "UnsupportedOperation": FailedPrecondition,
     # What the machine class says, or whatever else a user can mend
@@ -128,7 +133,7 @@ def refusal(code: str, message: str) -> DriverError:
     plain = code if code in CODES else code.removeprefix("Client.").removeprefix("Server.")
     kind = next((CODES[each] for each in CODES if fnmatchcase(plain, each)), Internal)
     text, _, _ = message.partition("Encoded authorization failure message")
-    return kind(f"EC2 answers {code or 'without a code'}: {text.removeprefix(f'{code}: ')}")
+    return kind(f"AWS answers {code or 'without a code'}: {text.removeprefix(f'{code}: ')}")
 
 
 def code_of(error: exceptions.ClientError) -> str:

@@ -68,6 +68,8 @@ def conformance(
     try:
         from cmi.conformance import Target, command
     except ModuleNotFoundError as error:
+        if error.name == "cmi.conformance":
+            errors.fail("an installed driver has no conformance kit; run this in its project")
         errors.fail(f"the conformance kit needs {error.name}; install it with pip")
 
     try:

@@ -5,15 +5,16 @@ from importlib.metadata import entry_points
 import typer
 
 from cmi.contract import MACHINE
+from cmi.version import VERSION
 
 
 def show(wanted: bool) -> None:
-    """Print the version of the contract, and of the project that the command is installed with."""
+    """Print the versions: the template's, the contract's, and that of the driver it came with."""
     if wanted:
         of = [
-            f", of {command.dist.name} {command.dist.version}"
+            f", installed with {command.dist.name} {command.dist.version}"
             for command in entry_points(group="console_scripts", name="cmi")
             if command.dist
         ]
-        typer.echo("".join([f"cmi for the contract {MACHINE.file.package}", *of[:1]]))
+        typer.echo("".join([f"cmi {VERSION} for the contract {MACHINE.file.package}", *of[:1]]))
         raise typer.Exit

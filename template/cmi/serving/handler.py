@@ -35,14 +35,14 @@ class Call:
 
     Attributes:
         rpc: Its name, such as CreateMachine.
-        time_remaining: Returns the seconds until the caller's deadline.
+        time_remaining: Returns the seconds until the caller's deadline, or None without one.
         size: The size of the request, in bytes.
         lease: Keeps the call's secrets out of the log; None for a call without secrets.
         fields: What the log line says besides rpc, code and duration.
     """
 
     rpc: str
-    time_remaining: Callable[[], float]
+    time_remaining: Callable[[], float | None]
     size: int
     lease: redaction.Lease | None = None
     fields: dict[str, object] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from cmi.serving.handler import Call, generic_handler
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
 from cmi.v1 import cmi_pb2
+from cmi.version import VERSION
 
 ENTRY_POINT_GROUP: Final = "cmi.plugin"
 
@@ -44,11 +45,19 @@ class PluginInfo:
         The name is that of its entry point in the group `cmi.plugin`.
 
         Raises:
-            StartupError: The package is not installed, so it has no metadata.
+            StartupError: The package is not installed, so it has no metadata; or another driver
+                is too, and one of the two runs with the other's framework.
         """
-        for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        installed = metadata.entry_points(group=ENTRY_POINT_GROUP)
+        names = sorted({each.dist.name for each in installed if each.dist is not None})
+        if len(names) > 1:
+            raise StartupError(
+                f"{' and '.join(names)} are installed in one environment, and each brings its own "
+                "package cmi, which overwrites the other's; give each an environment of its own"
+            )
+        for entry_point in installed:
             if entry_point.value == package and entry_point.dist is not None:
-                manifest = {"python": platform.python_version()}
+                manifest = {"python": platform.python_version(), "template": VERSION}
                 return cls(entry_point.name, entry_point.dist.version, manifest)
         raise StartupError(
             f"the package {package} is not installed, so its name and version are unknown; "

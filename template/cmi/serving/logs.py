@@ -14,11 +14,14 @@ import re
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Final, TypeAlias
+from typing import Final, TextIO, TypeAlias
 
 from pydantic_core import to_json
 
@@ -28,9 +31,12 @@ from cmi.serving.options import LogFormat, LogLevel
 log = logging.getLogger(__name__)
 
 _MAX_QUEUED: Final = 2_000
-"""Events that may wait to be formatted; more are dropped."""
+_MAX_QUEUED_BYTES: Final = 8 * 1024 * 1024
+"""Events that may wait to be formatted, and their size; more are dropped."""
 _MAX_UNWRITTEN: Final = 1024 * 1024
 """Bytes that may wait to be written; more are dropped."""
+_BATCH: Final = 200
+"""Events that are written together, at most."""
 _MAX_TEXT: Final = 16 * 1024
 """Characters of a message or a field; longer ones are cut."""
 _PAUSE: Final = 0.005
@@ -47,6 +53,8 @@ _NAMES: Final = ("logger", "message", "traceback")
 """The names of fields that are ours."""
 
 _Event: TypeAlias = dict[str, object]
+_Item: TypeAlias = _Event | Callable[[], None] | threading.Event
+"""An event, what is to be done once those before it are scrubbed, or set once they are written."""
 
 
 def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> None:
@@ -75,7 +83,7 @@ def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> N
 
 
 def dropped() -> int:
-    """Return how many lines were dropped so far, since nobody read them."""
+    """Return how many lines were dropped so far, since nobody read them in time."""
     return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Handler))
 
 
@@ -86,20 +94,28 @@ def flush() -> None:
 
 
 @contextmanager
-def captured_standard_error() -> Iterator[None]:
-    """Log what others write to standard error meanwhile: gRPC's C core, and child processes.
+def captured_output() -> Iterator[None]:
+    """Log what others write meanwhile: gRPC's C core, child processes, and whoever prints.
 
-    Their lines get the form of the log, and nobody who writes one waits for its reader.
+    Their lines get the form of the log, without secrets, and who writes one waits for no reader.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # none is left when the process ends
+    with _captured(1, "stdout"), _captured(2, "stderr"):
+        yield
+
+
+@contextmanager
+def _captured(descriptor: int, name: str) -> Iterator[None]:
     source, sink = os.pipe()
-    original = os.dup(2)
-    os.dup2(sink, 2)
+    original = os.dup(descriptor)
+    os.dup2(sink, descriptor)
     os.close(sink)
-    threading.Thread(target=_log_lines_of, args=(source,), name="stderr", daemon=True).start()
+    threading.Thread(target=_log_lines_of, args=(source, name), name=name, daemon=True).start()
     try:
         yield
     finally:
-        os.dup2(original, 2)
+        os.dup2(original, descriptor)
         os.close(original)
 
 
@@ -131,7 +147,8 @@ class Handler(logging.Handler):
 
     def _begin(self) -> None:
         # Of kinds that finalisers may use, too.
-        self._events: SimpleQueue[_Event | Callable[[], None] | threading.Event] = SimpleQueue()
+        self._events: SimpleQueue[_Item] = SimpleQueue()
+        self._sizes: deque[int] = deque()  # of the events, in memory
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         self._unqueued = self._unformatted = self._unwritten = 0
         self._formatted = self._written = 0  # bytes
@@ -148,16 +165,20 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record; never wait, never raise."""
-        if self._events.qsize() >= _MAX_QUEUED or not self.start():
+        if self._is_full() or not self.start():
             self._unqueued += 1
             return
         try:
             event = _event(record)
         except Exception as error:  # noqa: BLE001 - whatever was logged, nobody fails by it
             event = _notice("an event could not be logged", error=type(error).__name__)
+        self._sizes.append(sum(map(sys.getsizeof, event.values())))
         self._events.put(event)
         if record.levelno >= logging.CRITICAL and not _is_on_event_loop():
             self.flush()  # the process may end right after it
+
+    def _is_full(self) -> bool:
+        return len(self._sizes) >= _MAX_QUEUED or sum([*self._sizes]) >= _MAX_QUEUED_BYTES
 
     def after_log(self, action: Callable[[], None]) -> None:
         """Call `action` once what was logged so far has been scrubbed."""
@@ -188,22 +209,29 @@ class Handler(logging.Handler):
     def _format(self) -> None:
         """Scrub and format events, for ever. Never waits for a reader."""
         while True:
-            items = [self._events.get()]
-            time.sleep(_PAUSE)
-            with suppress(Empty):
-                while len(items) < _MAX_QUEUED:
-                    items.append(self._events.get_nowait())
-            lines: list[str] = []
-            for item in items:
-                if callable(item):
-                    item()
-                elif isinstance(item, threading.Event):
-                    self._put(lines)
-                    self._lines.put(item)
-                    lines = []
-                else:
-                    lines.append(self._safe_line_of(item))
-            self._put(lines)
+            self._format_some(self._events.get())
+
+    def _format_some(self, first: _Item) -> None:
+        # A function of its own: while the next event is waited for, nothing of a call is held.
+        time.sleep(_PAUSE)
+        lines: list[str] = []
+        for item in [first, *islice(iter(self._next, None), _BATCH)]:
+            if isinstance(item, dict):
+                lines.append(self._safe_line_of(item))
+                self._sizes.popleft()
+            elif isinstance(item, threading.Event):
+                self._put(lines)
+                self._lines.put(item)
+                lines = []
+            elif callable(item):
+                item()
+        self._put(lines)
+
+    def _next(self) -> _Item | None:
+        try:
+            return self._events.get_nowait()
+        except Empty:
+            return None
 
     def _safe_line_of(self, event: _Event) -> str:
         try:
@@ -214,7 +242,7 @@ class Handler(logging.Handler):
 
     def _put(self, lines: list[str]) -> None:
         text = "".join(f"{line}\n" for line in lines)
-        if self._formatted - self._written + len(text) > _MAX_UNWRITTEN:
+        if self._formatted - self._written > _MAX_UNWRITTEN:
             self._unformatted += len(lines)
         elif text:
             self._formatted += len(text)
@@ -235,7 +263,9 @@ class Handler(logging.Handler):
         try:
             _write_all(self._descriptor, text)
             if (lost := self.dropped) != told:
-                notice = _notice("log lines were dropped, since nobody read them", dropped=lost)
+                notice = _notice(
+                    "log lines were dropped, since nobody read them in time", dropped=lost
+                )
                 _write_all(self._descriptor, self._line_of(_scrubbed(notice)) + "\n")
             return lost
         except OSError:  # nobody is there to read
@@ -265,15 +295,27 @@ def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
     log.error("an exception was ignored", exc_info=failure.exc_value)
 
 
-def _log_lines_of(descriptor: int) -> None:
-    with os.fdopen(descriptor, errors="backslashreplace") as lines:
-        for line in lines:
+def _log_lines_of(descriptor: int, name: str) -> None:
+    with os.fdopen(descriptor, errors="backslashreplace") as file:
+        for line in _beginnings_of_lines(file):
             core = _CORE_LINE.match(line)
             if core is not None:
                 level = logging.INFO if core["level"] == "I" else logging.WARNING
                 logging.getLogger("grpc.core").log(level, "%s", core["text"])
             elif line.strip():
-                logging.getLogger("stderr").warning("%s", line.rstrip("\n"))
+                logging.getLogger(name).warning("%s", line.rstrip("\n"))
+
+
+def _beginnings_of_lines(file: TextIO) -> Iterator[str]:
+    """Yield lines, but of one that does not end only the beginning.
+
+    In pieces it would show the end of a secret, whose beginning is in the piece before.
+    """
+    is_new = True
+    while piece := file.readline(_MAX_TEXT + 1):
+        if is_new:
+            yield piece
+        is_new = piece.endswith("\n")
 
 
 def _event(record: logging.LogRecord) -> _Event:

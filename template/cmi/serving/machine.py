@@ -49,8 +49,9 @@ def machine_handler(
         record: Is told of every call.
         count_left_out: Is told how many VMs a list left out.
     """
+    create = methods["CreateMachine"]
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], runner, count_left_out)
+        rpc.name: _answer(driver, methods[rpc.name], create, runner, count_left_out)
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
@@ -68,10 +69,11 @@ def _unimplemented(name: str, capability: str) -> Behaviour:
 def _answer(
     driver: Driver,
     method: Method,
+    create: Method,
     runner: Runner,
     count_left_out: Callable[[int], None] | None,
 ) -> Behaviour:
-    decode = _decoder(driver, method)
+    decode = _decoder(driver, method, create)
     encode = _encoder(method)
     concerns_machine = "MachineName" in method.rpc.request_fields
 
@@ -110,8 +112,12 @@ def _identity_of(request: Any) -> Hashable:
     return request.provider_spec.cluster, request.machine_name
 
 
-def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
+def _decoder(driver: Driver, method: Method, create: Method) -> Callable[[Any], Any]:
     """Return what validates a wire message and makes of it the request that `method` takes.
+
+    What only `create` needs never refuses the call of another method, or it could block a
+    deletion. A call that is refused anyway says all that `create` would: MCM asks for the status
+    of a new machine first, and its user is to mend everything at once.
 
     It raises:
         InvalidArgument: Names every offending field (C7, C8, C33, C36, C47, C48).
@@ -145,12 +151,22 @@ def _decoder(driver: Driver, method: Method) -> Callable[[Any], Any]:
         fields["secrets"], secret_problems, is_credential = read_secrets(secrets, message.Secrets)
         if problems or secret_problems:
             error = Unauthenticated if is_credential and not problems else InvalidArgument
-            raise error(summary(problems + secret_problems))
+            problems += _problems_of_a_creation(method, create, message)
+            raise error(summary([*dict.fromkeys(problems + secret_problems)]))
         if has_id:
             fields |= _own_provider_id(driver, message, fields["provider_spec"])
         return method.request(**fields)
 
     return decode
+
+
+def _problems_of_a_creation(method: Method, create: Method, message: Any) -> list[str]:
+    """Return what CreateMachine would refuse, unless it is the method that is called."""
+    if method is create or create.spec is None or create.secrets is None:
+        return []
+    _, spec_problems = read_spec(create.spec, message.ProviderSpec)
+    _, secret_problems, _ = read_secrets(create.secrets, message.Secrets)
+    return spec_problems + secret_problems
 
 
 def _decode_volumes(message: Any) -> messages.GetVolumeIDsRequest:

@@ -102,7 +102,7 @@ class Metrics:
             ),
             (
                 "driver_log_lines_dropped",
-                "Lines of the log that were dropped since the start, since nobody read them.",
+                "Lines of the log that were dropped since the start: nobody read them in time.",
                 dropped_lines,
             ),
         ):

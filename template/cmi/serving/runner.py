@@ -139,7 +139,7 @@ class Runner:
         *arguments: Any,
         is_async: bool,
         machine: Hashable | None = None,
-        time_remaining: Callable[[], float] | None = None,
+        time_remaining: Callable[[], float | None] = lambda: None,
     ) -> Any:
         """Call `method` and return what it returns.
 
@@ -148,7 +148,7 @@ class Runner:
             arguments: What it is called with.
             is_async: Which of the two it is.
             machine: What tells the call's machine from others; None if it concerns none.
-            time_remaining: Returns the seconds until the caller's deadline; None if it has none.
+            time_remaining: Returns the seconds until the caller's deadline, or None without one.
 
         Raises:
             Unavailable: `max_calls` ran, or no thread could be started, for as long as the caller
@@ -218,7 +218,7 @@ class Runner:
         run: _Run,
         method: Callable[[], Any],
         is_async: bool,
-        time_remaining: Callable[[], float] | None,
+        time_remaining: Callable[[], float | None],
     ) -> Callable[[], object]:
         """Start a method as soon as it may run; return what gives it up."""
         if not self._places.take_at_once():
@@ -245,9 +245,11 @@ class Runner:
         self._deadlines.add(loop, run)
         return give_up
 
-    def _patience(self, time_remaining: Callable[[], float] | None) -> float:
+    def _patience(self, time_remaining: Callable[[], float | None]) -> float:
         """Return how long a call may wait, so that its caller still gets the answer."""
-        remaining = time_remaining() if time_remaining else self._call_timeout
+        remaining = time_remaining()
+        if remaining is None:
+            return self._call_timeout
         return max(0.0, min(self._call_timeout, remaining - min(1.0, remaining / 10)))
 
     async def _start_thread_later(
@@ -255,7 +257,7 @@ class Runner:
         loop: asyncio.AbstractEventLoop,
         run: _Run,
         method: Callable[[], Any],
-        time_remaining: Callable[[], float] | None,
+        time_remaining: Callable[[], float | None],
     ) -> Callable[[], object]:
         """Start a method in a thread as soon as there is one, in the order of asking."""
         try:

@@ -37,6 +37,8 @@ _LAST_REPLIES: Final = 1.0
 """What the replies of methods that have ended get to be sent, in seconds."""
 _HEALTH_STREAMS: Final = 100
 """The most health checks and watches at once on one connection."""
+_LEAST_PENDING: Final = 1000
+"""Calls that may wait to be accepted, at least; gRPC cancels what is beyond."""
 _MAX_HEALTH_REQUEST: Final = 4 * 1024
 _GRPC_MAX_REQUEST: Final = 4 * 1024 * 1024
 """gRPC's own limit, which it answers with RESOURCE_EXHAUSTED; ours answers before."""
@@ -49,11 +51,6 @@ _MANY: Final = 2**31 - 1
 _GRPC_OPTIONS: Final = (
     # Otherwise two drivers share a port in silence, and each gets half of the calls.
     ("grpc.so_reuseport", 0),
-    # Otherwise gRPC cancels some of a thousand calls that come at once; ours is the limit.
-    ("grpc.server.max_pending_requests", _MANY),
-    ("grpc.server.max_pending_requests_hard_limit", _MANY),
-    ("grpc.max_connection_idle_ms", _IDLE * 1000),
-    ("grpc.max_connection_age_ms", _AGE * 1000),
     # A client may ask every few seconds whether a long call is still alive. Otherwise it is told
     # "too many pings" and loses its calls.
     ("grpc.keepalive_permit_without_calls", 1),
@@ -62,6 +59,26 @@ _GRPC_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
+
+
+def _bounds(*, streams: int, grace: float) -> tuple[tuple[str, int], ...]:
+    """Return gRPC's options for what one client, or all of them, may hold.
+
+    Args:
+        streams: The most calls on one connection.
+        grace: How long calls go on after their connection has reached its age, in seconds.
+    """
+    pending = max(_LEAST_PENDING, 2 * streams)
+    return (
+        ("grpc.max_concurrent_streams", streams),
+        # gRPC's own limit lets it cancel some of a thousand calls that come at once. Without any
+        # limit, calls that their caller resets at once pile up: no limit of streams counts them.
+        ("grpc.server.max_pending_requests", pending),
+        ("grpc.server.max_pending_requests_hard_limit", pending),
+        ("grpc.max_connection_idle_ms", _IDLE * 1000),
+        ("grpc.max_connection_age_ms", _AGE * 1000),
+        ("grpc.max_connection_age_grace_ms", min(_MANY, int(grace * 1000))),
+    )
 
 
 class Server:
@@ -161,9 +178,8 @@ class Server:
         longest_call = 2 * self._options.call_timeout + 60
         return (
             *_GRPC_OPTIONS,
-            ("grpc.max_connection_age_grace_ms", min(_MANY, int(longest_call * 1000))),
             # Room for calls that wait, and for health and Probe beside them.
-            ("grpc.max_concurrent_streams", 2 * self._options.max_calls + _HEALTH_STREAMS),
+            *_bounds(streams=2 * self._options.max_calls + _HEALTH_STREAMS, grace=longest_call),
             (
                 "grpc.max_receive_message_length",
                 max(_GRPC_MAX_REQUEST, 2 * self._options.max_request_bytes),
@@ -175,8 +191,7 @@ class Server:
             server = self._health_server = grpc.aio.server(
                 options=(
                     *_GRPC_OPTIONS,
-                    ("grpc.max_connection_age_grace_ms", 1000),
-                    ("grpc.max_concurrent_streams", _HEALTH_STREAMS),
+                    *_bounds(streams=_HEALTH_STREAMS, grace=1),
                     ("grpc.max_receive_message_length", _MAX_HEALTH_REQUEST),
                 )
             )
@@ -246,7 +261,7 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
     gc.freeze()  # what a start makes stays, so the collector need not go through it again and again
-    with logs.captured_standard_error():
+    with logs.captured_output():
         _log_serving(server, endpoint, plugin)
         await stop.wait()
         ended = await server.stop()

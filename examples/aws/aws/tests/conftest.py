@@ -11,10 +11,11 @@ from moto.core.authorization import enable_iam_authentication
 
 from cmi.testing import Client, MachineClass, Samples, connected
 
-from .. import cloud
+from .. import cloud as adapter
 from ..cloud import Cloud
 from ..machineserver import MachineServer
-from .ec2 import MOTO, Account, Gate, served
+from .account import Account
+from .gate import MOTO, Gate, served
 
 PAGE_SIZE = 5  # the smallest that EC2 takes
 
@@ -35,18 +36,24 @@ def account() -> Iterator[Account]:
 @pytest.fixture(scope="session")
 def gate(account: Account) -> Iterator[Gate]:
     """What stands before it, and what boto3 takes for EC2."""
-    gate = Gate(account)
+    gate = Gate(account.has_instance)
     with pytest.MonkeyPatch.context() as patch, served(gate) as url:
-        patch.setenv("AWS_ENDPOINT_URL_EC2", url)
+        patch.setenv("AWS_ENDPOINT_URL", url)
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
-        patch.setattr(cloud, "PAGE_SIZE", PAGE_SIZE)
+        patch.setattr(adapter, "PAGE_SIZE", PAGE_SIZE)
         yield gate
 
 
+@pytest.fixture(scope="session")
+def cloud(gate: Gate) -> Cloud:
+    """What keeps clients of EC2; making one takes most of a second."""
+    return Cloud()
+
+
 @pytest.fixture
-def client(gate: Gate) -> Iterator[Client]:
+def client(cloud: Cloud) -> Iterator[Client]:
     """A client of a driver."""
-    with connected(MachineServer(Cloud())) as client:
+    with connected(MachineServer(cloud)) as client:
         yield client
 
 
@@ -57,9 +64,12 @@ def samples(account: Account) -> Samples:
 
 
 def samples_for(cluster: str, account: Account) -> Samples:
-    tags = {f"kubernetes.io/cluster/{cluster}": "1", "kubernetes.io/role/node": "1"}
     folder = Path(__file__).parents[2] / "kubernetes"
-    return Samples(folder, account.writer, **account.fields, tags=tags)
+    return Samples(folder, account.writer, **account.fields, tags=tags_for(cluster))
+
+
+def tags_for(cluster: str) -> dict[str, str]:
+    return {f"kubernetes.io/cluster/{cluster}": "1", "kubernetes.io/role/node": "1"}
 
 
 @pytest.fixture

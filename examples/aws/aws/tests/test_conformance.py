@@ -19,8 +19,9 @@ from cmi.testing import captured_log, serving
 from ..apis.provider_spec import MachineScope
 from ..cloud import Cloud
 from ..machineserver import MachineServer
+from .account import Account
 from .conftest import PAGE_SIZE, samples_for
-from .ec2 import Account, Gate, after, dying, error, failing, launched, reported
+from .gate import Gate, after, error, failing, launched, reported
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -48,7 +49,7 @@ def target(account: Account, gate: Gate) -> Iterator[Target]:
     steps = {
         "RunInstances is refused": failing(error("InternalError", status=500), "RunInstances"),
         "the instance is lost from sight": after("RunInstances"),
-        "the instance ends at its start": dying(account),
+        "the instance ends at its start": account.dying(),
         "TerminateInstances is refused": failing(error("InternalError"), "TerminateInstances"),
         "the answer of TerminateInstances is lost": lost,
         "the end is not seen": after("TerminateInstances"),

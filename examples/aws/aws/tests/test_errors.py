@@ -6,7 +6,8 @@ from ..errors import refusal
 
 CODES = {
     "UNAUTHENTICATED": """
-        AuthFailure IncompleteSignature InvalidClientTokenId InvalidSecurity.RequestHasExpired
+        AuthFailure IDPRejectedClaim IncompleteSignature InvalidClientTokenId InvalidIdentityToken
+        InvalidSecurity.RequestHasExpired
         MissingAuthenticationToken RequestExpired SignatureDoesNotMatch ExpiredToken
         ExpiredTokenException InvalidSignatureException UnrecognizedClientException""",
     "PERMISSION_DENIED": """
@@ -14,7 +15,8 @@ CODES = {
         DeclarativePoliciesAccessDeniedException InaccessibleStorageLocation
         InaccessibleStorageLocationException LogDestinationPermissionIssue UnauthorizedOperation""",
     "UNAVAILABLE": """
-        BundlingInProgress ConcurrentTagAccess CreditSpecificationUpdateInProgress InternalError
+        BundlingInProgress ConcurrentTagAccess IDPCommunicationError
+        CreditSpecificationUpdateInProgress InternalError
         InternalFailure InvalidInstanceID.NotFound InvalidNextToken InvalidPaginationToken
         RequestLimitExceeded RetryableError ServerInternal ServiceUnavailable Throttling
         ThrottlingException RequestThrottled SnapshotCreationPerVolumeRateExceeded Unavailable
@@ -51,7 +53,7 @@ CODES = {
         VpnGatewayAttachmentLimitExceeded VpnGatewayLimitExceeded Client.VolumeLimitExceeded
         Server.InsufficientInstanceCapacity""",
     "FAILED_PRECONDITION": """
-        CannotDelete Client.InternalError CustomerKeyHasBeenRevoked
+        CannotDelete Client.InternalError CustomerKeyHasBeenRevoked RegionDisabledException
         DefaultSubnetAlreadyExistsInAvailabilityZone DefaultVpcAlreadyExists DefaultVpcDoesNotExist
         DependencyViolation ExistingVpcEndpointConnections FleetNotInModifiableState
         IncorrectInstanceState IncorrectModificationState IncorrectSpotRequestState IncorrectState

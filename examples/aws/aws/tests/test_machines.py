@@ -9,20 +9,20 @@ from cmi.testing import Client, MachineClass, Samples, connected, refused
 
 from ..cloud import Cloud
 from ..machineserver import MachineServer
-from .ec2 import REGION, Account, Answer, Call, Forward, Gate
+from .account import REGION, Account
+from .conftest import tags_for
+from .gate import Answer, Call, Forward, Gate, answer_of
 
 
 def test_an_instance_is_as_its_spec_says(
-    client: Client, gate: Gate, account: Account, samples: Samples
+    client: Client, account: Account, samples: Samples
 ) -> None:
     devices = [
-        {"deviceName": "/dev/sda1", "sizeGiB": 20},
-        {"deviceName": "/dev/sdf", "sizeGiB": 50, "iops": 6000, "throughput": 500},
-        {"deviceName": "/dev/sdg", "sizeGiB": 125, "type": "st1", "encrypted": False},
+        device("/root", volumeSize=20, encrypted=True),
+        device("/dev/sdf", volumeSize=50, encrypted=True, iops=6000, throughput=500),
+        device("/dev/sdg", volumeSize=125, volumeType="st1"),
     ]
-    spec = samples.machine_class(
-        blockDevices=devices, keyName="operators", spot={"maxPrice": "0.05"}
-    )
+    spec = samples.machine_class(blockDevices=devices, keyName="operators", spotPrice="0.05")
     created = client.create(spec, "as-its-spec")
     instance = account.instance("as-its-spec")
     assert created.ProviderID == f"aws:///{REGION}/{instance['InstanceId']}"
@@ -30,9 +30,9 @@ def test_an_instance_is_as_its_spec_says(
     assert instance["InstanceType"] == "m7i.large"
     assert instance["KeyName"] == "operators"
     assert instance["InstanceLifecycle"] == "spot"
-    assert instance["SubnetId"] == account.fields["subnet"]
-    groups = [each["GroupId"] for each in instance["SecurityGroups"]]
-    assert groups == account.fields["securityGroups"]
+    (asked,), (interface,) = account.fields["networkInterfaces"], instance["NetworkInterfaces"]
+    assert interface["SubnetId"] == asked["subnetID"]
+    assert [each["GroupId"] for each in interface["Groups"]] == asked["securityGroupIDs"]
     assert instance["IamInstanceProfile"]["Arn"].endswith(":instance-profile/nodes")
     volumes = account.volumes(instance)
     found = [(each["Size"], each["VolumeType"], each["Encrypted"]) for each in volumes]
@@ -40,19 +40,16 @@ def test_an_instance_is_as_its_spec_says(
     for resource in (instance, *volumes):
         tags = {each["Key"]: each["Value"] for each in resource["Tags"]}
         assert (tags["Name"], tags["machine-name"]) == ("as-its-spec", "as-its-spec")
-    asked = [call for call in gate.calls if call["Action"] == "RunInstances"][-1]
-    assert asked["BlockDeviceMapping.2.Ebs.Iops"] == "6000"
-    assert asked["BlockDeviceMapping.2.Ebs.Throughput"] == "500"
-    assert asked["InstanceMarketOptions.SpotOptions.MaxPrice"] == "0.05"
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"machineType": "m7i.xlarge"},
-        {"blockDevices": [{"deviceName": "/dev/sda1", "sizeGiB": 21}]},
-        {"iamInstanceProfile": None},
-        {"spot": {}},
+        {"blockDevices": [{"ebs": {"volumeSize": 21, "encrypted": True}}]},
+        {"iam": None},
+        {"spotPrice": ""},
+        {"srcAndDstChecksEnabled": False},
     ],
     ids=lambda fields: next(iter(fields)),
 )
@@ -70,24 +67,50 @@ def test_the_first_device_is_the_one_that_the_image_boots_from(
     client: Client, account: Account, samples: Samples, name: str
 ) -> None:
     """Whatever a machine class with one device calls it."""
-    spec = samples.machine_class(blockDevices=[{"deviceName": name, "sizeGiB": 9}])
+    spec = samples.machine_class(blockDevices=[device(name, volumeSize=9)])
     client.create(spec, f"boots-{name[-4:]}")
     instance = account.instance(f"boots-{name[-4:]}")
     assert [each["DeviceName"] for each in instance["BlockDeviceMappings"]] == ["/dev/sda1"]
     assert [each["Size"] for each in account.volumes(instance)] == [9]
 
 
-def test_a_first_device_that_does_not_boot_is_refused(client: Client, samples: Samples) -> None:
-    devices = [{"deviceName": name, "sizeGiB": 9} for name in ("/dev/xvda", "/dev/sdf")]
-    with refused("INVALID_ARGUMENT", "blockDevices[0].deviceName", "boots from /dev/sda1"):
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (("/dev/xvda", "/dev/sdf"), "none is /dev/sda1, which the image boots from"),
+        (("/root", "/dev/sda1"), "/root and /dev/sda1 are the same device"),
+    ],
+)
+def test_devices_that_do_not_fit_the_image(
+    client: Client, samples: Samples, names: tuple[str, str], problem: str
+) -> None:
+    devices = [device(name, volumeSize=9) for name in names]
+    with refused("INVALID_ARGUMENT", "providerSpec.blockDevices: ", problem):
         client.create(samples.machine_class(blockDevices=devices), "m1")
+
+
+@pytest.mark.parametrize(
+    ("images", "problem"),
+    [
+        ("<imagesSet/>", "there is no image ami-"),
+        ("<imagesSet><item><imageId>x</imageId></item></imagesSet>", "has no root device"),
+    ],
+)
+def test_an_image_that_can_not_be_used(
+    client: Client, gate: Gate, machine_class: MachineClass, images: str, problem: str
+) -> None:
+    with (
+        gate.failing(answer_of("DescribeImages", images), "DescribeImages"),
+        refused("INVALID_ARGUMENT", "providerSpec.ami: ", problem),
+    ):
+        client.create(machine_class, "m1")
 
 
 def test_a_volume_that_is_to_be_kept_is_no_leftover(
     client: Client, account: Account, samples: Samples
 ) -> None:
-    kept = {"deviceName": "/dev/sdf", "sizeGiB": 1, "deleteOnTermination": False}
-    spec = samples.machine_class(blockDevices=[{"deviceName": "/dev/sda1", "sizeGiB": 9}, kept])
+    kept = device("/dev/sdf", volumeSize=1, deleteOnTermination=False)
+    spec = samples.machine_class(blockDevices=[device("/dev/sda1", volumeSize=9), kept])
     client.create(spec, "keeping")
     _, volume = account.volumes(account.instance("keeping"))
     client.delete(spec, "keeping")
@@ -98,8 +121,7 @@ def test_a_volume_that_is_to_be_kept_is_no_leftover(
 def test_the_machine_class_may_say_what_consoles_show(
     client: Client, account: Account, samples: Samples
 ) -> None:
-    tags = {"kubernetes.io/cluster/named": "1", "kubernetes.io/role/node": "1", "Name": "web"}
-    client.create(samples.machine_class(tags=tags), "named")
+    client.create(samples.machine_class(tags={**tags_for("named"), "Name": "web"}), "named")
     assert account.tags("named")["Name"] == "web"
 
 
@@ -178,3 +200,7 @@ def test_volumes(client: Client) -> None:
         {"csi": null, "awsElasticBlockStore": null}
     ]"""
     assert client.volume_ids(volumes) == ["vol-1", "vol-3", "vol-4"]
+
+
+def device(name: str, **ebs: Any) -> dict[str, Any]:
+    return {"deviceName": name, "ebs": ebs}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cmi.testing import Samples, driver_process, run_client
 
-from .ec2 import REGION, Gate
+from .account import REGION
+from .gate import Gate
 
 PACKAGE = __name__.partition(".")[0]
 

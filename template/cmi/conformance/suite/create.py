@@ -1,5 +1,6 @@
 """C7 to C16, and C58: CreateMachine."""
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from cmi.contract import MAX_NAME_BYTES, USER_DATA_KEY
 
 __all__ = [
     "test_C7_machine_name_is_needed",
+    "test_C8_by_whichever_call_comes_first",
     "test_C8_every_offending_field_is_named",
     "test_C8_mandatory_fields",
     "test_C8_spec_is_a_json_object",
@@ -42,6 +44,7 @@ _DEADLINES = (0.001, 0.003, 0.01, 0.03, 0.1)
 _A_SECOND = 1.0
 _LONG_AFTER = 10.0
 """When nothing may be left of a call whose caller has gone, in seconds."""
+_PATHS = re.compile(r"providerSpec\.[\w.\[\]]+")
 _NO_OBJECTS = (b"", b"no JSON", b"[]", b'"text"', b"1", b"null", b"{", b"\xff\xfe")
 
 
@@ -72,6 +75,13 @@ def test_C8_every_offending_field_is_named(kit: Kit) -> None:
     outcome = kit.create(kit.name(), broken)
     for path in paths:
         outcome.refused("INVALID_ARGUMENT", naming=path)
+
+
+def test_C8_by_whichever_call_comes_first(kit: Kit) -> None:
+    """MCM asks for the status of a new machine first."""
+    broken = specs.with_fields(kit.mine, {})
+    for path in _PATHS.findall(kit.create(kit.name(), broken).message):
+        kit.status(kit.name(), broken).refused("INVALID_ARGUMENT", naming=path)
 
 
 def test_C9_answer(kit: Kit) -> None:

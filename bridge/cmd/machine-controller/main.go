@@ -20,7 +20,7 @@ import (
 	"k8s.io/component-base/logs"
 	"k8s.io/klog/v2"
 
-	"mcm-provider-template/bridge/internal/bridge"
+	"github.com/ORG/mcm-provider-template/bridge/internal/bridge"
 )
 
 // releaseTimeout is how long the API server gets to take the lease back.
@@ -31,8 +31,14 @@ func main() {
 	server.AddFlags(pflag.CommandLine)
 	driver := bridge.NewOptions()
 	driver.AddFlags(pflag.CommandLine)
+	version := pflag.Bool("version", false, "Print the version and exit")
 	flag.InitFlags()
+	if *version {
+		fmt.Println(bridge.Versions())
+		return
+	}
 	logs.InitLogs()
+	klog.Info("This is the " + bridge.Versions())
 
 	bridge.SurvivePanics()
 

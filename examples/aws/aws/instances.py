@@ -1,0 +1,159 @@
+"""What EC2 answers, as the rules see it: instances, and what is left of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cmi import VM, Leftover, ProviderIdFormat, VMState
+
+from .apis.provider_spec import (
+    CLUSTER_TAG,
+    MACHINE_TAG,
+    NAME_TAG,
+    ROLE_TAG,
+    SPEC_TAG,
+    STEPS_TAG,
+    MachineScope,
+)
+from .errors import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from types_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        InstanceNetworkInterfaceTypeDef,
+        InstanceTypeDef,
+        NetworkInterfaceTypeDef,
+        TagTypeDef,
+        VolumeTypeDef,
+    )
+
+PROVIDER_ID: Final = ProviderIdFormat("aws:///{region}/{id}")
+SCOPE_TAGS: Final = MachineScope.scope_tags
+
+TO_DO: Final = "to do"
+DONE: Final = "done"
+"""Values of `STEPS_TAG`."""
+
+STATES: Final = {
+    "pending": VMState.CREATING,
+    "running": VMState.RUNNING,
+    "stopping": VMState.STOPPED,
+    "stopped": VMState.STOPPED,
+    "shutting-down": VMState.DELETING,
+    "terminated": VMState.GONE,  # EC2 shows it for about an hour
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance(VM):
+    """An instance of EC2, as the rules see it.
+
+    Attributes:
+        id: Its instance ID.
+        region: Where it runs.
+        made_from: The fingerprint of the spec that it was made from.
+        interfaces: Its network interfaces, as EC2 reports them.
+    """
+
+    id: str
+    region: str
+    made_from: str
+    interfaces: "Sequence[InstanceNetworkInterfaceTypeDef]"
+
+
+def instance_of(instance: "InstanceTypeDef", region: str) -> Instance:
+    """Return an instance as the rules see it.
+
+    One that Gardener's driver has made has its machine's name in the tag that consoles show.
+    """
+    tags = _tags(instance.get("Tags", []))
+    reason = instance.get("StateReason", {})
+    code, message = reason.get("Code", ""), reason.get("Message", "")
+    cluster, role = _scope(tags)
+    state = STATES[instance["State"]["Name"]]
+    if state is VMState.RUNNING and tags.get(STEPS_TAG) == TO_DO:
+        state = VMState.CREATING
+    return Instance(
+        name=tags.get(MACHINE_TAG) or tags.get(NAME_TAG, ""),
+        provider_id=PROVIDER_ID.format(region=region, id=instance["InstanceId"]),
+        node_name=instance.get("PrivateDnsName") or _node_name(instance, region),
+        cluster=cluster,
+        role=role,
+        state=state,
+        failure=refusal(code, message) if code else None,
+        id=instance["InstanceId"],
+        region=region,
+        made_from=tags.get(SPEC_TAG, ""),
+        interfaces=instance.get("NetworkInterfaces", []),
+    )
+
+
+def volume_of(volume: "VolumeTypeDef", region: str) -> Leftover:
+    """Return a volume that an instance has left behind."""
+    return _leftover("volume", volume["VolumeId"], volume.get("Tags", []), region)
+
+
+def interface_of(interface: "NetworkInterfaceTypeDef", region: str) -> Leftover:
+    """Return a network interface that an instance has left behind."""
+    tags = interface.get("TagSet", [])
+    return _leftover("network interface", interface["NetworkInterfaceId"], tags, region)
+
+
+def own_tags(name: str, scope: MachineScope) -> dict[str, str]:
+    """Return the tags by which all that belongs to a machine is found again."""
+    return {MACHINE_TAG: name, CLUSTER_TAG: scope.cluster, ROLE_TAG: scope.role}
+
+
+def filters_of(scope: MachineScope, others: Mapping[str, str]) -> "list[FilterTypeDef]":
+    """Return the filters for what has the scope's two tags, and passes others by their names.
+
+    EC2 takes * and ? in them for more.
+    """
+    cluster, role = SCOPE_TAGS.cluster_prefix + scope.cluster, SCOPE_TAGS.role_prefix + scope.role
+    filters = {f"tag:{cluster}": "*", f"tag:{role}": "*", **others}
+    return [{"Name": name, "Values": [value]} for name, value in filters.items()]
+
+
+def tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
+    """Return tags in the form of EC2's API."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _tags(tags: "Sequence[TagTypeDef]") -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _scope(tags: Mapping[str, str]) -> tuple[str, str]:
+    """Return the cluster and the role.
+
+    The driver's own tags count, where there are such: people give an instance the tag of a second
+    cluster, and it is still the first one's.
+    """
+    cluster, role = tags.get(CLUSTER_TAG), tags.get(ROLE_TAG)
+    return cluster or SCOPE_TAGS.cluster(tags), role or SCOPE_TAGS.role(tags)
+
+
+def _node_name(instance: "InstanceTypeDef", region: str) -> str:
+    """Return the name that EC2 gives by default, for an instance that has none.
+
+    By the user guide, "EC2 instance hostnames and domains": made of its IPv4 address or, in an
+    IPv6-only subnet, of its ID.
+    """
+    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    address = instance.get("PrivateIpAddress", "").replace(".", "-")
+    return f"ip-{address}.{domain}" if address else f"{instance['InstanceId']}.{domain}"
+
+
+def _leftover(kind: str, id_: str, tags: "Sequence[TagTypeDef]", region: str) -> Leftover:
+    found = _tags(tags)
+    cluster, role = _scope(found)
+    return Leftover(
+        kind=kind,
+        id=id_,
+        machine=found.get(MACHINE_TAG, ""),
+        provider_id=PROVIDER_ID.format(region=region, id=id_),
+        cluster=cluster,
+        role=role,
+    )

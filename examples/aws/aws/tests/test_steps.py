@@ -1,0 +1,106 @@
+"""What CreateMachine does once the instance is there, and that it may be interrupted."""
+
+import pytest
+
+from cmi.testing import Client, MachineClass, Samples, refused
+
+from .account import Account
+from .gate import Answer, Call, Forward, Gate, error, failing, reported
+
+STEPS = ("ModifyNetworkInterfaceAttribute", "AssignIpv6Addresses", "CreateTags")
+
+
+@pytest.fixture
+def routing(account: Account, samples: Samples) -> MachineClass:
+    """A class whose instances forward what is not their own, and have prefixes of IPv6."""
+    interface = account.fields["networkInterfaces"][0]
+    return samples.machine_class(
+        srcAndDstChecksEnabled=False,
+        networkInterfaces=[{**interface, "ipv6PrefixCount": 2}, interface],
+    )
+
+
+def test_each_step_is_done_once(
+    client: Client, gate: Gate, account: Account, routing: MachineClass
+) -> None:
+    before = len(gate.calls)
+    created = client.create(routing, "routing")
+    assert steps_since(gate, before) == [STEPS[0], STEPS[0], STEPS[1], STEPS[2]]
+    interfaces = account.instance("routing")["NetworkInterfaces"]
+    assert [each["SourceDestCheck"] for each in interfaces] == [False, False]
+    (assigned,) = gate.asked("AssignIpv6Addresses", before)
+    assert assigned["NetworkInterfaceId"] == interfaces[0]["NetworkInterfaceId"]
+    again = len(gate.calls)
+    assert client.create(routing, "routing").ProviderID == created.ProviderID
+    assert steps_since(gate, again) == []
+
+
+def test_an_instance_without_steps_has_none(
+    client: Client, gate: Gate, account: Account, samples: Samples
+) -> None:
+    before = len(gate.calls)
+    client.create(samples.machine_class(srcAndDstChecksEnabled=True), "plain")
+    assert steps_since(gate, before) == []
+    assert "machine-steps" not in account.tags("plain")
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["refused", "answer lost"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_fails_is_repeated(
+    client: Client, gate: Gate, account: Account, routing: MachineClass, step: str, *, is_done: bool
+) -> None:
+    """C15, C58: until then the machine is not taken for finished, and is listed."""
+    name = f"{step}-{is_done}"
+    fails = failing(None if is_done else error("InternalError"), step, times=1, is_done=is_done)
+    with gate.fault(fails), refused("UNAVAILABLE"):
+        client.create(routing, name)
+    if not (is_done and step == "CreateTags"):
+        with refused("NOT_FOUND"):
+            client.status(routing, name)
+    assert [*client.list_machines(routing).values()] == [name]
+    before = len(gate.calls)
+    created = client.create(routing, name)
+    assert gate.asked("RunInstances", before) == []
+    assert client.status(routing, name).ProviderID == created.ProviderID
+    interfaces = account.instance(name)["NetworkInterfaces"]
+    assert [each["SourceDestCheck"] for each in interfaces] == [False, False]
+    assert gate.prefixes[interfaces[0]["NetworkInterfaceId"]] == 2
+
+
+def test_an_interface_that_is_not_visible_yet(
+    client: Client, gate: Gate, routing: MachineClass
+) -> None:
+    late = failing(error("InvalidNetworkInterfaceID.NotFound"), STEPS[0], times=1)
+    with gate.fault(late):
+        client.create(routing, "late")
+    client.status(routing, "late")
+
+
+def test_a_step_is_done_once_ec2_reports_it(
+    client: Client, gate: Gate, routing: MachineClass
+) -> None:
+    """EC2 may report for a while what was before; until then the instance is not finished."""
+    before = len(gate.calls)
+    old = "<sourceDestCheck>false<", "<sourceDestCheck>true<"
+    with gate.fault(reported(*old, times=2)):
+        client.create(routing, "slow")
+    assert steps_since(gate, before)[-3:] == [STEPS[0], STEPS[0], STEPS[2]]
+    assert len(gate.asked(STEPS[0], before)) == 6
+
+
+def test_an_efa_has_no_such_check(client: Client, gate: Gate, routing: MachineClass) -> None:
+    """EC2 refuses to change it, as Gardener's driver says."""
+
+    def efa(call: Call, forward: Forward) -> Answer:
+        answer = forward()
+        old, new = b"<interfaceType>interface<", b"<interfaceType>efa<"
+        return Answer(answer.status, answer.body.replace(old, new))
+
+    before = len(gate.calls)
+    with gate.fault(efa):
+        client.create(routing, "efa")
+    assert gate.asked("ModifyNetworkInterfaceAttribute", before) == []
+
+
+def steps_since(gate: Gate, before: int) -> list[str]:
+    return [call["Action"] for call in gate.calls[before:] if call["Action"] in STEPS]

@@ -1,0 +1,97 @@
+"""Whose each file is, and under which licence: what `reuse lint` asks, here and of each answer.
+
+The tool itself comes as a wheel for one version of Python only. So this looks for what it would
+find: files that nobody claims, texts of licences that are missing, and those that nobody needs.
+"""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from copier import run_copy
+
+from tests.support import ANSWERS, ROOT, commit, files_of
+
+APACHE = (ROOT / "LICENSE").read_text()
+OURS = "The mcm-provider-template authors"
+THEIRS = "The machine-controller-manager-provider-acme authors"
+NONE = "LicenseRef-AllRightsReserved"
+
+
+@pytest.fixture(params=["Apache-2.0", "MIT", "none"])
+def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> tuple[Path, str]:
+    """A rendered project, and the answer to the question for its licence."""
+    folder = tmp_path / "project"
+    answers = ANSWERS | {"license": request.param}
+    run_copy(str(template), folder, answers, defaults=True, quiet=True)
+    commit(folder)
+    return folder, request.param
+
+
+def claims(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return who holds the rights in each file of a folder, and its licence."""
+    annotations = tomllib.loads((folder / "REUSE.toml").read_text())["annotations"]
+    claimed = {}
+    for path in files_of(folder):
+        name = path.relative_to(folder).as_posix()
+        for each in annotations:  # the last one that matches holds
+            if any(pattern.fullmatch(name) for pattern in patterns(each["path"])):
+                holder = each["SPDX-FileCopyrightText"]
+                claimed[name] = (holder, each["SPDX-License-Identifier"])
+    return claimed
+
+
+def patterns(paths: str | list[str]) -> Iterator[re.Pattern[str]]:
+    """Yield what paths of REUSE.toml match; here a folder with all that is in it."""
+    for path in [paths] if isinstance(paths, str) else paths:
+        assert path.endswith("**")
+        yield re.compile(re.escape(path.removesuffix("**")) + ".*")
+
+
+def texts(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "LICENSES").iterdir()}
+
+
+def test_ours() -> None:
+    claimed = claims(ROOT)
+    assert claimed.keys() == {path.relative_to(ROOT).as_posix() for path in files_of(ROOT)}
+    assert {*claimed.values()} == {(OURS, "Apache-2.0")}
+    assert texts(ROOT) == {"Apache-2.0"}
+    for name in ("LICENSES", "template/LICENSES", "includes/licenses"):
+        assert (ROOT / name / "Apache-2.0.txt").read_text() == APACHE
+
+
+def test_a_project_is_its_authors_and_the_framework_ours(project: tuple[Path, str]) -> None:
+    folder, answer = project
+    licence = NONE if answer == "none" else answer
+    claimed = claims(folder)
+    assert claimed.keys() == {path.relative_to(folder).as_posix() for path in files_of(folder)}
+    for name, claim in claimed.items():
+        ours = name.startswith("cmi/")
+        assert claim == ((OURS, "Apache-2.0") if ours else (THEIRS, licence)), name
+    assert texts(folder) == {"Apache-2.0", licence}
+    assert (folder / "LICENSES/Apache-2.0.txt").read_text() == APACHE
+    if answer != "none":
+        text = (folder / "LICENSES" / f"{answer}.txt").read_text()
+        assert text == (folder / "LICENSE").read_text()
+    assert "machine-spec" in (folder / "cmi/NOTICE").read_text()
+
+
+def test_a_wheel_carries_its_licences(project: tuple[Path, str], tmp_path: Path) -> None:
+    """And says them as the metadata of packages does."""
+    folder, answer = project
+    build = "from hatchling.build import build_wheel; print(build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    unpack = [sys.executable, "-m", "zipfile", "--extract", str(wheel), str(tmp_path)]
+    subprocess.run(unpack, check=True)
+    (info,) = tmp_path.glob("*.dist-info")
+    said = re.findall(r"^License-Expression: (.*)$", (info / "METADATA").read_text(), re.MULTILINE)
+    expected = {"Apache-2.0": ["Apache-2.0"], "MIT": ["MIT AND Apache-2.0"], "none": []}
+    assert said == expected[answer]
+    assert {path.stem for path in (info / "licenses/LICENSES").iterdir()} == texts(folder)
+    assert (tmp_path / "cmi/NOTICE").is_file()
