@@ -318,13 +318,16 @@ class EmbeddedCloud:
 
     @contextmanager
     def interrupted_at(self, call: str) -> Iterator[threading.Event]:
-        """Let the first API call of this name fail; the event is set once it did."""
+        """Let the first API call of this name fail; the event is set once it did.
+
+        The error is none that a driver expects, so that it ends the call. Waits go on after others.
+        """
         reached = threading.Event()
 
         def fail(name: str) -> None:
             if name == call and not reached.is_set():
                 reached.set()
-                raise ThrottledError(f"{name} was interrupted")
+                raise ApiError(f"{name} was interrupted")
 
         with self.before_each_call(fail):
             yield reached

@@ -26,6 +26,9 @@ ROLE_TAG: Final = "kubernetes.io/role/"
 MAX_NAME_BYTES: Final = 128
 """The longest machine name, provider ID and node name, in bytes of UTF-8 (C9, C47)."""
 
+USER_DATA_KEY: Final = "userData"
+"""The key of the Secret that MCM asks for. MCM puts a token for one machine into the value."""
+
 IDENTITY: Final = cmi_pb2.DESCRIPTOR.services_by_name["Identity"]
 MACHINE: Final = cmi_pb2.DESCRIPTOR.services_by_name["Machine"]
 SERVICES: Final = (IDENTITY.full_name, MACHINE.full_name)

@@ -17,6 +17,7 @@ from cmi.errors import (
     OutOfRange,
     Unavailable,
 )
+from cmi.looks import Looks
 from cmi.messages import (
     CreateMachineRequest,
     CreateMachineResponse,
@@ -34,7 +35,7 @@ from cmi.messages import (
 )
 from cmi.seam import VM, VMT, Leftover, Session, VMState
 from cmi.spec import ClusterScope, SecretsT, SpecT
-from cmi.waiting import wait_for
+from cmi.waiting import passing_trouble
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def create_machine(
         Unavailable: The machine's VM is being deleted, or vanished while it was made.
     """
     name, spec = request.machine_name, request.provider_spec
-    vm = _only(name, _named(session, spec, name))
+    looks = Looks(session, request)
+    vm = _only(name, _own(spec, looks.named(name)))
     is_new = vm is None
     if vm is None:
         vm = session.create_vm(name, spec, request.secrets)
@@ -63,7 +65,7 @@ def create_machine(
             f"machine {name} exists with another {', '.join(differing)}; "
             "delete it first or use another name"
         )
-    vm = _finished(session, request, vm, is_new=is_new)
+    vm = _finished(session, looks, request, vm, is_new=is_new)
     if (vm.name, vm.cluster, vm.role) != (name, spec.cluster, spec.role):
         raise Internal(
             f"VM {vm.provider_id} was made for machine {name} of cluster {spec.cluster}, but is "
@@ -82,7 +84,8 @@ def delete_machine(
     It is OK if there is none (C17). With a provider ID only that VM is deleted, also if the
     machine has another one of the same name: MCM deletes a surplus VM in this way (C20).
     """
-    _remove(session, request.provider_spec, request.machine_name, _found(session, request))
+    looks = Looks(session, request)
+    _remove(session, looks, request, _found(looks, request))
     return DeleteMachineResponse()
 
 
@@ -96,7 +99,7 @@ def get_machine_status(
         NotFound: There is none (C24), or none that is finished.
         OutOfRange: There are several (C25).
     """
-    vm = _existing(session, request)
+    vm = _existing(Looks(session, request), request)
     return GetMachineStatusResponse(provider_id=vm.provider_id, node_name=vm.node_name)
 
 
@@ -121,7 +124,7 @@ def list_machines(
                 "left out of the list: a VM whose machine can't be told; delete it by hand",
                 extra={"fields": {"provider_id": vm.provider_id, "cluster": scope.cluster}},
             )
-    for leftover in _own_leftovers(session, scope, None):
+    for leftover in _left_of(scope, session.list_leftovers(scope)):
         if _is_usable(leftover.machine) and _is_usable(leftover.provider_id):
             machines.setdefault(leftover.provider_id, leftover.machine)
     return ListMachinesResponse(machines=machines, left_out=left_out)
@@ -137,16 +140,15 @@ def shut_down_machine(
         NotFound: There is none (C35).
         OutOfRange: There are several (C25).
     """
-    vm = _existing(session, request)
-    scope = request.provider_spec
-
-    def has_stopped() -> bool:
-        now = session.get_vm(scope, vm.provider_id)
-        return now is None or now.state is not VMState.RUNNING
-
+    looks = Looks(session, request)
+    vm = _existing(looks, request)
     if vm.state is VMState.RUNNING:
         session.stop_vm(vm)
-        wait_for(f"VM {vm.provider_id} of machine {request.machine_name} to stop", has_stopped)
+        looks.wait_for_vm(
+            f"VM {vm.provider_id} of machine {request.machine_name} to stop",
+            vm.provider_id,
+            lambda now: now is None or now.state is not VMState.RUNNING,
+        )
     return ShutDownMachineResponse()
 
 
@@ -159,29 +161,34 @@ def get_volume_ids(
 
 
 def _remove(
-    session: Session[ScopeT, Any, Any, VMT], scope: ScopeT, name: str, vms: list[VMT]
+    session: Session[ScopeT, Any, Any, VMT],
+    looks: Looks[ScopeT, VMT],
+    request: CreateMachineRequest[Any, Any] | DeleteMachineRequest[Any, Any],
+    vms: list[VMT],
 ) -> None:
     """Delete these VMs of a machine and what is left of it, and wait until both are gone."""
+    name = request.machine_name
     for vm in vms:
         if vm.state is not VMState.DELETING:
             session.delete_vm(vm)
     for vm in vms:
-        wait_for(
-            f"VM {vm.provider_id} of machine {name} to be gone",
-            lambda vm=vm: _is_absent(session.get_vm(scope, vm.provider_id)),  # type: ignore[misc]
+        looks.wait_for_vm(
+            f"VM {vm.provider_id} of machine {name} to be gone", vm.provider_id, _is_absent
         )
 
-    def without_leftovers() -> bool:
-        leftovers = _own_leftovers(session, scope, name)
+    def without_leftovers(found: list[Leftover]) -> bool:
+        leftovers = _left_of(request.provider_spec, found, name)
         for leftover in leftovers:
-            session.delete_leftover(leftover)
+            with passing_trouble():
+                session.delete_leftover(leftover)
         return not leftovers
 
-    wait_for(f"what is left of machine {name} to be gone", without_leftovers)
+    looks.wait_for_leftovers(f"what is left of machine {name} to be gone", name, without_leftovers)
 
 
 def _finished(
     session: Session[SpecT, SpecT, SecretsT, VMT],
+    looks: Looks[SpecT, VMT],
     request: CreateMachineRequest[SpecT, SecretsT],
     vm: VMT,
     *,
@@ -195,19 +202,24 @@ def _finished(
     name, spec = request.machine_name, request.provider_spec
     latest, was_seen = vm, not is_new
 
-    def look() -> VMT | None:
-        nonlocal latest, was_seen
-        if latest.state is VMState.CREATING:
-            session.advance_vm(latest, spec, request.secrets)
-            reported = session.get_vm(spec, latest.provider_id)
-            if reported is None and was_seen:
-                raise Unavailable(f"VM {vm.provider_id} of machine {name} vanished; try again")
-            latest, was_seen = reported or latest, reported is not None
+    def go_on() -> VMT | None:
         if latest.state is VMState.FAILED:
-            _remove(session, spec, name, [latest])  # or a retry would find it again
-        return latest if _is_finished(name, latest) else None
+            _remove(session, looks, request, [latest])  # or a retry would find it again
+        if _is_finished(name, latest):
+            return latest
+        with passing_trouble():
+            session.advance_vm(latest, spec, request.secrets)
+        return None
 
-    return wait_for(f"VM {vm.provider_id} of machine {name} to be finished", look)
+    def look(reported: VMT | None) -> VMT | None:
+        nonlocal latest, was_seen
+        if reported is None and was_seen:
+            raise Unavailable(f"VM {vm.provider_id} of machine {name} vanished; try again")
+        latest, was_seen = reported or latest, reported is not None
+        return go_on()
+
+    what = f"VM {vm.provider_id} of machine {name} to be finished"
+    return go_on() or looks.wait_for_vm(what, vm.provider_id, look)
 
 
 def _is_finished(name: str, vm: VM) -> bool:
@@ -232,14 +244,14 @@ AnyRequest = (
 )
 
 
-def _existing(session: Session[ScopeT, Any, Any, VMT], request: AnyRequest[ScopeT]) -> VMT:
+def _existing(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> VMT:
     """Return the machine's finished VM.
 
     A half-made one is NOT_FOUND: MCM would take it for finished and never call CreateMachine,
     which finishes it.
     """
     name = request.machine_name
-    vm = _only(name, _found(session, request))
+    vm = _only(name, _found(looks, request))
     if vm is None:
         raise NotFound(f"machine {name} does not exist in cluster {request.provider_spec.cluster}")
     if vm.state not in (VMState.RUNNING, VMState.STOPPED):
@@ -247,17 +259,13 @@ def _existing(session: Session[ScopeT, Any, Any, VMT], request: AnyRequest[Scope
     return vm
 
 
-def _found(session: Session[ScopeT, Any, Any, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
+def _found(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
     """Return the VM that the provider ID names, whatever its name; without one, those by name."""
     scope = request.provider_spec
     if not request.provider_id:
-        return _named(session, scope, request.machine_name)
-    vm = session.get_vm(scope, request.provider_id)
+        return _own(scope, looks.named(request.machine_name))
+    vm = looks.vm(request.provider_id)
     return [] if vm is None else _own(scope, [vm])
-
-
-def _named(session: Session[ScopeT, Any, Any, VMT], scope: ScopeT, name: str) -> list[VMT]:
-    return [vm for vm in _own(scope, session.find_vms(scope, name)) if vm.name == name]
 
 
 def _own(scope: ClusterScope, vms: Iterable[VMT]) -> list[VMT]:
@@ -265,15 +273,11 @@ def _own(scope: ClusterScope, vms: Iterable[VMT]) -> list[VMT]:
     return [vm for vm in vms if _is_own(scope, vm) and not _is_absent(vm)]
 
 
-def _own_leftovers(
-    session: Session[ScopeT, Any, Any, Any], scope: ScopeT, name: str | None
+def _left_of(
+    scope: ClusterScope, leftovers: Iterable[Leftover], machine: str | None = None
 ) -> list[Leftover]:
     """Return what is left of the scope's VMs, or of those of one machine."""
-    return [
-        each
-        for each in session.list_leftovers(scope, name)
-        if _is_own(scope, each) and name in (None, each.machine)
-    ]
+    return [each for each in leftovers if _is_own(scope, each) and machine in (None, each.machine)]
 
 
 def _is_own(scope: ClusterScope, resource: VM | Leftover) -> bool:

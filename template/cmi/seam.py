@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from cmi.spec import ClusterScope, SecretsModel
 
@@ -111,13 +111,23 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
 
     If your SDK is async, write these methods as they are and call the SDK in them by
     `cmi.run_async`.
+
+    Calls with the same credentials and scope that wait at the same time share what they see. So a
+    VM that one session has listed may be handed to another one: let a `VM` hold data, and no
+    client.
     """
+
+    shares_lists: ClassVar[bool] = True
+    """Several calls that look at the same time share one `list_vms`, or one `list_leftovers`.
+    Say False if a list takes your cloud long, or tells less of a VM than `get_vm`: then each
+    call asks for its own VM."""
 
     @abstractmethod
     def list_vms(self, scope: ScopeT_contra) -> Iterable[VMT]:
         """Return all VMs of the cluster and role, on all pages (C29, C31).
 
-        Used by ListMachines, and by `find_vms` unless you override that. Half-made VMs, failed
+        Used by ListMachines, by `find_vms` unless you override that, and instead of `find_vms`
+        and `get_vm` if several calls look at the same time. Half-made VMs, failed
         ones and those whose name can't be told are among them: nobody deletes a VM that is left
         out here. Filter at the cloud if it can. You may return too many, since the rules check
         cluster and role once more: MCM deletes every listed VM that it has no Machine for.
@@ -170,7 +180,9 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         each step be one that may be repeated. Don't wait for the cloud: if an action runs that
         forbids the next one, return, and you are called again.
 
-        An exception ends the call; the next try goes on with the same VM. If an action has
+        An exception ends the call; the next try goes on with the same VM. One of the SDK that
+        `Driver.errors` makes `Unavailable`, such as throttling, only ends this step: you are
+        called again after a pause. If an action has
         failed in a way that a repetition can't mend, report the VM as `FAILED` instead, so that
         the next try begins with a new one. The default does nothing, which is right for a cloud
         that makes a VM in one call.

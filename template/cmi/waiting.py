@@ -4,18 +4,19 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Coroutine, Hashable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from cmi.errors import DeadlineExceeded
+from cmi.errors import DeadlineExceeded, DriverError, ErrorTable, Unavailable, translate
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE: Final = 0.1
+FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 5.0
 
 
@@ -27,41 +28,116 @@ class ThreadCall:
         loop: The event loop of the server.
         given_up: Set once nobody waits for the call any more: it was cancelled, or took too long.
         waiting_for: What it waits for at the moment, for messages; empty if it does not wait.
+        trouble: What the cloud says if it can't answer at the moment; empty if it can.
+        errors: What the exceptions of the driver's SDK mean.
+        groups: The calls of the same server that look at the cloud together: see `cmi.looks`.
     """
 
     loop: asyncio.AbstractEventLoop
     given_up: threading.Event = field(default_factory=threading.Event)
     waiting_for: str = ""
-    _coroutine: "Future[Any] | None" = None
+    trouble: str = ""
+    errors: ErrorTable = field(default_factory=dict)
+    groups: dict[Hashable, Any] = field(default_factory=dict)
+    _interrupt: Callable[[], object] | None = None
 
     def give_up(self) -> None:
         """Tell the thread that nobody waits any more: its waits and its coroutine end."""
         self.given_up.set()
-        if self._coroutine:
-            self._coroutine.cancel()
+        if interrupt := self._interrupt:
+            interrupt()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop until it ends or the call is given up."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        self._coroutine = future
-        if self.given_up.is_set():  # perhaps before `give_up` could see the coroutine
-            future.cancel()
         try:
-            return future.result()
+            with self._interrupted_by(future.cancel):
+                return future.result()
         except CancelledError:
             raise DeadlineExceeded("gave up waiting for the SDK") from None
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        """Wait until the event is set, for so many seconds at most.
+
+        Raises:
+            DeadlineExceeded: Nobody waits for the call any more.
+        """
+        with self._interrupted_by(event.set):
+            event.wait(seconds)
+        if self.given_up.is_set():
+            raise DeadlineExceeded(f"gave up waiting for {self.waiting_for or 'the cloud'}")
+
+    @contextmanager
+    def _interrupted_by(self, interrupt: Callable[[], object]) -> Iterator[None]:
+        """Let `interrupt` be called when the call is given up."""
+        self._interrupt = interrupt
+        try:
+            if self.given_up.is_set():  # perhaps before `give_up` could see it
+                interrupt()
+            yield
         finally:
-            self._coroutine = None
+            self._interrupt = None
 
 
 current_call: ContextVar[ThreadCall | None] = ContextVar("current_call", default=None)
 """The call that this thread runs; None outside of a server."""
 
 
+def pauses() -> Iterator[float]:
+    """Yield the pauses between two looks, in seconds.
+
+    They grow from 0.02 to 5 seconds; each is shortened at random, so that many calls that began
+    together don't come back together.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1)  # noqa: S311 - no secret depends on it
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def is_waiting_for(what: str) -> None:
+    """Let the call's messages and the log say what it waits for; nothing once it is over."""
+    call = current_call.get()
+    if call is None or call.waiting_for == what:
+        return
+    call.waiting_for = what
+    if what:
+        log.debug("waiting", extra={"fields": {"for": what}})
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether the driver's table takes an error for passing trouble, such as throttling.
+
+    Its caller gets it if the call's time is over before the cloud answers again. Outside of a
+    server nothing passes, since there is no table.
+    """
+    call = current_call.get()
+    trouble = translate(error, call.errors) if call else None
+    if call is None or not isinstance(trouble, Unavailable):
+        return False
+    call.trouble = trouble.message
+    return True
+
+
+@contextmanager
+def passing_trouble() -> Iterator[None]:
+    """Go on after an exception of the SDK that is passing trouble: a wait tries again.
+
+    An error of `cmi` is not: it says that the call is to end.
+    """
+    try:
+        yield
+    except DriverError:
+        raise
+    except Exception as error:
+        if not is_passing(error):
+            raise
+
+
 def wait_for(what: str, look: Callable[[], T | None]) -> T:
     """Call `look` until it returns something true, and return that.
 
-    The pauses grow from 0.1 to 5 seconds; each is shortened at random, so that many calls that
+    The pauses grow from 0.02 to 5 seconds; each is shortened at random, so that many calls that
     began together don't come back together. For methods that are a `def`.
 
     A thread can't be stopped, but this wait ends when the call does. Its machine is then free
@@ -78,16 +154,12 @@ def wait_for(what: str, look: Callable[[], T | None]) -> T:
     """
     call = current_call.get()
     given_up = call.given_up if call else threading.Event()
-    pause = FIRST_PAUSE
+    between_looks = pauses()
     while not (found := look()):
-        if call is not None and not call.waiting_for:
-            call.waiting_for = what
-            log.debug("waiting", extra={"fields": {"for": what}})
-        if given_up.wait(pause * random.uniform(0.5, 1)):  # noqa: S311 - no secret depends on it
+        is_waiting_for(what)
+        if given_up.wait(next(between_looks)):
             raise DeadlineExceeded(f"gave up waiting for {what}")
-        pause = min(2 * pause, LONGEST_PAUSE)
-    if call is not None:
-        call.waiting_for = ""
+    is_waiting_for("")
     return found
 
 

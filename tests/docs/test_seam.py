@@ -24,6 +24,8 @@ from cmi import (
     VMState,
     rules,
 )
+from cmi.contract import RPCS
+from cmi.looks import Looks
 from tests.docs.test_reference import rows
 from tests.support import ROOT
 
@@ -34,10 +36,11 @@ ABOUT: dict[str, Any] = {"machine_name": "m1", "provider_spec": SCOPE, "secrets"
 
 
 def test_which_rule_uses_which_method() -> None:
-    """By the code: what a rule calls, and what the functions that it calls do."""
+    """By the code: what a rule calls, and what the functions and looks that it calls do."""
     functions = {
         node.name: node
-        for node in ast.parse(inspect.getsource(rules)).body
+        for source in (rules, Looks)
+        for node in ast.walk(ast.parse(inspect.getsource(source)))
         if isinstance(node, ast.FunctionDef)
     }
 
@@ -45,14 +48,16 @@ def test_which_rule_uses_which_method() -> None:
         used = set()
         for node in ast.walk(functions[function]):
             match node:
-                case ast.Attribute(value=ast.Name(id="session"), attr=method):
-                    used.add(method)
+                case ast.Attribute(value=ast.Name("session") | ast.Attribute(attr="_session")):
+                    used.add(node.attr)
+                case ast.Attribute(value=ast.Name("looks" | "self"), attr=called):
+                    used |= used_by(called) if called in functions else set()
                 case ast.Call(func=ast.Name(id=called)) if called in functions:
                     used |= used_by(called)
         return used
 
-    used = {rule: used_by(rule) for rule in functions if not rule.startswith("_")}
-    methods = [name for name in vars(Session) if not name.startswith("_")]
+    used = {rule.method: used_by(rule.method) for rule in RPCS if hasattr(rules, rule.method)}
+    methods = [name for name, each in vars(Session).items() if inspect.isfunction(each)]
     stated = {
         method: set(re.findall(r"[a-z]+_[a-z_]+", by)) - {"find_vms"}
         for method, by, *_ in rows(PAGE, "Which rule uses which method")

@@ -16,6 +16,7 @@ from cmi import (
     CreateMachineRequest,
     DeleteMachineRequest,
     DriverError,
+    ErrorTable,
     FailedPrecondition,
     GetMachineStatusRequest,
     GetVolumeIDsRequest,
@@ -40,6 +41,15 @@ TAGS = {"kubernetes.io/cluster/one": "1", "kubernetes.io/role/node": "1"}
 SCOPE = Scope(tags=TAGS, region="north")
 SPEC = Spec(tags=TAGS, region="north")
 KEYS = Keys.model_validate({"apiToken": b"token"})
+
+
+class Throttled(Exception):
+    """There were too many calls."""
+
+
+ERRORS: ErrorTable = {Throttled: Unavailable}
+"""The driver's table."""
+
 MOST_CALLS = 60
 """A rule that makes more calls than this waits for what never comes."""
 
@@ -83,6 +93,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
         differing: What `differences` answers.
         log: The calls that change something, with the ID of what they change.
         hidden_looks: How often a new VM is not reported yet.
+        troubles: What is raised by the next calls of a method, by its name.
     """
 
     vms: list[VM] = field(default_factory=list)
@@ -91,6 +102,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
     differing: Sequence[str] = ()
     log: list[str] = field(default_factory=list)
     hidden_looks: int = 0
+    troubles: dict[str, list[Exception]] = field(default_factory=dict)
     patience: int = 0
     calls: int = 0
 
@@ -100,6 +112,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
 
     def get_vm(self, scope: Scope, provider_id: str) -> VM | None:
         self._count()
+        self._may_fail("get_vm")
         if self.hidden_looks:
             self.hidden_looks -= 1
             return None
@@ -116,6 +129,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
 
     def advance_vm(self, vm: VM, spec: Spec, secrets: Keys) -> None:
         self._count()
+        self._may_fail("advance_vm")
         self.log.append(f"advance {vm.provider_id}")
         if self.made:
             self.vms = [
@@ -134,9 +148,11 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
 
     def list_leftovers(self, scope: Scope, name: str | None = None) -> Iterable[Leftover]:
         self._count()
+        self._may_fail("list_leftovers")
         return [*self.leftovers]
 
     def delete_leftover(self, leftover: Leftover) -> None:
+        self._may_fail("delete_leftover")
         self.log.append(f"delete {leftover.id}")
         self.leftovers.remove(leftover)
 
@@ -148,6 +164,10 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
             del self.vms[index]
         elif f"stop {self.vms[index].provider_id}" in self.log:
             self.vms[index] = replace(self.vms[index], state=VMState.STOPPED)
+
+    def _may_fail(self, method: str) -> None:
+        if waiting := self.troubles.get(method):
+            raise waiting.pop(0)
 
     def _count(self) -> None:
         self.calls += 1
@@ -202,6 +222,16 @@ def creates_a_vm(rules: Rules) -> None:
     assert session.log == ["create m1"]
 
 
+def does_not_look_at_what_it_has_just_seen(rules: Rules) -> None:
+    """Each look is a request, and a cloud that gets too many throttles."""
+    session = FakeSession()
+    create(rules, session)
+    assert session.calls == 1, "one look for an earlier try"
+    session = FakeSession(made=[vm(state=VMState.CREATING), vm()])
+    create(rules, session)
+    assert session.calls == 3, "and one step, and one look at its effect"
+
+
 def adopts_the_vm_of_an_earlier_try(rules: Rules) -> None:
     session = FakeSession([vm()])
     assert create(rules, session).provider_id == "vm-1"
@@ -231,6 +261,7 @@ def a_vm_that_vanishes_while_it_is_made_is_not_waited_for(rules: Rules) -> None:
         session = FakeSession(made=[vm(state=VMState.CREATING)], hidden_looks=hidden)
 
         def vanish(self: FakeSession = session) -> None:
+            FakeSession._count(self)
             if self.log.count("advance vm-1") == 3:
                 self.vms.clear()
 
@@ -288,6 +319,38 @@ def a_vm_that_ended_while_it_was_made_is_told(rules: Rules) -> None:
     with refused(Unavailable, "without a reason"):
         create(rules, session)
     assert session.log == ["create m1", "advance vm-1"]
+
+
+def trouble_that_passes_does_not_end_a_wait(rules: Rules) -> None:
+    def throttled(*methods: str) -> dict[str, list[Exception]]:
+        return {method: [Throttled(), Throttled()] for method in methods}
+
+    session = FakeSession(made=[vm(state=VMState.CREATING), vm()])
+    session.troubles = throttled("get_vm", "advance_vm")
+    assert create(rules, session).provider_id == "vm-1"
+    session = FakeSession([vm()], [leftover()])
+    session.troubles = throttled("list_leftovers", "delete_leftover", "get_vm")
+    delete(rules, session)
+    assert session.log == ["delete vm-1", "delete disk-1"]
+    session = FakeSession([vm()], troubles=throttled("get_vm"))
+    shut_down(rules, session)
+
+
+def other_trouble_ends_a_wait(rules: Rules) -> None:
+    """So does an error of `cmi` that an author raises where something is to be done."""
+    for method, error in (
+        ("get_vm", NotFound("no such project")),
+        ("get_vm", KeyError("a defect")),
+        ("advance_vm", Unavailable("20 % are done")),
+        ("advance_vm", KeyError("a defect")),
+    ):
+        session = FakeSession(made=[vm(state=VMState.CREATING), vm()])
+        session.troubles = {method: [error]}
+        with pytest.raises(type(error)):
+            create(rules, session)
+    failed = vm(state=VMState.FAILED, failure=Throttled())
+    with pytest.raises(Throttled):
+        create(rules, FakeSession(made=[vm(state=VMState.CREATING), failed]))
 
 
 def a_strangers_vm_is_not_adopted(rules: Rules) -> None:

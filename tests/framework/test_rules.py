@@ -2,7 +2,6 @@
 
 import ast
 import asyncio
-import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,23 +10,19 @@ from typing import Any
 import pytest
 
 from cmi import rules, waiting
-from tests.framework.rules_cases import CASES, Case
+from tests.framework.rules_cases import CASES, ERRORS, Case
 
 SOURCE = Path(rules.__file__).read_text()
 
 
-class Impatience(threading.Event):
-    """Makes no pauses, and gives a call up that goes on for ever."""
-
-    pauses = 0
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.pauses += 1
-        return self.pauses > 100
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once; `FakeSession` ends what goes on for ever."""
+    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0)
 
 
 def run(case: Case, module: Any) -> None:
-    call = waiting.ThreadCall(asyncio.new_event_loop(), Impatience())
+    call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS)
     call.loop.close()
     token = waiting.current_call.set(call)
     try:
@@ -81,6 +76,10 @@ class Spoiler(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         is_call = isinstance(node.value, ast.Call)
         return ast.Pass() if is_call and self._is_the_one(node) else self.generic_visit(node)
+
+    def visit_With(self, node: ast.With) -> Any:
+        self.generic_visit(node)
+        return node.body if self._is_the_one(node) else node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         return ast.Pass() if self._is_the_one(node) else node

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from cmi import waiting
-from cmi.errors import Aborted, DeadlineExceeded, Unavailable
+from cmi.errors import Aborted, DeadlineExceeded, ErrorTable, Unavailable
 from cmi.serving.places import Places
 from cmi.serving.threads import NoThread, Threads
 
@@ -48,6 +49,11 @@ class _Run:
     def waiting_for(self) -> str:
         """What it waits for, as `wait_for` was told; empty if that is not known."""
         return self.thread_call.waiting_for if self.thread_call else ""
+
+    @property
+    def trouble(self) -> str:
+        """What the cloud says if it can't answer at the moment; empty if that is not known."""
+        return self.thread_call.trouble if self.thread_call else ""
 
 
 class _Deadlines:
@@ -99,11 +105,16 @@ class Runner:
     Args:
         max_calls: How many calls may run at once.
         call_timeout: How long one may take, in seconds.
+        errors: What the exceptions of the driver's SDK mean.
     """
 
-    def __init__(self, *, max_calls: int, call_timeout: float) -> None:
+    def __init__(
+        self, *, max_calls: int, call_timeout: float, errors: ErrorTable = MappingProxyType({})
+    ) -> None:
         self._places = Places(max_calls)
         self._call_timeout = call_timeout
+        self._errors = errors
+        self._groups: dict[Hashable, Any] = {}
         self._deadlines = _Deadlines(call_timeout)
         self._threads = Threads("machine-call")
         self._starting = asyncio.Lock()
@@ -141,7 +152,7 @@ class Runner:
 
         Raises:
             Unavailable: `max_calls` ran, or no thread could be started, for as long as the caller
-                could wait.
+                could wait; or the cloud had passing trouble until `call_timeout` was over.
             Aborted: Another call for the same machine is in flight.
             DeadlineExceeded: The method did not end within `call_timeout`.
             Exception: Whatever the method raises.
@@ -171,9 +182,10 @@ class Runner:
     def _result(self, run: _Run, outcome: _Outcome | None) -> Any:
         if outcome is None:
             waits = f" while it waited for {run.waiting_for}" if run.waiting_for else ""
-            raise DeadlineExceeded(
-                f"the call did not end within {self._call_timeout:g} s{waits}; it is safe to repeat"
-            )
+            late = f"the call did not end within {self._call_timeout:g} s{waits}"
+            if trouble := run.trouble:
+                raise Unavailable(f"{trouble} ({late})")
+            raise DeadlineExceeded(f"{late}; it is safe to repeat")
         result, error = outcome
         try:
             if error is None:
@@ -289,7 +301,7 @@ class Runner:
     ) -> Callable[[], object]:
         """Start a `def` in a thread, which nothing can stop; return what tells `wait_for` to."""
         context = contextvars.copy_context()
-        run.thread_call = call = waiting.ThreadCall(loop)
+        run.thread_call = call = waiting.ThreadCall(loop, errors=self._errors, groups=self._groups)
         work = partial(context.run, _outcome_of, run, call, method)
         self._threads.start(work, partial(self._hand_over, loop, run))
         return call.give_up

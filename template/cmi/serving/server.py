@@ -105,7 +105,9 @@ class Server:
             )
         self._options = options
         self._credentials = server_credentials(options.tls) if options.tls else None
-        self._runner = Runner(max_calls=options.max_calls, call_timeout=options.call_timeout)
+        self._runner = Runner(
+            max_calls=options.max_calls, call_timeout=options.call_timeout, errors=driver.errors
+        )
         self._probes = Runner(max_calls=1, call_timeout=PROBE_TIMEOUT)
         self._intake = Intake(options.max_request_bytes, options.max_bytes_in_flight)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None

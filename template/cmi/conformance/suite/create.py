@@ -12,7 +12,7 @@ import pytest
 from cmi.conformance import specs
 from cmi.conformance.kit import OK, Kit, Outcome
 from cmi.conformance.steps import interrupted_creates, interrupted_deletes, snapshot
-from cmi.contract import MAX_NAME_BYTES
+from cmi.contract import MAX_NAME_BYTES, USER_DATA_KEY
 
 __all__ = [
     "test_C7_machine_name_is_needed",
@@ -46,8 +46,6 @@ _LONG_AFTER = 10.0
 """When nothing may be left of a call whose caller has gone, in seconds."""
 _PATHS = re.compile(r"providerSpec\.[\w.\[\]]+")
 _NO_OBJECTS = (b"", b"no JSON", b"[]", b'"text"', b"1", b"null", b"{", b"\xff\xfe")
-_USER_DATA = "userData"
-"""The key of the Secret that MCM itself asks for."""
 
 
 def test_C7_machine_name_is_needed(kit: Kit) -> None:
@@ -280,12 +278,12 @@ def test_C58_tags(kit: Kit) -> None:
 
 def test_C58_user_data(kit: Kit) -> None:
     user_data_of = kit.hook(lambda it: it.user_data, "the user data of a VM")
-    if _USER_DATA not in kit.mine.secrets:
-        pytest.skip(f"the Secret has no {_USER_DATA}")
+    if USER_DATA_KEY not in kit.mine.secrets:
+        pytest.skip(f"the Secret has no {USER_DATA_KEY}")
     name, _ = kit.make()
     kit.check(
-        user_data_of(name) == kit.mine.secrets[_USER_DATA],
-        f"the VM does not boot with {_USER_DATA} of the Secret",
+        user_data_of(name) == kit.mine.secrets[USER_DATA_KEY],
+        f"the VM does not boot with {USER_DATA_KEY} of the Secret",
     )
 
 
