@@ -14,6 +14,12 @@ from tests.forks import no_forks  # noqa: F401 - a fixture for every test
 from tests.support import ANSWERS, ROOT, commit, copy_repository, make
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Use each core twice: tests wait for processes and clouds most of the time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the settings of whoever runs the tests away from copier and git."""

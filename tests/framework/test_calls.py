@@ -190,7 +190,9 @@ def test_a_call_that_waits_in_vain_is_unavailable_and_never_runs(
 ) -> None:
     with serving(waiting, options(max_calls=1)) as endpoint, calling(endpoint, named("m1")):
         gate.await_entered()
-        answer = ask(endpoint, "CreateMachine", named("m2"), timeout=0.5)
+        answer = ask(
+            endpoint, "CreateMachine", named("m2"), timeout=5
+        )  # a tenth is left for the answer
         assert answer.code == "UNAVAILABLE"
         assert "--max-calls" in answer.message
         gate.opened.set()
