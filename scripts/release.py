@@ -54,11 +54,11 @@ def main(arguments: Sequence[str]) -> None:
         stamp(version)
         CHANGELOG.write_text(changelog)
         check()
+        _git("commit", "--quiet", "--all", "--message", f"Release {version}")
     except BaseException:
         _git("restore", ".")
         raise
-    tags = [str(version), f"bridge/v{version}"]
-    _git("commit", "--quiet", "--all", "--message", f"Release {version}")
+    tags = tags_of(version)
     # copier takes the name of a version from the annotated tag; the other one is for Go.
     _git("tag", "--annotate", "--message", f"Release {version}", tags[0])
     _git("tag", tags[1])
@@ -156,6 +156,11 @@ def releases() -> list[Version]:
     return sorted(map(Version, tags))
 
 
+def tags_of(version: Version) -> list[str]:
+    """Return the tags of a release: the one for copier, and the one for Go."""
+    return [str(version), f"bridge/v{version}"]
+
+
 def _version(arguments: Sequence[str]) -> Version:
     text = arguments[0] if len(arguments) == 1 else ""
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", text):
@@ -171,6 +176,8 @@ def _check_tree(version: Version) -> None:
     released = releases()
     if released and version <= released[-1]:
         raise NotReadyError(f"{version} is not newer than {released[-1]}, which is released")
+    if left := _git("tag", "--list", *tags_of(version)):
+        raise NotReadyError(f"there is a tag {left}; delete it, or choose another version")
 
 
 def _check_module() -> None:

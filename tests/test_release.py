@@ -254,6 +254,22 @@ def test_changes_that_are_not_committed_are_refused(repository: Path) -> None:
     refused(release(repository, "1.1.0"), "something is not committed")
 
 
+def test_a_tag_that_was_left_is_refused_before_the_checks(repository: Path) -> None:
+    git(repository, "tag", "bridge/v1.1.0")
+    refused(release(repository, "1.1.0"), "there is a tag bridge/v1.1.0")
+    assert not (repository / "checked").exists()
+
+
+def test_a_commit_that_fails_leaves_the_tree_as_it_was(repository: Path) -> None:
+    hook = repository / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    refused(release(repository, "1.1.0"), "this failed: git commit")
+    assert git(repository, "status", "--porcelain") == ""
+    assert git(repository, "tag").split() == ["1.0.0"]
+
+
 def test_another_branch_is_refused(repository: Path) -> None:
     git(repository, "switch", "--quiet", "--create", "feature")
     refused(release(repository, "1.1.0"), "this is branch 'feature'; releases are made on main")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cmi.driver import Driver
     from cmi.endpoint import Endpoint
 
-# What takes time to import is imported when it is needed, after signals are heeded.
+# What takes time to import is imported when it is needed, after signals are handled.
 
 
 def driver_app(make_driver: "Callable[[], Driver]") -> Callable[[], None]:

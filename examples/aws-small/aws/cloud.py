@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,11 +69,13 @@ class Instance(VM):
     Attributes:
         id: Its instance ID.
         region: Where it runs.
+        client_token: That of the call which launched it.
         made_from: The fingerprint of the spec that it was made from.
     """
 
     id: str
     region: str
+    client_token: str
     made_from: str
 
 
@@ -166,23 +169,20 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         """Launch an instance, or return the one that a call with the same client token launched.
 
         EC2 refuses a token with other arguments, and for at least a day that of an instance which
-        is terminated. So the token is made of all arguments, and of a number that grows with the
-        instances that are gone.
+        is terminated. So the token is made of all arguments and of a number, and the next number
+        is taken only if the instance of the one before is terminated.
         """
         client = self._client(spec.region)
         (image,) = client.describe_images(ImageIds=[spec.ami])["Images"]
         request = _request(name, spec, secrets, image["RootDeviceName"])
-        number = 0
+        tokens = self._tokens(name, spec, request)
         while True:
-            token = _digest([request, number])
             try:
-                (made,) = client.run_instances(**request, ClientToken=token)["Instances"]
+                (made,) = client.run_instances(**request, ClientToken=next(tokens))["Instances"]
                 return _instance(made, spec.region)
             except exceptions.ClientError as error:
                 if code_of(error) != "IdempotentInstanceTerminated":
                     raise
-            gone = [vm for vm in self.find_vms(spec, name) if vm.state is VMState.GONE]
-            number = max(number + 1, len(gone))
 
     def differences(self, vm: Instance, spec: ProviderSpec) -> list[str]:
         """Compare with the fingerprint: EC2 does not tell all, and some of it may change."""
@@ -216,6 +216,14 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         region = PROVIDER_ID.parse(leftover.provider_id)["region"]
         with _unless("InvalidVolume.NotFound"):
             self._client(region).delete_volume(VolumeId=leftover.id)
+
+    def _tokens(self, name: str, spec: ProviderSpec, request: dict[str, Any]) -> Iterator[str]:
+        """Yield the tokens of a request in order, without those that EC2 reports as spent."""
+        yield _digest([request, 0])
+        vms = self.find_vms(spec, name)
+        spent = {vm.client_token for vm in vms if vm.state is VMState.GONE}
+        later = (_digest([request, number]) for number in count(1))
+        yield from (token for token in later if token not in spent)
 
     def _instances(self, region: str, filters: Mapping[str, str]) -> list[Instance]:
         """Return the instances that pass the filters, of all pages (C31)."""
@@ -258,6 +266,7 @@ def _instance(instance: "InstanceTypeDef", region: str) -> Instance:
         failure=refusal(code, message) if code else None,
         id=instance["InstanceId"],
         region=region,
+        client_token=instance.get("ClientToken", ""),
         made_from=tags.get(SPEC_TAG, ""),
     )
 

@@ -7,6 +7,7 @@ it is used, is said in `cmi.Session`.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from botocore import exceptions
@@ -31,7 +32,7 @@ from .instances import (
     interface_of,
     volume_of,
 )
-from .request import client_token, launch_request
+from .request import Arguments, client_token, launch_request
 from .steps import take_steps
 
 if TYPE_CHECKING:
@@ -111,22 +112,19 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         """Launch an instance, or return the one that a call with the same client token launched.
 
         EC2 refuses a token with other arguments, and for at least a day that of an instance which
-        is terminated. So the token is made of all arguments, and of a number that grows with the
-        instances that are gone.
+        is terminated. So the token is made of all arguments and of a number, and the next number
+        is taken only if the instance of the one before is terminated.
         """
         client = self._client(spec.region)
         request = launch_request(name, spec, secrets, self._image(spec))
-        number = 0
+        tokens = self._tokens(name, spec, request)
         while True:
-            token = client_token(request, number)
             try:
-                (made,) = client.run_instances(**request, ClientToken=token)["Instances"]
+                (made,) = client.run_instances(**request, ClientToken=next(tokens))["Instances"]
                 return instance_of(made, spec.region)
             except exceptions.ClientError as error:
                 if code_of(error) != "IdempotentInstanceTerminated":
                     raise
-            gone = [vm for vm in self.find_vms(spec, name) if vm.state is VMState.GONE]
-            number = max(number + 1, len(gone))
 
     def advance_vm(self, vm: Instance, spec: ProviderSpec, secrets: Secrets) -> None:
         """Do what RunInstances can't be asked for; an interface may not be visible yet."""
@@ -163,6 +161,14 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
                 client.delete_volume(VolumeId=leftover.id)
             else:
                 client.delete_network_interface(NetworkInterfaceId=leftover.id)
+
+    def _tokens(self, name: str, spec: ProviderSpec, request: Arguments) -> Iterator[str]:
+        """Yield the tokens of a request in order, without those that EC2 reports as spent."""
+        yield client_token(request, 0)
+        vms = self.find_vms(spec, name)
+        spent = {vm.client_token for vm in vms if vm.state is VMState.GONE}
+        later = (client_token(request, number) for number in count(1))
+        yield from (token for token in later if token not in spent)
 
     def _image(self, spec: ProviderSpec) -> "ImageTypeDef":
         images = self._client(spec.region).describe_images(ImageIds=[spec.ami])["Images"]

@@ -53,12 +53,14 @@ class Instance(VM):
     Attributes:
         id: Its instance ID.
         region: Where it runs.
+        client_token: That of the call which launched it.
         made_from: The fingerprint of the spec that it was made from.
         interfaces: Its network interfaces, as EC2 reports them.
     """
 
     id: str
     region: str
+    client_token: str
     made_from: str
     interfaces: "Sequence[InstanceNetworkInterfaceTypeDef]"
 
@@ -85,6 +87,7 @@ def instance_of(instance: "InstanceTypeDef", region: str) -> Instance:
         failure=refusal(code, message) if code else None,
         id=instance["InstanceId"],
         region=region,
+        client_token=instance.get("ClientToken", ""),
         made_from=tags.get(SPEC_TAG, ""),
         interfaces=instance.get("NetworkInterfaces", []),
     )

@@ -26,8 +26,8 @@ def has_steps(spec: ProviderSpec) -> bool:
 def take_steps(client: "EC2Client", instance: Instance, spec: ProviderSpec) -> None:
     """Do what EC2 does not report as done; once there is nothing, the instance is finished.
 
-    If EC2 reports prefixes late, more of them are assigned than the class asks for: no client
-    token prevents it, and none is too few.
+    AssignIpv6Addresses has no client token. So if EC2 reports new prefixes late, the interface
+    gets more of them than the class asks for, but never fewer.
     """
     if not has_steps(spec) or not instance.interfaces:
         return

@@ -97,7 +97,7 @@ def flush() -> None:
 def captured_output() -> Iterator[None]:
     """Log what others write meanwhile: gRPC's C core, child processes, and whoever prints.
 
-    Their lines get the form of the log, without secrets, and who writes one waits for no reader.
+    Their lines get the form of the log, without secrets, and writing one waits for no reader.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # none is left when the process ends

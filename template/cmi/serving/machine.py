@@ -76,12 +76,14 @@ def _answer(
     decode = _decoder(driver, method, create)
     encode = _encoder(method)
     concerns_machine = "MachineName" in method.rpc.request_fields
+    validated_as = {kind for kind in (method.spec, create.spec) if method.spec and kind}
 
     async def answer(call: Call, message: Any) -> Message:
         if concerns_machine:
             call.fields["machine"] = message.MachineName
-        if call.lease and method.spec:
-            call.lease.watch_document(method.spec, message.ProviderSpec)
+        if call.lease:
+            for kind in validated_as:
+                call.lease.watch_document(kind, message.ProviderSpec)
         if call.size <= _QUICK:
             request = decode(message)
         else:

@@ -8,7 +8,7 @@ import pytest
 from cmi.testing import Client, MachineClass, Samples, refused
 
 from .account import REGION, Account
-from .gate import Answer, Gate, error, failing, reported
+from .gate import Answer, Call, Forward, Gate, error, failing, reported
 
 SHUTTING_DOWN = "<code>32</code><name>shutting-down</name>"
 TERMINATED = "<code>48</code><name>terminated</name>"
@@ -119,6 +119,25 @@ def test_a_machine_that_was_deleted_gets_a_new_instance(
     client.delete(machine_class, "m1")
     with gate.fault(reported(*NO_INSTANCES, times=6)):
         assert client.create(machine_class, "m1").ProviderID not in made
+
+
+def test_instances_of_another_class_do_not_count(
+    client: Client, gate: Gate, account: Account, samples: Samples, machine_class: MachineClass
+) -> None:
+    """Or the token would depend on what EC2 shows at that moment, and a retry take another one."""
+    for each in (machine_class, samples.machine_class(machineType="m7i.xlarge")):
+        created = client.create(each, "m1")
+        client.delete(each, "m1", created.ProviderID)
+
+    def lost(call: Call, forward: Forward) -> Answer | None:
+        answer = forward()
+        return None if call["Action"] == "RunInstances" and answer.status == 200 else answer
+
+    with gate.fault(lost), refused("UNAVAILABLE"):
+        client.create(machine_class, "m1")
+    with gate.fault(reported(*NO_INSTANCES, times=2)):
+        client.create(machine_class, "m1")
+    assert [*client.list_machines(machine_class).values()] == ["m1"]
 
 
 def test_a_deletion_is_over_when_the_instance_is_gone(
