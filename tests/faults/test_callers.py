@@ -54,15 +54,18 @@ def test_a_machine_that_nobody_waited_for_is_found_by_the_retry(
 
 
 @pytest.mark.parametrize("leaving", LEAVING)
-def test_a_deletion_that_nobody_waited_for_is_done(
+def test_a_deletion_that_nobody_waited_for_is_finished_by_the_retry(
     driver: RunningDriver, cloud: CloudFile, machine_class: MachineClass, leaving: str
 ) -> None:
+    """The VM goes, but nobody waits to see it gone; what it leaves behind is the retry's."""
     client = driver.client()
     client.create(machine_class, "m1")
     with left_alone(driver, cloud, machine_class, "DeleteMachine", leaving), refused("ABORTED"):
         client.delete(machine_class, "m1")
-    assert cloud.inventory() == []
+    assert cloud.inventory() == [("m1", "gone", "containers,root")]
+    assert list(client.list_machines(machine_class).values()) == ["m1"]
     client.delete(machine_class, "m1")
+    assert cloud.inventory() == []
 
 
 def test_a_caller_that_is_killed(

@@ -46,13 +46,25 @@ def test_an_instance_without_steps_has_none(
 
 @pytest.mark.parametrize("is_done", [False, True], ids=["refused", "answer lost"])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_fails_is_repeated(
+def test_a_step_that_meets_passing_trouble_is_repeated_within_the_call(
+    client: Client, gate: Gate, routing: MachineClass, step: str, *, is_done: bool
+) -> None:
+    name = f"passing-{step}-{is_done}"
+    fails = failing(None if is_done else error("InternalError"), step, times=1, is_done=is_done)
+    with gate.fault(fails):
+        created = client.create(routing, name)
+    assert client.status(routing, name).ProviderID == created.ProviderID
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["refused", "done all the same"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_fails_is_repeated_by_the_next_call(
     client: Client, gate: Gate, account: Account, routing: MachineClass, step: str, *, is_done: bool
 ) -> None:
     """C15, C58: until then the machine is not taken for finished, and is listed."""
     name = f"{step}-{is_done}"
-    fails = failing(None if is_done else error("InternalError"), step, times=1, is_done=is_done)
-    with gate.fault(fails), refused("UNAVAILABLE"):
+    fails = failing(error("UnauthorizedOperation"), step, times=1, is_done=is_done)
+    with gate.fault(fails), refused("PERMISSION_DENIED"):
         client.create(routing, name)
     if not (is_done and step == "CreateTags"):
         with refused("NOT_FOUND"):
