@@ -25,14 +25,21 @@ READS = {"list_servers", "get_server", "list_disks"}
 @pytest.fixture(scope="module")
 def provider(installed: Path) -> Iterator[dict[str, ModuleType]]:
     """The modules of the rendered driver, in this process, by name."""
+    others = _taken_out()  # other tests have a package of this name, too
     sys.path.insert(0, str(installed))
     try:
         names = ("embedded_cloud", "cloud", "machineserver")
         yield {name: importlib.import_module(f"acme.{name}") for name in names}
     finally:
         sys.path.remove(str(installed))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "acme"]:
-            del sys.modules[name]
+        _taken_out()
+        sys.modules |= others
+
+
+def _taken_out() -> dict[str, ModuleType]:
+    """Let Python forget the package `acme`; return its modules."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "acme"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 class Machines:
