@@ -29,14 +29,9 @@ setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools (
 	@$(call environment,.venv,$<)
 	@$(stamp)
 
-build/check/.stamp: requirements/check.txt $(fetched)
-	@echo 'Installing the tools of make check into build/check'
-	@$(call environment,build/check,$<)
-	@$(stamp)
-
-build/stubs/.stamp: requirements/stubs.txt $(fetched)
-	@echo 'Installing the generator of the stubs into build/stubs'
-	@$(call environment,build/stubs,$<)
+build/check/.stamp build/stubs/.stamp: build/%/.stamp: requirements/%.txt $(fetched)
+	@echo 'Installing the tools of make $* into build/$*'
+	@$(call environment,build/$*,$<)
 	@$(stamp)
 
 # Tests lock dependencies too, without a network: from what this leaves in the cache.

@@ -150,9 +150,9 @@ def following(version: Version) -> Version:
     return Version(f"{version.major}.{version.minor}.{version.micro + 1}.dev0")
 
 
-def releases() -> list[Version]:
+def releases(repository: Path = Path()) -> list[Version]:
     """Return what was released, the newest last."""
-    tags = re.findall(r"^\d+\.\d+\.\d+$", _git("tag"), re.MULTILINE)
+    tags = re.findall(r"^\d+\.\d+\.\d+$", _git("-C", str(repository), "tag"), re.MULTILINE)
     return sorted(map(Version, tags))
 
 

@@ -1,6 +1,5 @@
 """What several test files need: this repository and copies of it, git, make, pieces of gRPC."""
 
-import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +12,8 @@ from typing import Any, cast
 import grpc
 import yaml
 from grpc_health.v1 import health_pb2_grpc
-from packaging.version import Version
+
+from scripts import release
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"
@@ -64,8 +64,7 @@ def git(folder: Path, *args: str) -> str:
 
 def releases() -> list[str]:
     """Return the tags of all releases, the newest last."""
-    tags = re.findall(r"^\d+\.\d+\.\d+$", git(ROOT, "tag"), re.MULTILINE)
-    return sorted(tags, key=Version)
+    return [*map(str, release.releases(ROOT))]
 
 
 def last_release() -> str:
