@@ -185,7 +185,7 @@ PUBLISHING = [".github/workflows/release.yml", ".gitlab-ci.yml"]
 def test_an_image_is_published_with_all_that_says_where_it_is_from() -> None:
     """Its provenance names the digests of the base images, too."""
     makefile = (TEMPLATE / "Makefile.jinja").read_text()
-    recipe = makefile.partition("\npublish:")[2].partition("\n\n")[0]
+    recipe = makefile.partition("\npublish-driver:")[2].partition("\n\n")[0]
     for option in ("--sbom=true", "--provenance=mode=max", "--metadata-file build/image.json"):
         assert option in recipe
     assert "PLATFORMS ?= linux/amd64,linux/arm64\n" in makefile
