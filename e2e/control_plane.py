@@ -38,13 +38,14 @@ class ControlPlane:
     Args:
         folder: For its files and logs.
         processes: Ends what is started here.
+        definitions: Whether MCM's custom resource definitions are there.
 
     Attributes:
         kubeconfig: The administrator's.
         client: The administrator's, too.
     """
 
-    def __init__(self, folder: Path, processes: ExitStack) -> None:
+    def __init__(self, folder: Path, processes: ExitStack, *, definitions: bool = True) -> None:
         self._folder = folder
         self._processes = processes
         etcd = self._start_etcd()
@@ -59,8 +60,9 @@ class ControlPlane:
             lightkube.Client(config=config, timeout=timeout, trust_env=False)
         )
         await_value(self._has_namespaces, wanted=True)
-        self.kubectl("apply", "-f", TEMPLATE / "kubernetes/deploy/crds")
-        self.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=60s")
+        if definitions:
+            self.kubectl("apply", "-f", TEMPLATE / "kubernetes/deploy/crds")
+            self.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=60s")
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Run kubectl as the administrator, and return what it prints."""
