@@ -14,7 +14,8 @@ END: Final = "The driver is stopped"
 LINE: Final = 19
 MARGIN: Final = 18
 WIDTH: Final = 560
-STYLE: Final = """text { font: 13px ui-monospace, "DejaVu Sans Mono", monospace; fill: #d6dee8; white-space: pre }
+STYLE: Final = """text { font: 13px ui-monospace, "DejaVu Sans Mono", monospace }
+text { fill: #d6dee8; white-space: pre }
 .paper { fill: #14181e } .title { fill: #8fa1b6 } .command { fill: #7fd18f }"""
 
 
@@ -28,6 +29,7 @@ def main() -> None:
 def draw(lines: list[str]) -> str:
     """Return the picture of the lines: what follows is said in grey, the commands are green."""
     height = 2 * MARGIN + LINE * len(lines)
+    size = f'width="{WIDTH}" height="{height}"'
     texts = []
     for number, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=True)):
         kind = "title" if following.startswith("$ ") else "command" if line[:1] == "$" else "output"
@@ -35,10 +37,10 @@ def draw(lines: list[str]) -> str:
         texts.append(f'<text class="{kind}" x="{MARGIN}" y="{y}">{escape(line)}</text>')
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{WIDTH}"'
-            f' height="{height}" viewBox="0 0 {WIDTH} {height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size}',
+            f'  viewBox="0 0 {WIDTH} {height}">',
             f"<style>\n{STYLE}\n</style>",
-            f'<rect class="paper" width="{WIDTH}" height="{height}" rx="10"/>',
+            f'<rect class="paper" {size} rx="10"/>',
             *texts,
             "</svg>\n",
         )
