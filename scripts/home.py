@@ -19,8 +19,9 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 1 or not PLACE.fullmatch(arguments[0]):
         sys.exit("error: say where it is on GitHub: make home REPOSITORY=owner/name")
     present, new = home(), arguments[0]
-    for path in mentions(present):
-        path.write_text(path.read_text().replace(present, new))
+    for old, moved in zip(forms(present), forms(new), strict=True):
+        for path in mentions(old):
+            path.write_text(path.read_text().replace(old, moved))
     print(f"The template is at github.com/{new} now; it was at {present}. Look at `git diff`.")
 
 
@@ -34,13 +35,18 @@ def home() -> str:
     return module[1]
 
 
+def forms(place: str) -> tuple[str, str]:
+    """Return how a repository is written: in its own address, and in that of its site."""
+    return place, place.replace("/", ".github.io/")
+
+
 def mentions(place: str) -> list[Path]:
     """Return the tracked files that name a repository."""
     found = subprocess.run(
         ["git", "grep", "--files-with-matches", "--fixed-strings", place],
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
+        check=False,  # 1 is none
     )
     return [Path(name) for name in found.stdout.splitlines()]
 
