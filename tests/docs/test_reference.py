@@ -75,7 +75,7 @@ def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: Machine
         assert sample is not None
         assert set(re.findall(r"(\w+)=", sample[1])) == set(re.findall(r"\w+", labels))
     queries = "".join(block.text for block in blocks("docs/how-to/metrics.md", "promql"))
-    for name in re.findall(r"driver_\w+", queries):
+    for name in re.findall(r"(?:mcm_cloud_api|driver)_\w+", queries):
         assert f"\n{name}{{" in scraped
     fields = {message: each for message, _, each in rows(METRICS, "Logs")}
     for event in driver.events():

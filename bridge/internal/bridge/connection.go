@@ -71,6 +71,7 @@ func Dial(options Options) (*Driver, error) {
 	}
 	return &Driver{
 		endpoint:   options.Endpoint,
+		provider:   options.Provider,
 		timeout:    options.Timeout,
 		connection: connection,
 		changes:    changes,

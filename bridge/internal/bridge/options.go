@@ -15,6 +15,8 @@ import (
 type Options struct {
 	// Endpoint is tcp://host:port or unix:///path.
 	Endpoint string
+	// Provider is what machine classes call the driver's provider; if it is empty, the driver tells.
+	Provider string
 	// Timeout is the longest that a call to the driver may take.
 	Timeout time.Duration
 	// Keepalive is how long a connection with calls on it may be silent before the driver is asked for a sign of life.
@@ -45,6 +47,8 @@ func NewOptions() Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "cmi-endpoint", o.Endpoint,
 		"Where the driver serves the Container Machine Interface: tcp://host:port or unix:///path")
+	flags.StringVar(&o.Provider, "cmi-provider", o.Provider,
+		"The provider that machine classes have to name; by default that of the driver, which is the name of its plugin")
 	flags.DurationVar(&o.Timeout, "cmi-timeout", o.Timeout,
 		"The longest that a call to the driver may take")
 	flags.StringVar(&o.TLS.CA, "cmi-tls-ca", o.TLS.CA,
