@@ -23,11 +23,14 @@ class CallContext:
 
     Attributes:
         on_api_request: Is told of each request to the cloud's API that has ended.
+        is_failure: Tells whether a request that raised this has failed. One that found nothing
+            has not, as in drivers in Go.
         last_known_state: What `remember` was told; None before.
         request_id: The cloud's ID of the last request that failed.
     """
 
     on_api_request: "Callable[[ApiRequest], None] | None" = None
+    is_failure: Callable[[Exception], bool] = lambda _error: True
     last_known_state: str | None = None
     request_id: str = ""
 
@@ -65,7 +68,8 @@ def remember(last_known_state: str) -> None:
 class ApiRequest:
     """One request to the cloud's API, for metrics, traces and the log.
 
-    As a context manager it ends with its block, and has failed if an exception leaves that::
+    As a context manager it ends with its block, and has failed if an exception leaves that which
+    `Driver.errors` does not call `NotFound`::
 
         with ApiRequest("create_server") as request:
             answer = sdk.create_server(name)
@@ -98,7 +102,9 @@ class ApiRequest:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self.id = self.id or _request_id(error)
-        self.end(failed=error is not None)
+        call = current.get()
+        is_expected = call and isinstance(error, Exception) and not call.is_failure(error)
+        self.end(failed=error is not None and not is_expected)
 
     def end(self, *, failed: bool = False) -> None:
         """Count it, and log it at debug level."""

@@ -19,6 +19,7 @@ from tests.support import ROOT
 
 CONTRACT = (ROOT / "docs/reference/contract.md").read_text()
 METRICS = (ROOT / "docs/reference/metrics-and-logs.md").read_text()
+WRONG = {"apiToken": b"wrong"}
 COMMAND_LINE = (ROOT / "docs/reference/command-line.md").read_text()
 
 
@@ -68,6 +69,8 @@ def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: Machine
     client.create(machine_class, "m1")
     with refused("NOT_FOUND"):
         client.status(machine_class, "m2")
+    with refused("UNAUTHENTICATED"):
+        client.status(MachineClass(provider_spec=machine_class.provider_spec, secrets=WRONG), "m2")
     scraped = driver.metrics()
     for name, kind, labels, meaning in rows(METRICS, "Metrics"):
         assert f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n" in scraped

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
 
 import grpc
 import pytest
@@ -27,6 +29,7 @@ from cmi.call_context import MAX_STATE_BYTES
 from cmi.client import Client, connect
 from cmi.endpoint import Endpoint
 from cmi.testing import captured_log, serving
+from cmi.v1 import cmi_pb2_grpc
 from tests.framework.support import (
     AsyncStandIn,
     Keys,
@@ -48,12 +51,11 @@ def state_of_failure(endpoint: Endpoint, rpc: str = "CreateMachine", known: byte
     """Make a call that fails; return the last known state that comes with its error."""
     with connect(endpoint) as channel:
         message = request(rpc, **({"LastKnownState": known} if known else {}))
-        method = channel.unary_unary(
-            f"/cmi.v1.Machine/{rpc}", request_serializer=type(message).SerializeToString
-        )
+        call = getattr(cmi_pb2_grpc.MachineStub(channel), rpc)
         with pytest.raises(grpc.RpcError) as caught:
-            method(message, timeout=PATIENCE)
-    return dict(caught.value.trailing_metadata()).get(STATE_TRAILER)
+            call(message, timeout=PATIENCE)
+    trailer: Any = caught.value.trailing_metadata()
+    return dict(trailer).get(STATE_TRAILER)
 
 
 def remembering(state: str, error: BaseException) -> Callable[[object], None]:
@@ -187,6 +189,10 @@ class SdkError(Exception):
     request_id = "req-of-a-failure"
 
 
+class NoSuchServer(Exception):
+    """The SDK found nothing."""
+
+
 class Answer:
     request_id = "req-of-an-answer"
 
@@ -199,6 +205,8 @@ class Sdk:
     def get_server(self, name: str) -> Answer:
         if name == "missing":
             raise SdkError(name)
+        if name == "absent":
+            raise NoSuchServer(name)
         return Answer()
 
     async def list_servers(self) -> Answer:
@@ -210,6 +218,8 @@ class Sdk:
 
 class Calling(Driver):
     """Makes requests to an SDK."""
+
+    errors = MappingProxyType({NoSuchServer: NotFound})
 
     def __init__(self) -> None:
         self.sdk = instrumented(Sdk())
@@ -240,12 +250,14 @@ def test_requests_to_the_cloud_are_counted_as_by_drivers_in_go() -> None:
         client.create(machine_class(), "m1")
         with pytest.raises(grpc.RpcError):
             client.create(machine_class(), "missing")
+        with pytest.raises(grpc.RpcError):
+            client.create(machine_class(), "absent")
         total = requests(address, "mcm_cloud_api_requests_total")
         failed = requests(address, "mcm_cloud_api_requests_failed_total")
         took = requests(address, "mcm_cloud_api_api_request_duration_seconds_count")
-    assert total == {"get_server": 4, "list_servers": 2, "by_hand": 2}
+    assert total == {"get_server": 6, "list_servers": 3, "by_hand": 3}
     assert failed == {"get_server": 1}
-    assert took == {"get_server": 3, "list_servers": 2, "by_hand": 2}
+    assert took == {"get_server": 5, "list_servers": 3, "by_hand": 3}
 
 
 def test_the_clouds_request_ids_are_logged() -> None:

@@ -21,7 +21,15 @@ from google.protobuf.message_factory import GetMessageClass
 
 from cmi import call_context, redaction
 from cmi.call_context import MAX_STATE_BYTES, ApiRequest, CallContext
-from cmi.errors import DriverError, ErrorTable, Internal, InvalidArgument, public_message, translate
+from cmi.errors import (
+    DriverError,
+    ErrorTable,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    public_message,
+    translate,
+)
 from cmi.serving.background import in_background
 from cmi.serving.intake import Intake
 
@@ -140,7 +148,7 @@ class _Unary:
             self._name,
             context.time_remaining,
             len(wire),
-            context=CallContext(self._record_api_request),
+            context=CallContext(self._record_api_request, self._is_failure),
         )
         reply, code, detail = await self._answer(call, wire)
         trailer = await self._trailer(call, code)
@@ -169,6 +177,9 @@ class _Unary:
             raise
         self._end(call, began, code, level)
         return reply, code, detail
+
+    def _is_failure(self, error: Exception) -> bool:
+        return not isinstance(translate(error, self._errors), NotFound)
 
     async def _trailer(self, call: Call, code: grpc.StatusCode) -> tuple[tuple[str, bytes], ...]:
         """Return what goes with an error: the last known state, unless it tells a secret."""
