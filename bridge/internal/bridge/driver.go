@@ -34,6 +34,7 @@ type Driver struct {
 	machine    cmi.MachineClient
 	known      atomic.Pointer[plugin]
 	calls      calls
+	tracing    *tracer
 }
 
 var _ driver.Driver = (*Driver)(nil)

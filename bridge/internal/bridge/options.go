@@ -27,6 +27,8 @@ type Options struct {
 	TLS TLSFiles
 	// Insecure allows plain text to an address beyond loopback.
 	Insecure bool
+	// Tracing sends a span for each call over OTLP.
+	Tracing bool
 	// LogSecrets allows a verbosity at which MCM's library logs secrets.
 	LogSecrets bool
 }
@@ -64,6 +66,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 			"drivers of the template permit 10s, servers with gRPC's defaults 5m")
 	flags.DurationVar(&o.GracePeriod, "cmi-grace-period", o.GracePeriod,
 		"How long calls to the driver may go on after SIGTERM")
+	flags.BoolVar(&o.Tracing, "cmi-tracing", o.Tracing,
+		"Send a span for each call to the driver over OTLP, which the variables OTEL_* configure")
 	flags.BoolVar(&o.LogSecrets, "cmi-log-secrets", o.LogSecrets,
 		"Allow -v=4 and more, at which the library of machine-controller-manager logs bootstrap tokens and whole Secrets")
 }

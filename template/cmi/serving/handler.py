@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -33,6 +33,9 @@ from cmi.errors import (
 from cmi.serving.background import in_background
 from cmi.serving.intake import Intake
 
+if TYPE_CHECKING:
+    from cmi.serving.tracing import CallSpan, Tracing
+
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -50,6 +53,7 @@ class Call:
         fields: What the log line says besides rpc, code and duration.
         context: What the driver's code leaves for the end of the call.
         known_state: The last known state that came with the request.
+        span: Its span; None without tracing.
     """
 
     rpc: str
@@ -59,6 +63,7 @@ class Call:
     fields: dict[str, object] = field(default_factory=dict)
     context: CallContext = field(default_factory=CallContext)
     known_state: bytes = b""
+    span: "CallSpan | None" = None
 
     @property
     def last_known_state(self) -> bytes:
@@ -88,6 +93,7 @@ def generic_handler(
     record: Record | None = None,
     intake: Intake | None = None,
     record_api_request: RecordApiRequest | None = None,
+    tracing: "Tracing | None" = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of `service`.
 
@@ -99,6 +105,7 @@ def generic_handler(
         record: Is told of every call.
         intake: Bounds what is in flight; None for calls without secrets that end at once.
         record_api_request: Is told of every request that a call makes to the cloud.
+        tracing: Makes a span for each call.
     """
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         method.name: grpc.unary_unary_rpc_method_handler(
@@ -110,6 +117,7 @@ def generic_handler(
                 record,
                 intake,
                 record_api_request,
+                tracing,
             ).answer
         )
         for method in service.methods
@@ -132,6 +140,7 @@ class _Unary:
         record: Record | None,
         intake: Intake | None,
         record_api_request: RecordApiRequest | None,
+        tracing: "Tracing | None",
     ) -> None:
         self._name = method.name
         self._request = GetMessageClass(method.input_type)
@@ -141,15 +150,11 @@ class _Unary:
         self._record = record
         self._intake = intake
         self._record_api_request = record_api_request
+        self._tracing = tracing
         self._keeps_state = "LastKnownState" in method.output_type.fields_by_name
 
     async def answer(self, wire: bytes, context: Context) -> bytes:
-        call = Call(
-            self._name,
-            context.time_remaining,
-            len(wire),
-            context=CallContext(self._record_api_request, self._is_failure),
-        )
+        call = self._call(context, len(wire))
         reply, code, detail = await self._answer(call, wire)
         trailer = await self._trailer(call, code)
         del wire, call  # gRPC keeps the exception of the last abort, and with it this frame
@@ -177,6 +182,21 @@ class _Unary:
             raise
         self._end(call, began, code, level)
         return reply, code, detail
+
+    def _call(self, context: Context, size: int) -> Call:
+        call = Call(self._name, context.time_remaining, size)
+        call.context.is_failure = self._is_failure
+        call.context.on_api_request = self._record_api_request
+        if self._tracing is not None:
+            call.span = span = self._tracing.begin(self._name, context.invocation_metadata() or ())
+
+            def on_api_request(request: ApiRequest) -> None:
+                span.add(request)
+                if self._record_api_request is not None:
+                    self._record_api_request(request)
+
+            call.context.on_api_request = on_api_request
+        return call
 
     def _is_failure(self, error: Exception) -> bool:
         return not isinstance(translate(error, self._errors), NotFound)
@@ -224,6 +244,8 @@ class _Unary:
         seconds = time.perf_counter() - began
         if self._record is not None:
             self._record(call.rpc, code, seconds)
+        if call.span is not None:
+            call.span.end(code, call.fields)
         if log.isEnabledFor(level):
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.message import Message
@@ -20,6 +20,9 @@ from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
 from cmi.spec import located, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
+
+if TYPE_CHECKING:
+    from cmi.serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ def machine_handler(
     record: Record | None = None,
     count_left_out: Callable[[int], None] | None = None,
     record_api_request: RecordApiRequest | None = None,
+    tracing: "Tracing | None" = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
@@ -50,6 +54,7 @@ def machine_handler(
         record: Is told of every call.
         count_left_out: Is told how many VMs a list left out.
         record_api_request: Is told of every request to the cloud.
+        tracing: Makes a span for each call.
     """
     create = methods["CreateMachine"]
     can_initialize = "InitializeMachine" in methods
@@ -67,7 +72,14 @@ def machine_handler(
         for rpc in RPCS
     }
     return generic_handler(
-        MACHINE, behaviours, driver.errors, logging.INFO, record, intake, record_api_request
+        MACHINE,
+        behaviours,
+        driver.errors,
+        logging.INFO,
+        record,
+        intake,
+        record_api_request,
+        tracing,
     )
 
 
