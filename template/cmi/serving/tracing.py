@@ -42,9 +42,7 @@ class Tracing:
         described = {"service.version": version}
         if "OTEL_SERVICE_NAME" not in os.environ:
             described["service.name"] = service
-        self._provider = TracerProvider(
-            resource=Resource.create(described), shutdown_on_exit=False
-        )
+        self._provider = TracerProvider(resource=Resource.create(described), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("cmi")
 
