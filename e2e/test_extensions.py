@@ -12,6 +12,7 @@ from e2e.process import await_value
 from e2e.test_machine import SAMPLES, await_error
 from tests.driver import CloudFile, RunningDriver
 from tests.embedded_cloud import opened
+from tests.support import ROOT
 
 MCM_SOURCE = mcm_source()  # now: a test has a home of its own, without Go's modules
 
@@ -132,6 +133,17 @@ def test_a_dashboard_of_a_driver_in_go_finds_its_metrics(cluster: Cluster) -> No
                 served.setdefault(family.name.removesuffix("_total"), (family.type, labels))
     for name, kind, labels in metrics_of_mcm():
         assert served.get(name.removesuffix("_total")) == (kind, labels), name
+
+
+def test_the_functions_that_the_reference_names_are_those_of_mcm() -> None:
+    page = (ROOT / "docs/reference/contract.md").read_text()
+    _, _, section = page.partition("## Where machine-controller-manager decides this")
+    source = "".join(
+        path.read_text() for path in (MCM_SOURCE / "pkg/util/provider").rglob("*.go")
+    )
+    functions = re.findall(r"`(\w+)`", section.partition("## ")[0])
+    assert len(functions) > 5
+    assert [name for name in functions if not re.search(rf"^func .*\b{name}\(", source, re.MULTILINE)] == []
 
 
 def metrics_of_mcm() -> list[tuple[str, str, set[str]]]:
