@@ -66,6 +66,14 @@ MANIFESTS: Final = ROOT / "build" / "manifests"
 """What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
 
 
+def mcm_source() -> Path:
+    """Return the source of machine-controller-manager that the bridge is built from."""
+    module = "github.com/gardener/machine-controller-manager"
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", module]
+    folder = BRIDGE.parent
+    return Path(subprocess.check_output(command, cwd=folder, text=True).strip())
+
+
 def main() -> None:
     """Build all that is missing."""
     if shutil.which("go") is None:

@@ -177,7 +177,13 @@ def _type(field: FieldDescriptor) -> str:
 
 
 def _scalar(field: FieldDescriptor) -> str:
-    names = {FieldDescriptor.TYPE_STRING: "string", FieldDescriptor.TYPE_BYTES: "bytes"}
+    if field.message_type:
+        return str(field.message_type.name)
+    names = {
+        FieldDescriptor.TYPE_BOOL: "bool",
+        FieldDescriptor.TYPE_BYTES: "bytes",
+        FieldDescriptor.TYPE_STRING: "string",
+    }
     return names[field.type]
 
 

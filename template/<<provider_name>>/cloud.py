@@ -15,9 +15,12 @@ from pydantic.alias_generators import to_camel
 
 from cmi import (
     VM,
+    AddressType,
     ErrorTable,
+    FailedPrecondition,
     InvalidArgument,
     Leftover,
+    NodeAddress,
     NotFound,
     OutOfRange,
     PermissionDenied,
@@ -29,6 +32,7 @@ from cmi import (
     Unauthenticated,
     Unavailable,
     VMState,
+    instrumented,
     spec_differences,
     spec_fingerprint,
 )
@@ -70,6 +74,7 @@ ERRORS: Final[ErrorTable] = {
     sdk.ReadOnlyTokenError: PermissionDenied,
     sdk.NotFoundError: NotFound,
     sdk.NoSuchValueError: _no_such_value,
+    sdk.NotRunningError: FailedPrecondition,
     sdk.SizeError: OutOfRange,
     sdk.QuotaError: ResourceExhausted,
     sdk.CapacityError: ResourceExhausted,
@@ -110,7 +115,8 @@ class Cloud:
 
     def login(self, credentials: Credentials) -> "CloudSession":
         """Return a session with the API token of the Secret; the cloud checks it at each call."""
-        return CloudSession(sdk.Client(self._cloud, credentials.api_token.get_secret_value()))
+        client = sdk.Client(self._cloud, credentials.api_token.get_secret_value())
+        return CloudSession(instrumented(client))  # each of its methods is one API request
 
 
 class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
@@ -158,6 +164,10 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
         for disk in spec.disks:
             self._client.create_disk(server, disk.name, disk.size_gib, disk.type, server.labels)
         self._client.start_server(server)
+
+    def initialize_vm(self, vm: CloudVM, spec: ProviderSpec, secrets: Secrets) -> None:
+        """Let the server forward packets of Pods, which the cloud allows only once it runs."""
+        self._client.allow_forwarding(vm.server)
 
     def differences(self, vm: CloudVM, spec: ProviderSpec) -> Sequence[str]:
         """Compare with the fingerprint of the spec that the server was made from."""
@@ -241,8 +251,14 @@ def _vm(server: sdk.Server) -> CloudVM:
         role=server.labels.get(ROLE_LABEL, ""),
         state=VMState.FAILED if has_failed else state,
         failure=sdk.CapacityError(server.action.error) if has_failed else None,
+        addresses=_addresses(server),
+        is_initialized=server.forwards,
         server=server,
     )
+
+
+def _addresses(server: sdk.Server) -> list[NodeAddress]:
+    return [NodeAddress(AddressType.INTERNAL_IP, server.address)] if server.address else []
 
 
 def _leftover(disk: sdk.Disk) -> Leftover:

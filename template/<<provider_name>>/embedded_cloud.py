@@ -35,6 +35,7 @@ API_CALLS: Final = (
     "attach_network",
     "create_disk",
     "start_server",
+    "allow_forwarding",
     "stop_server",
     "delete_server",
     "list_disks",
@@ -47,7 +48,9 @@ T = TypeVar("T")
 
 
 class ApiError(Exception):
-    """The cloud refused a call."""
+    """The cloud refused a call. `request_id` is the cloud's ID of the call, for its support."""
+
+    request_id = ""
 
 
 class UnknownTokenError(ApiError):
@@ -68,6 +71,10 @@ class NoSuchValueError(ApiError):
     def __init__(self, field: str, value: str, offered: Sequence[str]) -> None:
         super().__init__(f"{value} is none of {', '.join(offered)}")
         self.field = field
+
+
+class NotRunningError(ApiError):
+    """The call needs a server that runs."""
 
 
 class SizeError(ApiError):
@@ -118,7 +125,10 @@ class Server:
         image: What it boots.
         machine_type: Its size.
         subnet: The network that it is attached to; empty before that.
+        address: Its IP address in the network; empty before that.
         security_groups: Those of its network interface.
+        forwards: Whether the network lets it send packets of other addresses, such as those of
+            Pods.
         action: The latest action on it.
     """
 
@@ -130,7 +140,9 @@ class Server:
     image: str
     machine_type: str
     subnet: str
+    address: str
     security_groups: tuple[str, ...]
+    forwards: bool
     action: Action
 
 
@@ -525,6 +537,17 @@ class Client:
         with self._call("start_server", "write") as (db, fails):
             _begin(db, server.id, "start", fails, self._cloud.action_time)
 
+    def allow_forwarding(self, server: Server) -> None:
+        """Let a server send packets of other addresses than its own.
+
+        Raises:
+            NotRunningError: It does not run.
+        """
+        with self._call("allow_forwarding", "write") as (db, _):
+            if _row(db, server.region, server.id)["status"] != "running":
+                raise NotRunningError(f"server {server.id} does not run; start it first")
+            db.execute("UPDATE servers SET forwards = 1 WHERE id = ?", [server.id])
+
     def stop_server(self, server: Server) -> None:
         """Begin to stop a server."""
         with self._call("stop_server", "write") as (db, fails):
@@ -567,6 +590,13 @@ class Client:
         Yields:
             The file, and whether the action that the call begins is to fail.
         """
+        try:
+            yield from self._answer(name, access)
+        except ApiError as error:
+            error.request_id = _new_id("req")
+            raise
+
+    def _answer(self, name: str, access: str) -> Iterator[tuple[sqlite3.Connection, bool]]:
         fails = self._cloud.arrive(name)
         with self._cloud.transaction() as db:
             row = db.execute(
@@ -619,7 +649,7 @@ class _Faults:
 
 _SCHEMA: Final = """
 CREATE TABLE servers (id PRIMARY KEY, region, name, labels, status, image, machine_type, subnet,
-    security_groups, user_data, request_token UNIQUE, command, ends_at, error);
+    security_groups, user_data, request_token UNIQUE, command, ends_at, error, forwards);
 CREATE TABLE disks (id PRIMARY KEY, region, server_id, name, size_gib, type, labels,
     UNIQUE (server_id, name));
 CREATE TABLE tokens (digest PRIMARY KEY, access);
@@ -644,7 +674,8 @@ def _set_up(db: sqlite3.Connection) -> None:
 
 def _insert_server(db: sqlite3.Connection, values: Sequence[str | None]) -> None:
     """Insert a server on which no action has been begun."""
-    db.execute("INSERT INTO servers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, '')", values)
+    defaults = "'', NULL, '', 0"
+    db.execute(f"INSERT INTO servers VALUES ({'?, ' * len(values)}{defaults})", values)  # noqa: S608 - constants
 
 
 def _begin(
@@ -717,9 +748,16 @@ def _server(row: sqlite3.Row) -> Server:
         image=row["image"],
         machine_type=row["machine_type"],
         subnet=row["subnet"],
+        address=_address(row["id"]) if row["subnet"] else "",
         security_groups=tuple(json.loads(row["security_groups"])),
+        forwards=bool(row["forwards"]),
         action=Action(row["command"], status, "" if is_running else row["error"]),
     )
+
+
+def _address(server_id: str) -> str:
+    """Return the address that the network gives a server: always the same."""
+    return f"10.{'.'.join(map(str, hashlib.sha256(server_id.encode()).digest()[:3]))}"
 
 
 def _disk(row: sqlite3.Row) -> Disk:

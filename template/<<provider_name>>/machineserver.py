@@ -14,6 +14,8 @@ from cmi import (
     GetMachineStatusResponse,
     GetVolumeIDsRequest,
     GetVolumeIDsResponse,
+    InitializeMachineRequest,
+    InitializeMachineResponse,
     ListMachinesRequest,
     ListMachinesResponse,
     ShutDownMachineRequest,
@@ -43,6 +45,12 @@ class MachineServer(Driver):
     ) -> CreateMachineResponse:
         """Make the machine's VM, or finish the one that an earlier try began."""
         return rules.create_machine(self._cloud.login(request.secrets), request)
+
+    def initialize_machine(
+        self, request: InitializeMachineRequest[ProviderSpec, Secrets]
+    ) -> InitializeMachineResponse:
+        """Do what can only be done once the VM runs."""
+        return rules.initialize_machine(self._cloud.login(request.secrets), request)
 
     def delete_machine(
         self, request: DeleteMachineRequest[MachineScope, Credentials]

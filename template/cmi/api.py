@@ -2,6 +2,7 @@
 
 from cmi import rules
 from cmi.app import driver_app
+from cmi.call_context import ApiRequest, instrumented, remember
 from cmi.driver import Driver
 from cmi.errors import (
     Aborted,
@@ -22,6 +23,7 @@ from cmi.errors import (
     Unimplemented,
 )
 from cmi.messages import (
+    AddressType,
     CreateMachineRequest,
     CreateMachineResponse,
     DeleteMachineRequest,
@@ -30,8 +32,11 @@ from cmi.messages import (
     GetMachineStatusResponse,
     GetVolumeIDsRequest,
     GetVolumeIDsResponse,
+    InitializeMachineRequest,
+    InitializeMachineResponse,
     ListMachinesRequest,
     ListMachinesResponse,
+    NodeAddress,
     PersistentVolumeSpec,
     ShutDownMachineRequest,
     ShutDownMachineResponse,
@@ -53,7 +58,9 @@ from cmi.waiting import run_async, wait_for
 __all__ = [
     "VM",
     "Aborted",
+    "AddressType",
     "AlreadyExists",
+    "ApiRequest",
     "ClusterScope",
     "CreateMachineRequest",
     "CreateMachineResponse",
@@ -69,11 +76,14 @@ __all__ = [
     "GetMachineStatusResponse",
     "GetVolumeIDsRequest",
     "GetVolumeIDsResponse",
+    "InitializeMachineRequest",
+    "InitializeMachineResponse",
     "Internal",
     "InvalidArgument",
     "Leftover",
     "ListMachinesRequest",
     "ListMachinesResponse",
+    "NodeAddress",
     "NotFound",
     "OutOfRange",
     "PermissionDenied",
@@ -93,6 +103,8 @@ __all__ = [
     "Unimplemented",
     "VMState",
     "driver_app",
+    "instrumented",
+    "remember",
     "rules",
     "run_async",
     "spec_differences",

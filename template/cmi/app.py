@@ -81,6 +81,10 @@ def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
             str | None,
             typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics there, over HTTP."),
         ] = None,
+        tracing: Annotated[
+            bool,
+            typer.Option("--tracing", help="Send traces over OTLP; OTEL_* variables say where."),
+        ] = False,
         call_timeout: Annotated[
             float, typer.Option(min=0.001, help="Longest duration of a machine call, in seconds.")
         ] = DEFAULT_CALL_TIMEOUT,
@@ -123,6 +127,7 @@ def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
                 tls=TlsFiles.resolve(tls_cert, tls_key, tls_client_ca, ca_option="--tls-client-ca"),
                 health_address=_address("--health-address", health_address),
                 metrics_address=_address("--metrics-address", metrics_address),
+                tracing=tracing,
                 call_timeout=call_timeout,
                 max_calls=max_calls,
                 max_request_bytes=max_request_bytes,

@@ -142,6 +142,13 @@ class Client:
         )
         return self._machine.CreateMachine(request, timeout=self._timeout)
 
+    def initialize(
+        self, machine_class: MachineClass, name: str, provider_id: str = ""
+    ) -> cmi_pb2.InitializeMachineResponse:
+        """Do what is still to do for a machine that is created."""
+        request = machine_request("InitializeMachine", machine_class, name, provider_id)
+        return self._machine.InitializeMachine(request, timeout=self._timeout)
+
     def status(
         self, machine_class: MachineClass, name: str, provider_id: str = ""
     ) -> cmi_pb2.GetMachineStatusResponse:

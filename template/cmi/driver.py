@@ -11,8 +11,9 @@ from cmi.provider_id import ProviderIdFormat
 class Driver:
     """Base class of a driver: subclass it and write the methods your cloud supports.
 
-    `create_machine` and `delete_machine` are mandatory; `get_machine_status`,
-    `list_machines`, `shut_down_machine` and `get_volume_ids` are optional. Each takes one
+    `create_machine` and `delete_machine` are mandatory; `initialize_machine`,
+    `get_machine_status`, `list_machines`, `shut_down_machine` and `get_volume_ids` are optional.
+    Each takes one
     request and returns the response of the same name (see `cmi.messages`). The annotation
     of the request says what is validated before the method is called.
 

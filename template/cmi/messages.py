@@ -9,9 +9,28 @@ A method says by its annotation what the framework is to validate before it call
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Generic
 
 from cmi.spec import SecretsT, SpecT
+
+
+class AddressType(StrEnum):
+    """What an address of a node is, as Kubernetes calls it."""
+
+    HOSTNAME = "Hostname"
+    INTERNAL_IP = "InternalIP"
+    EXTERNAL_IP = "ExternalIP"
+    INTERNAL_DNS = "InternalDNS"
+    EXTERNAL_DNS = "ExternalDNS"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a VM can be reached, as in the status of a Kubernetes node."""
+
+    type: AddressType
+    address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +58,41 @@ class CreateMachineResponse:
         provider_id: Its ID at the provider, as in node.spec.providerID; 1 to 128 bytes (C9).
         node_name: The name it registers under as a node; 1 to 128 bytes (C9).
         last_known_state: Handed back with the next call for this machine; may be empty.
+        addresses: Where it can be reached. MCM shows them on a Machine without a target cluster.
     """
 
     provider_id: str
     node_name: str
     last_known_state: str = ""
+    addresses: Sequence[NodeAddress] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializeMachineRequest(Generic[SpecT, SecretsT]):
+    """Do what can only be done once the VM is there; OK if it is done already (C59).
+
+    MCM calls it after CreateMachine, and whenever GetMachineStatus says `uninitialized`.
+
+    Attributes:
+        machine_name: Non-empty, at most 128 bytes.
+        provider_spec: The validated spec of the machine class.
+        secrets: The validated data of the machine class's Secret.
+        provider_id: As the driver answered it, or empty: then look the VM up by name.
+    """
+
+    machine_name: str
+    provider_spec: SpecT
+    secrets: SecretsT
+    provider_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializeMachineResponse:
+    """The VM is initialized. The attributes are those of `CreateMachineResponse`."""
+
+    provider_id: str
+    node_name: str
+    addresses: Sequence[NodeAddress] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +142,20 @@ class GetMachineStatusRequest(Generic[SpecT, SecretsT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetMachineStatusResponse:
-    """The same as CreateMachine answered (C23)."""
+    """The same as CreateMachine answered (C23).
+
+    Attributes:
+        provider_id: Its ID at the provider.
+        node_name: The name it registers under as a node.
+        addresses: Where it can be reached.
+        uninitialized: InitializeMachine is still to be called, or has not done all (C59). Only
+            a driver that has `initialize_machine` may say so.
+    """
 
     provider_id: str
     node_name: str
+    addresses: Sequence[NodeAddress] = ()
+    uninitialized: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ from cmi.messages import (
     GetMachineStatusResponse,
     GetVolumeIDsRequest,
     GetVolumeIDsResponse,
+    InitializeMachineRequest,
+    InitializeMachineResponse,
     ListMachinesRequest,
     ListMachinesResponse,
     PersistentVolumeSpec,
@@ -72,7 +74,43 @@ def create_machine(
             f"reported as {vm.name!r} of {vm.cluster!r} in role {vm.role!r}; the driver does not "
             "store or read them as it must"
         )
-    return CreateMachineResponse(provider_id=vm.provider_id, node_name=vm.node_name)
+    return CreateMachineResponse(
+        provider_id=vm.provider_id, node_name=vm.node_name, addresses=vm.addresses
+    )
+
+
+def initialize_machine(
+    session: Session[SpecT, SpecT, SecretsT, VMT],
+    request: InitializeMachineRequest[SpecT, SecretsT],
+) -> InitializeMachineResponse:
+    """Do what can only be done to a finished VM, and wait until it is done (C59).
+
+    Raises:
+        NotFound: There is no VM, or none that is finished (C60).
+        OutOfRange: There are several (C25).
+        Unavailable: The VM vanished meanwhile.
+    """
+    name = request.machine_name
+    looks = Looks(session, request)
+
+    def initialized(vm: VMT) -> VMT | None:
+        if vm.is_initialized:
+            return vm
+        with passing_trouble():
+            session.initialize_vm(vm, request.provider_spec, request.secrets)
+        return None
+
+    def initialized_later(reported: VMT | None) -> VMT | None:
+        if reported is None or not _is_there(reported):
+            raise Unavailable(f"the VM of machine {name} vanished; try again")
+        return initialized(reported)
+
+    found = _existing(looks, request)
+    what = f"VM {found.provider_id} of machine {name} to be initialized"
+    vm = initialized(found) or looks.wait_for_vm(what, found.provider_id, initialized_later)
+    return InitializeMachineResponse(
+        provider_id=vm.provider_id, node_name=vm.node_name, addresses=vm.addresses
+    )
 
 
 def delete_machine(
@@ -93,14 +131,19 @@ def get_machine_status(
     session: Session[ScopeT, Any, Any, VMT],
     request: GetMachineStatusRequest[ScopeT, Any],
 ) -> GetMachineStatusResponse:
-    """Report the machine's VM (C23).
+    """Report the machine's VM (C23), and whether it is still to be initialized (C59).
 
     Raises:
         NotFound: There is none (C24), or none that is finished.
         OutOfRange: There are several (C25).
     """
     vm = _existing(Looks(session, request), request)
-    return GetMachineStatusResponse(provider_id=vm.provider_id, node_name=vm.node_name)
+    return GetMachineStatusResponse(
+        provider_id=vm.provider_id,
+        node_name=vm.node_name,
+        addresses=vm.addresses,
+        uninitialized=not vm.is_initialized,
+    )
 
 
 def list_machines(
@@ -240,6 +283,7 @@ def _is_finished(name: str, vm: VM) -> bool:
 AnyRequest = (
     DeleteMachineRequest[ScopeT, Any]
     | GetMachineStatusRequest[ScopeT, Any]
+    | InitializeMachineRequest[ScopeT, Any]
     | ShutDownMachineRequest[ScopeT, Any]
 )
 
@@ -254,9 +298,13 @@ def _existing(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> VMT:
     vm = _only(name, _found(looks, request))
     if vm is None:
         raise NotFound(f"machine {name} does not exist in cluster {request.provider_spec.cluster}")
-    if vm.state not in (VMState.RUNNING, VMState.STOPPED):
+    if not _is_there(vm):
         raise NotFound(f"machine {name} is not there yet or any more: its VM is {vm.state.value}")
     return vm
+
+
+def _is_there(vm: VM) -> bool:
+    return vm.state in (VMState.RUNNING, VMState.STOPPED)
 
 
 def _found(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Generic, TypeVar
 
+from cmi.messages import NodeAddress
 from cmi.spec import ClusterScope, SecretsModel
 
 ScopeT_contra = TypeVar("ScopeT_contra", bound=ClusterScope, contravariant=True)
@@ -32,7 +33,7 @@ class VMState(StrEnum):
     CreateMachine goes on with it. It is listed, but GetMachineStatus answers NOT_FOUND, or MCM
     would take it for finished."""
     RUNNING = "running"
-    """It is finished: everything that the spec asks for is there."""
+    """It is finished: everything that the spec asks for is there, but for `initialize_vm`."""
     STOPPED = "stopped"
     """It is finished, and somebody stopped it. CreateMachine refuses it with
     FAILED_PRECONDITION, since nobody knows why it was stopped."""
@@ -64,6 +65,9 @@ class VM:
         failure: Why a `FAILED`, `DELETING` or `GONE` VM does not run, if the cloud says so: an
             exception of the SDK, or of this framework, such as `ResourceExhausted`. The caller
             of CreateMachine gets it.
+        addresses: Where it can be reached, as far as that is known already.
+        is_initialized: Whether `Session.initialize_vm` has nothing left to do for it. Tell it
+            from what is there, and leave it out if your session has no `initialize_vm`.
     """
 
     name: str
@@ -73,6 +77,8 @@ class VM:
     role: str
     state: VMState
     failure: Exception | None = None
+    addresses: Sequence[NodeAddress] = ()
+    is_initialized: bool = True
 
 
 VMT = TypeVar("VMT", bound=VM)
@@ -189,6 +195,22 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
 
         Args:
             vm: The VM as `create_vm`, `find_vms` or `get_vm` has just returned it.
+            spec: The whole provider spec.
+            secrets: The Secret.
+        """
+
+    def initialize_vm(self, vm: VMT, spec: SpecT_contra, secrets: SecretsT_contra) -> None:
+        """Do what can only be done to a finished VM, as far as it can be done now.
+
+        Used by InitializeMachine for a VM that is not `is_initialized`, with a fresh look every
+        few seconds until it is; the rest is as in `advance_vm`. By then MCM knows the VM's
+        provider ID, so this is for steps that may fail while the VM should stay: to let it
+        forward packets of Pods, or to tag what the cloud made with it. The default does nothing,
+        which is right where `advance_vm` does all. The older MCM never calls InitializeMachine:
+        what a VM can't do without belongs in `advance_vm`.
+
+        Args:
+            vm: The VM as `find_vms` or `get_vm` has just returned it.
             spec: The whole provider spec.
             secrets: The Secret.
         """

@@ -28,6 +28,7 @@ ELSEWHERE = {
 NOT_FOLLOWED = {
     ("docs/tutorials/kind.md", "A cluster on your machine with kind"): "needs docker; it says so",
     ("docs/how-to/troubleshooting.md", "Where to look first"): "needs a cluster: e2e/test_pages.py",
+    ("docs/how-to/tracing.md", "Trace calls with OpenTelemetry"): "installs from the network",
     ("docs/how-to/troubleshooting.md", "Make a call yourself"): "needs a kubelet, and grpcurl",
 }
 """Commands that no test of this folder runs, and why."""

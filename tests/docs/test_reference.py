@@ -19,6 +19,7 @@ from tests.support import ROOT
 
 CONTRACT = (ROOT / "docs/reference/contract.md").read_text()
 METRICS = (ROOT / "docs/reference/metrics-and-logs.md").read_text()
+WRONG = {"apiToken": b"wrong"}
 COMMAND_LINE = (ROOT / "docs/reference/command-line.md").read_text()
 
 
@@ -68,6 +69,8 @@ def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: Machine
     client.create(machine_class, "m1")
     with refused("NOT_FOUND"):
         client.status(machine_class, "m2")
+    with refused("UNAUTHENTICATED"):
+        client.status(MachineClass(provider_spec=machine_class.provider_spec, secrets=WRONG), "m2")
     scraped = driver.metrics()
     for name, kind, labels, meaning in rows(METRICS, "Metrics"):
         assert f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n" in scraped
@@ -75,7 +78,7 @@ def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: Machine
         assert sample is not None
         assert set(re.findall(r"(\w+)=", sample[1])) == set(re.findall(r"\w+", labels))
     queries = "".join(block.text for block in blocks("docs/how-to/metrics.md", "promql"))
-    for name in re.findall(r"driver_\w+", queries):
+    for name in re.findall(r"(?:mcm_cloud_api|driver)_\w+", queries):
         assert f"\n{name}{{" in scraped
     fields = {message: each for message, _, each in rows(METRICS, "Logs")}
     for event in driver.events():

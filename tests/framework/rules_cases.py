@@ -12,6 +12,7 @@ import pytest
 
 from cmi import (
     VM,
+    AddressType,
     AlreadyExists,
     CreateMachineRequest,
     DeleteMachineRequest,
@@ -20,9 +21,11 @@ from cmi import (
     FailedPrecondition,
     GetMachineStatusRequest,
     GetVolumeIDsRequest,
+    InitializeMachineRequest,
     Internal,
     Leftover,
     ListMachinesRequest,
+    NodeAddress,
     NotFound,
     OutOfRange,
     PersistentVolumeSpec,
@@ -137,6 +140,10 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
                 for each in self.vms
             ]
 
+    def initialize_vm(self, vm: VM, spec: Spec, secrets: Keys) -> None:
+        self._may_fail("initialize_vm")
+        self.log.append(f"initialize {vm.provider_id}")
+
     def differences(self, vm: VM, spec: Spec) -> Sequence[str]:
         return self.differing
 
@@ -164,6 +171,8 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
             del self.vms[index]
         elif f"stop {self.vms[index].provider_id}" in self.log:
             self.vms[index] = replace(self.vms[index], state=VMState.STOPPED)
+        elif f"initialize {self.vms[index].provider_id}" in self.log:
+            self.vms[index] = replace(self.vms[index], is_initialized=True)
 
     def _may_fail(self, method: str) -> None:
         if waiting := self.troubles.get(method):
@@ -194,6 +203,15 @@ def status(rules: Rules, session: FakeSession, provider_id: str = "") -> Any:
         session,
         GetMachineStatusRequest(
             machine_name="m1", provider_spec=SCOPE, secrets=KEYS, provider_id=provider_id
+        ),
+    )
+
+
+def initialize(rules: Rules, session: FakeSession, provider_id: str = "") -> Any:
+    return rules.initialize_machine(
+        session,
+        InitializeMachineRequest(
+            machine_name="m1", provider_spec=SPEC, secrets=KEYS, provider_id=provider_id
         ),
     )
 
@@ -369,7 +387,7 @@ def a_vm_without_its_scope_is_a_defect(rules: Rules) -> None:
 
 
 def several_vms_of_a_machine_are_refused(rules: Rules) -> None:
-    for call in (create, status, shut_down):
+    for call in (create, initialize, status, shut_down):
         session = FakeSession([vm("vm-1"), vm("vm-2")])
         with refused(OutOfRange, "m1", "2 VMs", "vm-1, vm-2"):
             call(rules, session)
@@ -436,6 +454,58 @@ def reports_a_vm(rules: Rules) -> None:
         for provider_id in ("", "vm-1"):
             answer = status(rules, FakeSession([vm(state=state)]), provider_id)
             assert (answer.provider_id, answer.node_name) == ("vm-1", "node-of-vm-1")
+
+
+def reports_addresses_and_what_is_to_be_initialized(rules: Rules) -> None:
+    addresses = [NodeAddress(AddressType.INTERNAL_IP, "10.0.0.1")]
+    for is_initialized in (True, False):
+        session = FakeSession(made=[vm(addresses=addresses, is_initialized=is_initialized)])
+        assert create(rules, session).addresses == addresses
+        answer = status(rules, session)
+        assert answer.addresses == addresses
+        assert answer.uninitialized is not is_initialized
+
+
+def initializes_a_vm_and_waits(rules: Rules) -> None:
+    for provider_id in ("", "vm-1"):
+        addresses = [NodeAddress(AddressType.INTERNAL_IP, "10.0.0.1")]
+        session = FakeSession([vm(is_initialized=False, addresses=addresses)], patience=2)
+        session.troubles = {"initialize_vm": [Throttled()], "get_vm": []}
+        for _ in range(2):
+            answer = initialize(rules, session, provider_id)
+            assert (answer.provider_id, answer.node_name) == ("vm-1", "node-of-vm-1")
+            assert answer.addresses == addresses
+            assert session.vms[0].is_initialized
+        assert {*session.log} == {"initialize vm-1"}
+        count, looks = len(session.log), session.calls
+        initialize(rules, session, provider_id)
+        assert len(session.log) == count, "what is initialized is left alone"
+        assert session.calls == looks + 1, "and looked at once"
+
+
+def initializes_only_what_is_there(rules: Rules) -> None:
+    for absent in ([], [vm(state=VMState.CREATING)], [vm(cluster="two")], [vm(role="etcd")]):
+        session = FakeSession([replace(each, is_initialized=False) for each in absent])
+        for provider_id in ("", "vm-1"):
+            with refused(NotFound, "m1"):
+                initialize(rules, session, provider_id)
+        assert session.log == []
+
+
+def a_vm_that_vanishes_while_it_is_initialized_is_not_waited_for(rules: Rules) -> None:
+    for then in ([], [vm(state=VMState.DELETING)]):
+        session = FakeSession([vm(is_initialized=False)])
+
+        def vanish(
+            _vm: VM, _spec: Spec, _keys: Keys, session: FakeSession = session, then: Any = then
+        ) -> None:
+            session.vms[:] = then
+
+        session.initialize_vm = vanish  # type: ignore[assignment, method-assign]
+        with refused(Unavailable, "vanished"):
+            initialize(rules, session)
+    stopped = FakeSession([vm(state=VMState.STOPPED, is_initialized=False)])
+    initialize(rules, stopped)
 
 
 def reports_a_renamed_vm_by_its_id(rules: Rules) -> None:

@@ -21,6 +21,8 @@ from cmi import (
     GetMachineStatusResponse,
     GetVolumeIDsRequest,
     GetVolumeIDsResponse,
+    InitializeMachineRequest,
+    InitializeMachineResponse,
     ListMachinesRequest,
     ListMachinesResponse,
     SecretsModel,
@@ -41,6 +43,7 @@ MACHINE_RPCS = (
     "GetMachineStatus",
     "ListMachines",
     "ShutDownMachine",
+    "InitializeMachine",
 )
 """Those that take a provider spec and secrets."""
 
@@ -118,6 +121,12 @@ class StandIn(Driver):
     ) -> ShutDownMachineResponse:
         self.requests.append(request)
         return ShutDownMachineResponse(last_known_state=request.last_known_state)
+
+    def initialize_machine(
+        self, request: InitializeMachineRequest[Spec, Keys]
+    ) -> InitializeMachineResponse:
+        self.requests.append(request)
+        return InitializeMachineResponse(provider_id="standin:///m1", node_name="m1")
 
     def get_volume_ids(self, request: GetVolumeIDsRequest) -> GetVolumeIDsResponse:
         self.requests.append(request)

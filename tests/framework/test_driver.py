@@ -47,6 +47,7 @@ ALL = [
     "LIST_MACHINES",
     "SHUTDOWN_MACHINE",
     "GET_VOLUME_IDS",
+    "INITIALIZE_MACHINE",
 ]
 
 

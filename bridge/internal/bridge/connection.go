@@ -58,6 +58,13 @@ func Dial(options Options) (*Driver, error) {
 		grpc.WithStatsHandler(changes),
 		grpc.WithUserAgent("machine-controller-bridge"),
 	}
+	var tracing *tracer
+	if options.Tracing {
+		if tracing, err = newTracer(context.Background()); err != nil {
+			return nil, err
+		}
+		settings = append(settings, tracing.dialOption())
+	}
 	if options.isPlainTCP() {
 		dialer, err := options.plainTextDialer()
 		if err != nil {
@@ -71,8 +78,10 @@ func Dial(options Options) (*Driver, error) {
 	}
 	return &Driver{
 		endpoint:   options.Endpoint,
+		provider:   options.Provider,
 		timeout:    options.Timeout,
 		connection: connection,
+		tracing:    tracing,
 		changes:    changes,
 		identity:   cmi.NewIdentityClient(connection),
 		machine:    cmi.NewMachineClient(connection),

@@ -11,11 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gardener/machine-controller-manager/pkg/apis/machine/v1alpha1"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/metrics"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
@@ -24,6 +26,7 @@ import (
 // Driver forwards each call to the driver at an endpoint.
 type Driver struct {
 	endpoint   string
+	provider   string
 	timeout    time.Duration
 	connection *grpc.ClientConn
 	changes    *connectionChanges
@@ -31,51 +34,34 @@ type Driver struct {
 	machine    cmi.MachineClient
 	known      atomic.Pointer[plugin]
 	calls      calls
+	tracing    *tracer
 }
 
 var _ driver.Driver = (*Driver)(nil)
 
-// CreateMachine makes the VM of a machine.
+// CreateMachine makes the VM of a machine. With an error it may answer a last known state, as DeleteMachine may.
 func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, request.Secret.Data, &cmi.CreateMachineRequest{
+	var trailer metadata.MD
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, request.MachineClass, request.Secret.Data, &cmi.CreateMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
 		LastKnownState: []byte(request.Machine.Status.LastKnownState),
-	})
+	}, grpc.Trailer(&trailer))
 	if err != nil {
-		return nil, err
+		return &driver.CreateMachineResponse{LastKnownState: lastKnownState(trailer, request.Secret.Data)}, err
 	}
 	return &driver.CreateMachineResponse{
 		ProviderID:     response.GetProviderID(),
 		NodeName:       response.GetNodeName(),
 		LastKnownState: string(response.GetLastKnownState()),
+		Addresses:      addressesOf(response),
 	}, nil
 }
 
-// InitializeMachine has no counterpart in the Container Machine Interface; MCM goes on without it.
-func (*Driver) InitializeMachine(context.Context, *driver.InitializeMachineRequest) (*driver.InitializeMachineResponse, error) {
-	return nil, mcm.Error(codes.Unimplemented, "the Container Machine Interface has no InitializeMachine")
-}
-
-// DeleteMachine deletes the VM of a machine.
-func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, request.Secret.Data, &cmi.DeleteMachineRequest{
-		MachineName:    request.Machine.Name,
-		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
-		Secrets:        request.Secret.Data,
-		ProviderID:     request.Machine.Spec.ProviderID,
-		LastKnownState: []byte(request.Machine.Status.LastKnownState),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &driver.DeleteMachineResponse{LastKnownState: string(response.GetLastKnownState())}, nil
-}
-
-// GetMachineStatus looks for the VM of a machine.
-func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, request.Secret.Data, &cmi.GetMachineStatusRequest{
+// InitializeMachine does what can only be done once the VM is there. Drivers without it are not asked.
+func (d *Driver) InitializeMachine(ctx context.Context, request *driver.InitializeMachineRequest) (*driver.InitializeMachineResponse, error) {
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_INITIALIZE_MACHINE, d.machine.InitializeMachine, request.MachineClass, request.Secret.Data, &cmi.InitializeMachineRequest{
 		MachineName:  request.Machine.Name,
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
@@ -84,12 +70,56 @@ func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachin
 	if err != nil {
 		return nil, err
 	}
-	return &driver.GetMachineStatusResponse{ProviderID: response.GetProviderID(), NodeName: response.GetNodeName()}, nil
+	return &driver.InitializeMachineResponse{
+		ProviderID: response.GetProviderID(),
+		NodeName:   response.GetNodeName(),
+		Addresses:  addressesOf(response),
+	}, nil
+}
+
+// DeleteMachine deletes the VM of a machine.
+func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
+	var trailer metadata.MD
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, request.MachineClass, request.Secret.Data, &cmi.DeleteMachineRequest{
+		MachineName:    request.Machine.Name,
+		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
+		Secrets:        request.Secret.Data,
+		ProviderID:     request.Machine.Spec.ProviderID,
+		LastKnownState: []byte(request.Machine.Status.LastKnownState),
+	}, grpc.Trailer(&trailer))
+	if err != nil {
+		return &driver.DeleteMachineResponse{LastKnownState: lastKnownState(trailer, request.Secret.Data)}, err
+	}
+	return &driver.DeleteMachineResponse{LastKnownState: string(response.GetLastKnownState())}, nil
+}
+
+// GetMachineStatus looks for the VM of a machine. For one that is not initialized yet it answers Uninitialized, and
+// who it is: MCM reads both, and then calls InitializeMachine.
+func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, request.MachineClass, request.Secret.Data, &cmi.GetMachineStatusRequest{
+		MachineName:  request.Machine.Name,
+		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
+		Secrets:      request.Secret.Data,
+		ProviderID:   request.Machine.Spec.ProviderID,
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := &driver.GetMachineStatusResponse{
+		ProviderID: response.GetProviderID(),
+		NodeName:   response.GetNodeName(),
+		Addresses:  addressesOf(response),
+	}
+	// Without InitializeMachine nobody could end it, and MCM would ask for ever.
+	if response.GetUninitialized() && d.known.Load().has(cmi.PluginCapability_RPC_INITIALIZE_MACHINE) {
+		return answer, mcm.Error(codes.Uninitialized, fmt.Sprintf("the VM of machine %s is not initialized yet", request.Machine.Name))
+	}
+	return answer, nil
 }
 
 // ListMachines lists the VMs of the machine class's cluster.
 func (d *Driver) ListMachines(ctx context.Context, request *driver.ListMachinesRequest) (*driver.ListMachinesResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, request.Secret.Data, &cmi.ListMachinesRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, request.MachineClass, request.Secret.Data, &cmi.ListMachinesRequest{
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
 	})
@@ -105,22 +135,24 @@ func (d *Driver) GetVolumeIDs(ctx context.Context, request *driver.GetVolumeIDsR
 	if err != nil {
 		return nil, mcm.Error(codes.Internal, parseable(err.Error()))
 	}
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, nil, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, nil, nil, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
 	if err != nil {
 		return nil, err
 	}
 	return &driver.GetVolumeIDsResponse{VolumeIDs: response.GetVolumeIDs()}, nil
 }
 
-// forward calls an RPC that the driver announces, within the timeout, and records how that went. An error's message
-// holds none of the secrets.
+// forward calls an RPC that the driver announces, within the timeout, and records how that went. A machine class of
+// another provider is refused; only GetVolumeIDs has none. An error's message holds none of the secrets.
 func forward[Request, Response any](
 	ctx context.Context,
 	d *Driver,
 	wanted capability,
 	rpc func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
+	class *v1alpha1.MachineClass,
 	secrets map[string][]byte,
 	request *Request,
+	options ...grpc.CallOption,
 ) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -135,9 +167,14 @@ func forward[Request, Response any](
 	if !plugin.has(wanted) {
 		return nil, mcm.Error(codes.Unimplemented, fmt.Sprintf("the driver %s does not have the capability %s", plugin.name, wanted))
 	}
+	if class != nil {
+		if problem := plugin.wrongProvider(class); problem != "" {
+			return nil, mcm.Error(codes.InvalidArgument, parseable(problem))
+		}
+	}
 	operation := strings.ToLower(wanted.String())
 	start := time.Now()
-	response, err := rpc(ctx, request)
+	response, err := rpc(ctx, request, options...)
 	if err != nil {
 		failure := d.translate(ctx, err, secrets)
 		metrics.DriverFailedAPIRequests.WithLabelValues(plugin.name, operation, strconv.Itoa(int(failure.Code()))).Inc()

@@ -31,7 +31,7 @@ var (
 		Spec:       v1alpha1.MachineSpec{ProviderID: "test:///m1"},
 		Status:     v1alpha1.MachineStatus{LastKnownState: "seen"},
 	}
-	class  = &v1alpha1.MachineClass{ProviderSpec: runtime.RawExtension{Raw: []byte(`{"region":"north-1"}`)}}
+	class  = &v1alpha1.MachineClass{Provider: "test", ProviderSpec: runtime.RawExtension{Raw: []byte(`{"region":"north-1"}`)}}
 	secret = &corev1.Secret{Data: map[string][]byte{"userData": []byte("#cloud-config"), "token": {0, 255}}}
 )
 
@@ -144,17 +144,14 @@ func TestNoVolumesAreAnEmptyList(t *testing.T) {
 	requireEqual(t, len(response.VolumeIDs), 0)
 }
 
-func TestInitializeMachineIsUnimplemented(t *testing.T) {
-	r := &remote{capabilities: everything}
-	_, err := r.start(t).InitializeMachine(t.Context(), &driver.InitializeMachineRequest{})
-	requireEqual(t, codeOf(err), codes.Unimplemented)
-	requireEqual(t, r.machineCalls.Load(), int64(0))
-}
-
 func TestMissingCapabilityIsUnimplementedWithoutACall(t *testing.T) {
 	r := &remote{capabilities: everything[:2]}
 	d := r.start(t)
 	calls := map[string]func() error{
+		"INITIALIZE_MACHINE": func() error {
+			_, err := d.InitializeMachine(t.Context(), &driver.InitializeMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
+			return err
+		},
 		"GET_MACHINE_STATUS": func() error {
 			_, err := d.GetMachineStatus(t.Context(), &driver.GetMachineStatusRequest{Machine: machine, MachineClass: class, Secret: secret})
 			return err

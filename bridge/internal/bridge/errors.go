@@ -18,7 +18,7 @@ func (d *Driver) translate(ctx context.Context, err error, secrets map[string][]
 	failure := status.Convert(err)
 	code := codes.Code(failure.Code())
 	if code > codes.Unauthenticated {
-		// Uninitialized is next to it, on which MCM reads the response that an error doesn't have.
+		// Uninitialized is next to it, on which MCM reads the response that such an error doesn't have.
 		code = codes.Unknown
 	}
 	message := mask(failure.Message(), secrets)

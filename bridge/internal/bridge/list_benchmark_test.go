@@ -30,7 +30,7 @@ func BenchmarkListMachines(b *testing.B) {
 		b.Fatal(err)
 	}
 	request := &driver.ListMachinesRequest{
-		MachineClass: &v1alpha1.MachineClass{ProviderSpec: runtime.RawExtension{Raw: sample.ProviderSpec}},
+		MachineClass: &v1alpha1.MachineClass{Provider: "test", ProviderSpec: runtime.RawExtension{Raw: sample.ProviderSpec}},
 		Secret:       &corev1.Secret{Data: sample.Secrets},
 	}
 	for b.Loop() {

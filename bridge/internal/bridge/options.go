@@ -15,6 +15,8 @@ import (
 type Options struct {
 	// Endpoint is tcp://host:port or unix:///path.
 	Endpoint string
+	// Provider is what machine classes call the driver's provider; if it is empty, the driver tells.
+	Provider string
 	// Timeout is the longest that a call to the driver may take.
 	Timeout time.Duration
 	// Keepalive is how long a connection with calls on it may be silent before the driver is asked for a sign of life.
@@ -25,6 +27,8 @@ type Options struct {
 	TLS TLSFiles
 	// Insecure allows plain text to an address beyond loopback.
 	Insecure bool
+	// Tracing sends a span for each call over OTLP.
+	Tracing bool
 	// LogSecrets allows a verbosity at which MCM's library logs secrets.
 	LogSecrets bool
 }
@@ -45,6 +49,8 @@ func NewOptions() Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "cmi-endpoint", o.Endpoint,
 		"Where the driver serves the Container Machine Interface: tcp://host:port or unix:///path")
+	flags.StringVar(&o.Provider, "cmi-provider", o.Provider,
+		"The provider that machine classes have to name; by default that of the driver, which is the name of its plugin")
 	flags.DurationVar(&o.Timeout, "cmi-timeout", o.Timeout,
 		"The longest that a call to the driver may take")
 	flags.StringVar(&o.TLS.CA, "cmi-tls-ca", o.TLS.CA,
@@ -60,6 +66,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 			"drivers of the template permit 10s, servers with gRPC's defaults 5m")
 	flags.DurationVar(&o.GracePeriod, "cmi-grace-period", o.GracePeriod,
 		"How long calls to the driver may go on after SIGTERM")
+	flags.BoolVar(&o.Tracing, "cmi-tracing", o.Tracing,
+		"Send a span for each call to the driver over OTLP, which the variables OTEL_* configure")
 	flags.BoolVar(&o.LogSecrets, "cmi-log-secrets", o.LogSecrets,
 		"Allow -v=4 and more, at which the library of machine-controller-manager logs bootstrap tokens and whole Secrets")
 }

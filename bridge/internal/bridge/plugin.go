@@ -23,7 +23,9 @@ type capability = cmi.PluginCapability_RPC_Type
 
 // plugin is what the driver at the other end of a connection says about itself.
 type plugin struct {
-	name         string
+	name string
+	// providers are the names that machine classes may call its provider by.
+	providers    []string
 	capabilities []capability
 	// changes is how often the connection had changed when it was asked.
 	changes int64
@@ -88,7 +90,11 @@ func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	asked := &plugin{name: info.GetName(), changes: changes}
+	asked := &plugin{
+		name:      info.GetName(),
+		providers: providersOf(d.provider, info.GetName(), info.GetManifest()),
+		changes:   changes,
+	}
 	for _, announced := range answer.GetCapabilities() {
 		asked.capabilities = append(asked.capabilities, announced.GetRpc().GetType())
 	}

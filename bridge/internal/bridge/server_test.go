@@ -24,6 +24,7 @@ var everything = []capability{
 	cmi.PluginCapability_RPC_GET_MACHINE_STATUS,
 	cmi.PluginCapability_RPC_LIST_MACHINES,
 	cmi.PluginCapability_RPC_GET_VOLUME_IDS,
+	cmi.PluginCapability_RPC_INITIALIZE_MACHINE,
 }
 
 // remote is a driver at an endpoint. Its methods answer what the test has put there, and remember what came.
@@ -36,12 +37,14 @@ type remote struct {
 	delete       func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error)
 	status       func(context.Context, *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error)
 	list         func(context.Context, *cmi.ListMachinesRequest) (*cmi.ListMachinesResponse, error)
+	initialize   func(context.Context, *cmi.InitializeMachineRequest) (*cmi.InitializeMachineResponse, error)
 	volumes      func(context.Context, *cmi.GetVolumeIDsRequest) (*cmi.GetVolumeIDsResponse, error)
+	manifest     map[string]string
 	machineCalls atomic.Int64
 }
 
-func (*remote) GetPluginInfo(context.Context, *cmi.GetPluginInfoRequest) (*cmi.GetPluginInfoResponse, error) {
-	return &cmi.GetPluginInfoResponse{Name: "test.example", Version: "1.2.3"}, nil
+func (r *remote) GetPluginInfo(context.Context, *cmi.GetPluginInfoRequest) (*cmi.GetPluginInfoResponse, error) {
+	return &cmi.GetPluginInfoResponse{Name: "test.example", Version: "1.2.3", Manifest: r.manifest}, nil
 }
 
 func (r *remote) GetPluginCapabilities(context.Context, *cmi.GetPluginCapabilitiesRequest) (*cmi.GetPluginCapabilitiesResponse, error) {
@@ -74,6 +77,11 @@ func (r *remote) DeleteMachine(ctx context.Context, request *cmi.DeleteMachineRe
 func (r *remote) GetMachineStatus(ctx context.Context, request *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error) {
 	r.machineCalls.Add(1)
 	return r.status(ctx, request)
+}
+
+func (r *remote) InitializeMachine(ctx context.Context, request *cmi.InitializeMachineRequest) (*cmi.InitializeMachineResponse, error) {
+	r.machineCalls.Add(1)
+	return r.initialize(ctx, request)
 }
 
 func (r *remote) ListMachines(ctx context.Context, request *cmi.ListMachinesRequest) (*cmi.ListMachinesResponse, error) {

@@ -54,6 +54,7 @@ func (c *calls) stop() int {
 // Drain lets no further call reach the driver and waits for those that are running, and a moment more so that MCM
 // can record how they ended. It returns how many the context's end did not wait for.
 func (d *Driver) Drain(ctx context.Context) int {
+	defer d.tracing.flush(ctx)
 	if d.calls.stop() == 0 {
 		return 0
 	}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from cmi import FailedPrecondition
 
+from .api_requests import count_requests
 from .apis.secrets import Credentials
 from .errors import check_answer
 
@@ -100,6 +101,7 @@ class Clients:
             config=_config(is_signed=keys is not None),
         )
         client.meta.events.register("after-call", check_answer)
+        count_requests(client.meta.events)
         return client
 
     @cached_property

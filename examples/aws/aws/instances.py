@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cmi import VM, Leftover, ProviderIdFormat, VMState
+from cmi import VM, AddressType, Leftover, NodeAddress, ProviderIdFormat, VMState
 
 from .apis.provider_spec import (
     CLUSTER_TAG,
@@ -85,6 +85,7 @@ def instance_of(instance: "InstanceTypeDef", region: str) -> Instance:
         role=role,
         state=state,
         failure=refusal(code, message) if code else None,
+        addresses=_addresses(instance),
         id=instance["InstanceId"],
         region=region,
         client_token=instance.get("ClientToken", ""),
@@ -122,6 +123,16 @@ def filters_of(scope: MachineScope, others: Mapping[str, str]) -> "list[FilterTy
 def tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
     """Return tags in the form of EC2's API."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _addresses(instance: "InstanceTypeDef") -> list[NodeAddress]:
+    found = {
+        AddressType.INTERNAL_IP: instance.get("PrivateIpAddress"),
+        AddressType.INTERNAL_DNS: instance.get("PrivateDnsName"),
+        AddressType.EXTERNAL_IP: instance.get("PublicIpAddress"),
+        AddressType.EXTERNAL_DNS: instance.get("PublicDnsName"),
+    }
+    return [NodeAddress(kind, address) for kind, address in found.items() if address]
 
 
 def _tags(tags: "Sequence[TagTypeDef]") -> dict[str, str]:

@@ -26,6 +26,7 @@ PACKAGE = __name__.partition(".")[0]
 PAGE_SIZE = 3
 STEPS = ("create_server", "attach_network", "create_disk", "start_server")
 STEPS_OF_DELETE = ("delete_server", "list_disks", "delete_disk")
+STEPS_OF_INITIALIZE = ("allow_forwarding",)
 ACTIONS = ("create_server", "attach_network", "start_server")
 
 
@@ -83,7 +84,8 @@ def target(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Iterat
         "FAILED_PRECONDITION": cmi.FailedPrecondition("the server is locked"),
         "INTERNAL": ValueError(f"nobody expects {secrets}"),
     }
-    interrupted = {step: partial(cloud.interrupted_at, step) for step in STEPS + STEPS_OF_DELETE}
+    steps = STEPS + STEPS_OF_DELETE + STEPS_OF_INITIALIZE
+    interrupted = {step: partial(cloud.interrupted_at, step) for step in steps}
     failed = {f"{call} fails later": partial(cloud.failing_action, call) for call in ACTIONS}
     with serving(MachineServer(Cloud(cloud))) as endpoint:
         yield Target(

@@ -51,6 +51,21 @@ def test_a_vm_is_made_as_the_spec_says(
     assert sorted(made) == sorted((disk["name"], disk["sizeGiB"]) for disk in spec["disks"])
 
 
+def test_a_vm_is_initialized_once_it_runs(
+    client: Client, embedded_cloud: EmbeddedCloud, machine_class: MachineClass
+) -> None:
+    """C59, C61."""
+    created = client.create(machine_class, "m1")
+    assert client.status(machine_class, "m1").Uninitialized
+    assert [each.Type for each in created.Addresses] == ["InternalIP"]
+    client.initialize(machine_class, "m1", created.ProviderID)
+    (server,) = embedded_cloud.servers()
+    assert server.forwards
+    status = client.status(machine_class, "m1")
+    assert not status.Uninitialized
+    assert [each.Address for each in status.Addresses] == [server.address]
+
+
 def test_the_quota(client: Client, machine_class: MachineClass) -> None:
     """C13."""
     for number in range(3):

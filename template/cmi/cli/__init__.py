@@ -44,6 +44,7 @@ def options(
 app.command()(identity.info)
 app.command()(identity.probe)
 app.command()(machines.create)
+app.command()(machines.initialize)
 app.command()(machines.status)
 app.command("list")(machines.list_machines)
 app.command()(machines.shutdown)

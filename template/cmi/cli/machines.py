@@ -52,6 +52,23 @@ def create(
 
 
 @connected()
+def initialize(
+    connection: Connection,
+    name: NameArgument,
+    class_file: ClassOption,
+    secret_files: SecretOption = None,
+    class_name: ClassNameOption = "",
+    provider_id: IdOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Do what is still to do for a machine that is created, if the driver has that."""
+    with connection.client() as client:
+        machine_class = machine_class_of(class_file, secret_files, class_name)
+        answer = client.initialize(machine_class, name, provider_id)
+    _print_machines({name: answer}, output, as_list=False)
+
+
+@connected()
 def status(
     connection: Connection,
     name: NameArgument,

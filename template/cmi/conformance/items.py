@@ -58,4 +58,7 @@ ITEMS: Final = {
     "C56": "the driver survives what it is sent",
     "C57": "calls run in parallel, but never two for one machine",
     "C58": "what CreateMachine calls OK is complete: its parts, its tags, its user data",
+    "C59": "InitializeMachine ends what GetMachineStatus calls uninitialized, and is idempotent",
+    "C60": "InitializeMachine needs a machine name, and a VM of the spec's cluster",
+    "C61": "addresses are not empty, and of a type that Kubernetes has",
 }

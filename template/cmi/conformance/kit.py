@@ -241,6 +241,19 @@ class Kit:
         request = self.request("DeleteMachine", name, machine_class, provider_id)
         return self.send("DeleteMachine", request, timeout=timeout, once=once)
 
+    def initialize(
+        self,
+        name: str,
+        machine_class: MachineClass | None = None,
+        provider_id: str = "",
+        *,
+        once: bool = False,
+    ) -> Outcome:
+        """Call InitializeMachine, or skip the test if the driver has none."""
+        self.needs("InitializeMachine")
+        request = self.request("InitializeMachine", name, machine_class, provider_id)
+        return self.send("InitializeMachine", request, once=once)
+
     def status(
         self, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
     ) -> Outcome:

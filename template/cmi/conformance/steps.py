@@ -40,6 +40,12 @@ def interrupted_deletes(kit: Kit) -> Iterator[Interrupted]:
     return _interrupted(kit, "DeleteMachine")
 
 
+def interrupted_initializations(kit: Kit) -> Iterator[Interrupted]:
+    """Yield the same for InitializeMachine; the test is skipped if no interruption is one of it."""
+    kit.needs("InitializeMachine")
+    return _interrupted(kit, "InitializeMachine")
+
+
 def snapshot(kit: Kit) -> object:
     """Return what the cloud has, or None if the backstage can't tell."""
     backstage = kit.target.backstage
@@ -57,7 +63,8 @@ def _interrupted(kit: Kit, rpc: str) -> Iterator[Interrupted]:
         else:
             name, made = kit.make()
             provider_id = made.ProviderID
-            call = partial(kit.delete, name, provider_id=provider_id, once=True)
+            send = kit.delete if rpc == "DeleteMachine" else kit.initialize
+            call = partial(send, name, provider_id=provider_id, once=True)
         with kit.at(step):
             with interruption() as met:
                 outcome = kit.patiently(call, stop=met.is_set)

@@ -12,17 +12,29 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from cmi import redaction
-from cmi.errors import DriverError, ErrorTable, Internal, InvalidArgument, public_message, translate
+from cmi import call_context, redaction
+from cmi.call_context import MAX_STATE_BYTES, ApiRequest, CallContext
+from cmi.errors import (
+    DriverError,
+    ErrorTable,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    public_message,
+    translate,
+)
 from cmi.serving.background import in_background
 from cmi.serving.intake import Intake
+
+if TYPE_CHECKING:
+    from cmi.serving.tracing import CallSpan, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +51,9 @@ class Call:
         size: The size of the request, in bytes.
         lease: Keeps the call's secrets out of the log; None for a call without secrets.
         fields: What the log line says besides rpc, code and duration.
+        context: What the driver's code leaves for the end of the call.
+        known_state: The last known state that came with the request.
+        span: Its span; None without tracing.
     """
 
     rpc: str
@@ -46,6 +61,15 @@ class Call:
     size: int
     lease: redaction.Lease | None = None
     fields: dict[str, object] = field(default_factory=dict)
+    context: CallContext = field(default_factory=CallContext)
+    known_state: bytes = b""
+    span: "CallSpan | None" = None
+
+    @property
+    def last_known_state(self) -> bytes:
+        """What the next call for the machine is to get if this one fails."""
+        told = self.context.last_known_state
+        return self.known_state if told is None else told.encode()
 
 
 Behaviour = Callable[[Call, Any], Awaitable[Message]]
@@ -53,6 +77,12 @@ Behaviour = Callable[[Call, Any], Awaitable[Message]]
 
 Record = Callable[[str, grpc.StatusCode, float], None]
 """Is told of every call that ended: its RPC, its status, how many seconds it took."""
+
+RecordApiRequest = Callable[[ApiRequest], None]
+"""Is told of every request to the cloud that ended."""
+
+STATE_TRAILER: Final = "cmi-last-known-state-bin"
+"""The trailing metadata of an error that carries the last known state, as `cmi.proto` says."""
 
 
 def generic_handler(
@@ -62,6 +92,8 @@ def generic_handler(
     level: int,
     record: Record | None = None,
     intake: Intake | None = None,
+    record_api_request: RecordApiRequest | None = None,
+    tracing: "Tracing | None" = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of `service`.
 
@@ -72,10 +104,21 @@ def generic_handler(
         level: The log level of a call that succeeds.
         record: Is told of every call.
         intake: Bounds what is in flight; None for calls without secrets that end at once.
+        record_api_request: Is told of every request that a call makes to the cloud.
+        tracing: Makes a span for each call.
     """
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _Unary(method, behaviours[method.name], errors, level, record, intake).answer
+            _Unary(
+                method,
+                behaviours[method.name],
+                errors,
+                level,
+                record,
+                intake,
+                record_api_request,
+                tracing,
+            ).answer
         )
         for method in service.methods
     }
@@ -96,6 +139,8 @@ class _Unary:
         level: int,
         record: Record | None,
         intake: Intake | None,
+        record_api_request: RecordApiRequest | None,
+        tracing: "Tracing | None",
     ) -> None:
         self._name = method.name
         self._request = GetMessageClass(method.input_type)
@@ -104,16 +149,19 @@ class _Unary:
         self._level = level
         self._record = record
         self._intake = intake
+        self._record_api_request = record_api_request
+        self._tracing = tracing
+        self._keeps_state = "LastKnownState" in method.output_type.fields_by_name
 
     async def answer(self, wire: bytes, context: Context) -> bytes:
-        reply, code, detail = await self._answer(
-            Call(self._name, context.time_remaining, len(wire)), wire
-        )
-        del wire  # gRPC keeps the exception of the last abort, and with it this frame
+        call = self._call(context, len(wire))
+        reply, code, detail = await self._answer(call, wire)
+        trailer = await self._trailer(call, code)
+        del wire, call  # gRPC keeps the exception of the last abort, and with it this frame
         if code is not grpc.StatusCode.OK:
             # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
             # exception that was being handled, which is the SDK's.
-            await context.abort(code, detail)
+            await context.abort(code, detail, trailer)
         return reply
 
     async def _answer(self, call: Call, wire: bytes) -> tuple[bytes, grpc.StatusCode, str]:
@@ -126,12 +174,46 @@ class _Unary:
                 code, detail = self._failure(call, error)
             if code is not grpc.StatusCode.OK:
                 level = logging.WARNING
+                if call.context.request_id:
+                    call.fields["request_id"] = call.context.request_id
                 detail = call.fields["detail"] = await _public(detail)
         except asyncio.CancelledError:
             self._end(call, began, grpc.StatusCode.CANCELLED, logging.WARNING)
             raise
         self._end(call, began, code, level)
         return reply, code, detail
+
+    def _call(self, context: Context, size: int) -> Call:
+        call = Call(self._name, context.time_remaining, size)
+        call.context.is_failure = self._is_failure
+        call.context.on_api_request = self._record_api_request
+        if self._tracing is not None:
+            call.span = span = self._tracing.begin(self._name, context.invocation_metadata() or ())
+
+            def on_api_request(request: ApiRequest) -> None:
+                span.add(request)
+                if self._record_api_request is not None:
+                    self._record_api_request(request)
+
+            call.context.on_api_request = on_api_request
+        return call
+
+    def _is_failure(self, error: Exception) -> bool:
+        return not isinstance(translate(error, self._errors), NotFound)
+
+    async def _trailer(self, call: Call, code: grpc.StatusCode) -> tuple[tuple[str, bytes], ...]:
+        """Return what goes with an error: the last known state, unless it tells a secret."""
+        state = call.last_known_state
+        if code is grpc.StatusCode.OK or not self._keeps_state or not state:
+            return ()
+        text = state.decode(errors="replace")
+        if len(state) > MAX_STATE_BYTES or await _scrubbed(text) != text:
+            log.warning(
+                "dropped the last known state of a failed call: it is too long or holds a secret",
+                extra={"fields": {"rpc": call.rpc}},
+            )
+            return ()
+        return ((STATE_TRAILER, state),)
 
     async def _reply(self, call: Call, wire: bytes) -> bytes:
         message = self._decode(wire)
@@ -141,6 +223,7 @@ class _Unary:
                 message, call.size, partial(self._intake.give_back, counted)
             )
             redaction.lease.set(call.lease)
+        call_context.current.set(call.context)
         response = await self._behaviour(call, message)
         return response.SerializeToString()
 
@@ -161,6 +244,8 @@ class _Unary:
         seconds = time.perf_counter() - began
         if self._record is not None:
             self._record(call.rpc, code, seconds)
+        if call.span is not None:
+            call.span.end(code, call.fields)
         if log.isEnabledFor(level):
             milliseconds = round(seconds * 1000, 3)
             fields = {"rpc": call.rpc, "code": code.name, "duration_ms": milliseconds}
@@ -184,10 +269,15 @@ async def _public(text: str) -> str:
 
     It is scrubbed first, then cut: half a secret is hard to find.
     """
+    return public_message(await _scrubbed(text))
+
+
+async def _scrubbed(text: str) -> str:
     redactor = redaction.in_flight
     if redactor.is_quick(text):
-        return public_message(redactor.scrub(text))
-    return public_message(await in_background(redactor.scrub, text))
+        return redactor.scrub(text)
+    scrubbed: str = await in_background(redactor.scrub, text)
+    return scrubbed
 
 
 def _unexpected(call: Call, error: Exception) -> DriverError:

@@ -57,7 +57,11 @@ class PluginInfo:
             )
         for entry_point in installed:
             if entry_point.value == package and entry_point.dist is not None:
-                manifest = {"python": platform.python_version(), "template": VERSION}
+                manifest = {
+                    "python": platform.python_version(),
+                    "template": VERSION,
+                    "provider": package,
+                }
                 return cls(entry_point.name, entry_point.dist.version, manifest)
         raise StartupError(
             f"the package {package} is not installed, so its name and version are unknown; "

@@ -1,8 +1,8 @@
 """`cmi.v1.Machine`: from the wire to a driver's methods and back."""
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.message import Message
@@ -14,12 +14,15 @@ from cmi.driver import Driver
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
 from cmi.messages import PersistentVolumeSpec
 from cmi.serving.background import in_background
-from cmi.serving.handler import Behaviour, Call, Record, generic_handler
+from cmi.serving.handler import Behaviour, Call, Record, RecordApiRequest, generic_handler
 from cmi.serving.intake import Intake
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
 from cmi.spec import located, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
+
+if TYPE_CHECKING:
+    from cmi.serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ def machine_handler(
     intake: Intake,
     record: Record | None = None,
     count_left_out: Callable[[int], None] | None = None,
+    record_api_request: RecordApiRequest | None = None,
+    tracing: "Tracing | None" = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
 
@@ -48,15 +53,34 @@ def machine_handler(
         intake: Bounds the requests in flight.
         record: Is told of every call.
         count_left_out: Is told how many VMs a list left out.
+        record_api_request: Is told of every request to the cloud.
+        tracing: Makes a span for each call.
     """
     create = methods["CreateMachine"]
+    can_initialize = "InitializeMachine" in methods
     behaviours: dict[str, Behaviour] = {
-        rpc.name: _answer(driver, methods[rpc.name], create, runner, count_left_out)
+        rpc.name: _answer(
+            driver,
+            methods[rpc.name],
+            create,
+            runner,
+            count_left_out,
+            can_initialize=can_initialize,
+        )
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
     }
-    return generic_handler(MACHINE, behaviours, driver.errors, logging.INFO, record, intake)
+    return generic_handler(
+        MACHINE,
+        behaviours,
+        driver.errors,
+        logging.INFO,
+        record,
+        intake,
+        record_api_request,
+        tracing,
+    )
 
 
 def _unimplemented(name: str, capability: str) -> Behaviour:
@@ -72,15 +96,20 @@ def _answer(
     create: Method,
     runner: Runner,
     count_left_out: Callable[[int], None] | None,
+    *,
+    can_initialize: bool,
 ) -> Behaviour:
     decode = _decoder(driver, method, create)
-    encode = _encoder(method)
+    encode = _encoder(method, can_initialize=can_initialize)
     concerns_machine = "MachineName" in method.rpc.request_fields
+    keeps_state = "LastKnownState" in method.rpc.request_fields
     validated_as = {kind for kind in (method.spec, create.spec) if method.spec and kind}
 
     async def answer(call: Call, message: Any) -> Message:
         if concerns_machine:
             call.fields["machine"] = message.MachineName
+        if keeps_state:
+            call.known_state = message.LastKnownState
         if call.lease:
             for kind in validated_as:
                 call.lease.watch_document(kind, message.ProviderSpec)
@@ -98,6 +127,8 @@ def _answer(
             time_remaining=call.time_remaining,
         )
         reply = encode(response)
+        if keeps_state and call.context.last_known_state and not response.last_known_state:
+            reply.MergeFrom(type(reply)(LastKnownState=call.last_known_state))
         if provider_id := getattr(response, "provider_id", ""):
             call.fields["provider_id"] = provider_id
         if left_out := getattr(response, "left_out", 0):
@@ -218,8 +249,12 @@ def _own_provider_id(driver: Driver, message: Any, scope: Any) -> dict[str, obje
         return {"provider_id": ""}
 
 
-def _encoder(method: Method) -> Callable[[Any], Message]:
+def _encoder(method: Method, *, can_initialize: bool) -> Callable[[Any], Message]:
     """Return what makes the wire message of what `method` returned.
+
+    Args:
+        method: The method.
+        can_initialize: Whether the driver has `initialize_machine`.
 
     It raises:
         TypeError, ValueError: The method returned what the contract does not allow: a defect
@@ -231,6 +266,10 @@ def _encoder(method: Method) -> Callable[[Any], Message]:
     def checked(response: Any) -> Message:
         if not isinstance(response, kind):
             raise TypeError(f"{where} returned {type(response).__name__}, not {kind.__name__}")
+        if getattr(response, "uninitialized", False) and not can_initialize:
+            raise ValueError(
+                f"{where} returned uninitialized, and the driver has no initialize_machine; add it"
+            )
         return encode(where, response)
 
     return checked
@@ -241,6 +280,15 @@ def _encode_create(where: str, response: messages.CreateMachineResponse) -> Mess
         ProviderID=_checked_name(where, "provider_id", response.provider_id),
         NodeName=_checked_name(where, "node_name", response.node_name),
         LastKnownState=response.last_known_state.encode(),
+        Addresses=_addresses(where, response.addresses),
+    )
+
+
+def _encode_initialize(where: str, response: messages.InitializeMachineResponse) -> Message:
+    return cmi_pb2.InitializeMachineResponse(
+        ProviderID=_checked_name(where, "provider_id", response.provider_id),
+        NodeName=_checked_name(where, "node_name", response.node_name),
+        Addresses=_addresses(where, response.addresses),
     )
 
 
@@ -252,6 +300,8 @@ def _encode_status(where: str, response: messages.GetMachineStatusResponse) -> M
     return cmi_pb2.GetMachineStatusResponse(
         ProviderID=_checked_name(where, "provider_id", response.provider_id),
         NodeName=_checked_name(where, "node_name", response.node_name),
+        Addresses=_addresses(where, response.addresses),
+        Uninitialized=response.uninitialized,
     )
 
 
@@ -273,12 +323,22 @@ def _encode_volumes(where: str, response: messages.GetVolumeIDsResponse) -> Mess
 
 _ENCODERS: Final[Mapping[type, Callable[[str, Any], Message]]] = {
     messages.CreateMachineResponse: _encode_create,
+    messages.InitializeMachineResponse: _encode_initialize,
     messages.DeleteMachineResponse: _encode_delete,
     messages.GetMachineStatusResponse: _encode_status,
     messages.ListMachinesResponse: _encode_list,
     messages.ShutDownMachineResponse: _encode_shut_down,
     messages.GetVolumeIDsResponse: _encode_volumes,
 }
+
+
+def _addresses(
+    where: str, addresses: Iterable[messages.NodeAddress]
+) -> Iterator[cmi_pb2.NodeAddress]:
+    for each in addresses:
+        if not each.address:
+            raise ValueError(f"{where} returned an empty address (C61)")
+        yield cmi_pb2.NodeAddress(Type=messages.AddressType(each.type), Address=each.address)
 
 
 def _checked_name(where: str, attribute: str, value: str) -> str:

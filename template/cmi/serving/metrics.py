@@ -1,4 +1,8 @@
-"""Prometheus metrics over HTTP, with the names and labels of MCM's drivers in Go.
+"""Prometheus metrics over HTTP.
+
+Requests to the cloud's API have the names and labels that MCM's drivers in Go give them. Machine
+calls have names of their own: the bridge counts them too, with the names of the drivers in Go, and
+a sum over both would count each call twice.
 
 Imported only where metrics are asked for, since prometheus_client takes 40 ms to import.
 """
@@ -26,6 +30,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from cmi.call_context import ApiRequest
 from cmi.contract import RPCS
 from cmi.endpoint import Endpoint
 
@@ -34,6 +39,8 @@ log = logging.getLogger(__name__)
 _OPERATIONS: Final = {rpc.name: rpc.method for rpc in RPCS}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Prometheus' own in Go, and beyond them what the creation of a machine takes, in seconds."""
+_GO_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Prometheus' own in Go: quantiles over both kinds of drivers need the same."""
 _SCRAPE_TIMEOUT: Final = 10.0
 _MAX_SCRAPES: Final = 16
 """Connections that are served at once. One more ends the oldest: nobody can shut out others."""
@@ -78,6 +85,25 @@ class Metrics:
             ("provider", "operation", "error_code"),
             registry=self._registry,
         )
+        self._api_requests = Counter(
+            "mcm_cloud_api_requests_total",
+            "Requests to the cloud's API, failed ones included.",
+            ("provider", "service"),
+            registry=self._registry,
+        )
+        self._api_failed = Counter(
+            "mcm_cloud_api_requests_failed_total",
+            "Requests to the cloud's API that failed.",
+            ("provider", "service"),
+            registry=self._registry,
+        )
+        self._api_duration = Histogram(
+            "mcm_cloud_api_api_request_duration_seconds",
+            "Duration of the requests to the cloud's API that succeeded.",
+            ("provider", "service"),
+            buckets=_GO_BUCKETS,
+            registry=self._registry,
+        )
         self._left_out = Counter(
             "driver_machines_left_out_total",
             "VMs that a list left out, since their machine can't be told.",
@@ -116,6 +142,14 @@ class Metrics:
             self._duration.labels(self._provider, operation).observe(seconds)
         else:
             self._failed.labels(self._provider, operation, code.value[0]).inc()
+
+    def record_api_request(self, request: ApiRequest) -> None:
+        """Count one request to the cloud's API."""
+        self._api_requests.labels(self._provider, request.service).inc()
+        if request.failed:
+            self._api_failed.labels(self._provider, request.service).inc()
+        else:
+            self._api_duration.labels(self._provider, request.service).observe(request.seconds)
 
     def count_left_out(self, vms: int) -> None:
         """Count the VMs that a list left out."""

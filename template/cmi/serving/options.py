@@ -46,6 +46,7 @@ class ServerOptions:
         health_address: Where to serve health alone, in plain text: for those who ask without
             a certificate, or from outside of a loopback address.
         metrics_address: Where to serve metrics, over plain HTTP.
+        tracing: Whether to send traces over OTLP.
         call_timeout: How long one machine call may take, in seconds.
         max_calls: How many machine calls may run; more wait, and are UNAVAILABLE in the end.
         max_request_bytes: The size of the largest request; larger ones are INVALID_ARGUMENT.
@@ -58,6 +59,7 @@ class ServerOptions:
     tls: "TlsFiles | None" = None
     health_address: Endpoint | None = None
     metrics_address: Endpoint | None = None
+    tracing: bool = False
     call_timeout: float = DEFAULT_CALL_TIMEOUT
     max_calls: int = DEFAULT_MAX_CALLS
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES

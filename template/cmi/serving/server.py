@@ -29,6 +29,7 @@ from cmi.tls import server_credentials
 
 if TYPE_CHECKING:
     from cmi.serving.metrics import Metrics
+    from cmi.serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -113,9 +114,18 @@ class Server:
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
         record = self._metrics.record if self._metrics else None
         count_left_out = self._metrics.count_left_out if self._metrics else None
+        record_api_request = self._metrics.record_api_request if self._metrics else None
+        self._tracing = _tracing(plugin) if options.tracing else None
         methods = methods_of(driver)
         self._machine = machine_handler(
-            driver, methods, self._runner, self._intake, record, count_left_out
+            driver,
+            methods,
+            self._runner,
+            self._intake,
+            record,
+            count_left_out,
+            record_api_request,
+            self._tracing,
         )
         self._identity = identity_handler(driver, methods, plugin, self._probes)
         self._health = Health(*SERVICES)
@@ -168,6 +178,8 @@ class Server:
         self._probes.close()
         if self._health_server:
             await self._health_server.stop(None)
+        if self._tracing:
+            await asyncio.to_thread(self._tracing.close)
         if self._metrics and self.metrics_address:
             await asyncio.to_thread(self._metrics.close)
         return ended and not self._probes.in_flight
@@ -214,6 +226,12 @@ class Server:
         if self._metrics and (address := self._options.metrics_address):
             addresses = free_addresses("--metrics-address", address)
             self.metrics_address = self._metrics.listen(address, addresses)
+
+
+def _tracing(plugin: PluginInfo) -> "Tracing":
+    from cmi.serving.tracing import Tracing
+
+    return Tracing(plugin.name, plugin.version)
 
 
 class _RefusalWhileStopping(grpc.GenericRpcHandler):

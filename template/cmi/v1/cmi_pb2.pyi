@@ -4,6 +4,14 @@ isort:skip_file
 The Container Machine Interface: how machine-controller-manager (MCM) talks
 to the driver of one cloud. Wire- and name-compatible with machine-spec v0.5.0.
 
+What is marked "Extension" is not in machine-spec: it is what later versions of
+MCM give their drivers in Go. Whoever does not know it does not notice it: its
+fields and capabilities have numbers from 100 on, and its RPC is called only if
+the driver announces it. A driver may leave all of it out.
+
+A driver may also send the trailing metadata `cmi-last-known-state-bin` with an
+error of CreateMachine and DeleteMachine: its last known state, in UTF-8.
+
 After a change here run `make stubs`.
 """
 
@@ -149,6 +157,8 @@ class PluginCapability(_message.Message):
             LIST_MACHINES: PluginCapability.RPC._Type.ValueType  # 4
             SHUTDOWN_MACHINE: PluginCapability.RPC._Type.ValueType  # 5
             GET_VOLUME_IDS: PluginCapability.RPC._Type.ValueType  # 6
+            INITIALIZE_MACHINE: PluginCapability.RPC._Type.ValueType  # 100
+            """Extension."""
 
         class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
         UNKNOWN: PluginCapability.RPC.Type.ValueType  # 0
@@ -158,6 +168,8 @@ class PluginCapability(_message.Message):
         LIST_MACHINES: PluginCapability.RPC.Type.ValueType  # 4
         SHUTDOWN_MACHINE: PluginCapability.RPC.Type.ValueType  # 5
         GET_VOLUME_IDS: PluginCapability.RPC.Type.ValueType  # 6
+        INITIALIZE_MACHINE: PluginCapability.RPC.Type.ValueType  # 100
+        """Extension."""
 
         TYPE_FIELD_NUMBER: _builtins.int
         type: Global___PluginCapability.RPC.Type.ValueType
@@ -288,21 +300,27 @@ class CreateMachineResponse(_message.Message):
     PROVIDERID_FIELD_NUMBER: _builtins.int
     NODENAME_FIELD_NUMBER: _builtins.int
     LASTKNOWNSTATE_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     ProviderID: _builtins.str
     """The VM's ID at the provider; equals node.spec.providerID."""
     NodeName: _builtins.str
     """The name under which the VM registers as a Kubernetes node."""
     LastKnownState: _builtins.bytes
+    @_builtins.property
+    def Addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeAddress]:
+        """Extension: where the VM can be reached."""
+
     def __init__(
         self,
         *,
         ProviderID: _builtins.str = ...,
         NodeName: _builtins.str = ...,
         LastKnownState: _builtins.bytes = ...,
+        Addresses: _abc.Iterable[Global___NodeAddress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["LastKnownState", b"LastKnownState", "NodeName", b"NodeName", "ProviderID", b"ProviderID"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["Addresses", b"Addresses", "LastKnownState", b"LastKnownState", "NodeName", b"NodeName", "ProviderID", b"ProviderID"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -435,17 +453,29 @@ class GetMachineStatusResponse(_message.Message):
 
     PROVIDERID_FIELD_NUMBER: _builtins.int
     NODENAME_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    UNINITIALIZED_FIELD_NUMBER: _builtins.int
     ProviderID: _builtins.str
     NodeName: _builtins.str
+    Uninitialized: _builtins.bool
+    """Extension: the VM is there, but InitializeMachine has not done its work yet.
+    Set by drivers only that announce INITIALIZE_MACHINE.
+    """
+    @_builtins.property
+    def Addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeAddress]:
+        """Extension: where the VM can be reached."""
+
     def __init__(
         self,
         *,
         ProviderID: _builtins.str = ...,
         NodeName: _builtins.str = ...,
+        Addresses: _abc.Iterable[Global___NodeAddress] | None = ...,
+        Uninitialized: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["NodeName", b"NodeName", "ProviderID", b"ProviderID"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["Addresses", b"Addresses", "NodeName", b"NodeName", "ProviderID", b"ProviderID", "Uninitialized", b"Uninitialized"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -646,6 +676,106 @@ class GetVolumeIDsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetVolumeIDsResponse: _TypeAlias = GetVolumeIDsResponse  # noqa: Y015
+
+@_typing.final
+class InitializeMachineRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SecretsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MACHINENAME_FIELD_NUMBER: _builtins.int
+    PROVIDERSPEC_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
+    PROVIDERID_FIELD_NUMBER: _builtins.int
+    MachineName: _builtins.str
+    ProviderSpec: _builtins.bytes
+    ProviderID: _builtins.str
+    @_builtins.property
+    def Secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        MachineName: _builtins.str = ...,
+        ProviderSpec: _builtins.bytes = ...,
+        Secrets: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
+        ProviderID: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["MachineName", b"MachineName", "ProviderID", b"ProviderID", "ProviderSpec", b"ProviderSpec", "Secrets", b"Secrets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitializeMachineRequest: _TypeAlias = InitializeMachineRequest  # noqa: Y015
+
+@_typing.final
+class InitializeMachineResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERID_FIELD_NUMBER: _builtins.int
+    NODENAME_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    ProviderID: _builtins.str
+    NodeName: _builtins.str
+    @_builtins.property
+    def Addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeAddress]: ...
+    def __init__(
+        self,
+        *,
+        ProviderID: _builtins.str = ...,
+        NodeName: _builtins.str = ...,
+        Addresses: _abc.Iterable[Global___NodeAddress] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["Addresses", b"Addresses", "NodeName", b"NodeName", "ProviderID", b"ProviderID"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitializeMachineResponse: _TypeAlias = InitializeMachineResponse  # noqa: Y015
+
+@_typing.final
+class NodeAddress(_message.Message):
+    """Extension: as in the status of a Kubernetes node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    Type: _builtins.str
+    """Hostname, InternalIP, ExternalIP, InternalDNS or ExternalDNS."""
+    Address: _builtins.str
+    def __init__(
+        self,
+        *,
+        Type: _builtins.str = ...,
+        Address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["Address", b"Address", "Type", b"Type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeAddress: _TypeAlias = NodeAddress  # noqa: Y015
 
 CMI_SECRET_FIELD_NUMBER: _builtins.int
 cmi_secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]

@@ -227,6 +227,11 @@ class MachineStub(object):
                 request_serializer=cmi_dot_v1_dot_cmi__pb2.GetVolumeIDsRequest.SerializeToString,
                 response_deserializer=cmi_dot_v1_dot_cmi__pb2.GetVolumeIDsResponse.FromString,
                 _registered_method=True)
+        self.InitializeMachine = channel.unary_unary(
+                '/cmi.v1.Machine/InitializeMachine',
+                request_serializer=cmi_dot_v1_dot_cmi__pb2.InitializeMachineRequest.SerializeToString,
+                response_deserializer=cmi_dot_v1_dot_cmi__pb2.InitializeMachineResponse.FromString,
+                _registered_method=True)
 
 
 class MachineServicer(object):
@@ -270,6 +275,13 @@ class MachineServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InitializeMachine(self, request, context):
+        """Extension: does what can only be done once the VM is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MachineServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -302,6 +314,11 @@ def add_MachineServicer_to_server(servicer, server):
                     servicer.GetVolumeIDs,
                     request_deserializer=cmi_dot_v1_dot_cmi__pb2.GetVolumeIDsRequest.FromString,
                     response_serializer=cmi_dot_v1_dot_cmi__pb2.GetVolumeIDsResponse.SerializeToString,
+            ),
+            'InitializeMachine': grpc.unary_unary_rpc_method_handler(
+                    servicer.InitializeMachine,
+                    request_deserializer=cmi_dot_v1_dot_cmi__pb2.InitializeMachineRequest.FromString,
+                    response_serializer=cmi_dot_v1_dot_cmi__pb2.InitializeMachineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -468,6 +485,33 @@ class Machine(object):
             '/cmi.v1.Machine/GetVolumeIDs',
             cmi_dot_v1_dot_cmi__pb2.GetVolumeIDsRequest.SerializeToString,
             cmi_dot_v1_dot_cmi__pb2.GetVolumeIDsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InitializeMachine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cmi.v1.Machine/InitializeMachine',
+            cmi_dot_v1_dot_cmi__pb2.InitializeMachineRequest.SerializeToString,
+            cmi_dot_v1_dot_cmi__pb2.InitializeMachineResponse.FromString,
             options,
             channel_credentials,
             insecure,

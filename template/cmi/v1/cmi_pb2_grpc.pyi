@@ -4,6 +4,14 @@ isort:skip_file
 The Container Machine Interface: how machine-controller-manager (MCM) talks
 to the driver of one cloud. Wire- and name-compatible with machine-spec v0.5.0.
 
+What is marked "Extension" is not in machine-spec: it is what later versions of
+MCM give their drivers in Go. Whoever does not know it does not notice it: its
+fields and capabilities have numbers from 100 on, and its RPC is called only if
+the driver announces it. A driver may leave all of it out.
+
+A driver may also send the trailing metadata `cmi-last-known-state-bin` with an
+error of CreateMachine and DeleteMachine: its last known state, in UTF-8.
+
 After a change here run `make stubs`.
 """
 
@@ -91,6 +99,8 @@ class MachineStub:
     ListMachines: _grpc.UnaryUnaryMultiCallable[_cmi_pb2.ListMachinesRequest, _cmi_pb2.ListMachinesResponse]
     ShutDownMachine: _grpc.UnaryUnaryMultiCallable[_cmi_pb2.ShutDownMachineRequest, _cmi_pb2.ShutDownMachineResponse]
     GetVolumeIDs: _grpc.UnaryUnaryMultiCallable[_cmi_pb2.GetVolumeIDsRequest, _cmi_pb2.GetVolumeIDsResponse]
+    InitializeMachine: _grpc.UnaryUnaryMultiCallable[_cmi_pb2.InitializeMachineRequest, _cmi_pb2.InitializeMachineResponse]
+    """Extension: does what can only be done once the VM is there."""
 
 @_typing.type_check_only
 class MachineAsyncStub(MachineStub):
@@ -105,6 +115,8 @@ class MachineAsyncStub(MachineStub):
     ListMachines: _aio.UnaryUnaryMultiCallable[_cmi_pb2.ListMachinesRequest, _cmi_pb2.ListMachinesResponse]  # type: ignore[assignment]
     ShutDownMachine: _aio.UnaryUnaryMultiCallable[_cmi_pb2.ShutDownMachineRequest, _cmi_pb2.ShutDownMachineResponse]  # type: ignore[assignment]
     GetVolumeIDs: _aio.UnaryUnaryMultiCallable[_cmi_pb2.GetVolumeIDsRequest, _cmi_pb2.GetVolumeIDsResponse]  # type: ignore[assignment]
+    InitializeMachine: _aio.UnaryUnaryMultiCallable[_cmi_pb2.InitializeMachineRequest, _cmi_pb2.InitializeMachineResponse]  # type: ignore[assignment]
+    """Extension: does what can only be done once the VM is there."""
 
 class MachineServicer(metaclass=_abc_1.ABCMeta):
     """The life of machines. CreateMachine and DeleteMachine are mandatory, the rest
@@ -152,5 +164,13 @@ class MachineServicer(metaclass=_abc_1.ABCMeta):
         request: _cmi_pb2.GetVolumeIDsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cmi_pb2.GetVolumeIDsResponse, _abc.Awaitable[_cmi_pb2.GetVolumeIDsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def InitializeMachine(
+        self,
+        request: _cmi_pb2.InitializeMachineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cmi_pb2.InitializeMachineResponse, _abc.Awaitable[_cmi_pb2.InitializeMachineResponse]]:
+        """Extension: does what can only be done once the VM is there."""
 
 def add_MachineServicer_to_server(servicer: MachineServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,11 +1,12 @@
 """What the conformance kit can't know: how a machine class becomes an instance of EC2."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from cmi.testing import Client, MachineClass, Samples, connected, refused
+from cmi.testing import Client, MachineClass, Samples, captured_log, connected, refused
 
 from ..cloud import Cloud
 from ..machineserver import MachineServer
@@ -27,6 +28,8 @@ def test_an_instance_is_as_its_spec_says(
     instance = account.instance("as-its-spec")
     assert created.ProviderID == f"aws:///{REGION}/{instance['InstanceId']}"
     assert created.NodeName == instance["PrivateDnsName"]
+    internal = {"InternalIP": instance["PrivateIpAddress"], "InternalDNS": created.NodeName}
+    assert internal.items() <= {each.Type: each.Address for each in created.Addresses}.items()
     assert instance["InstanceType"] == "m7i.large"
     assert instance["KeyName"] == "operators"
     assert instance["InstanceLifecycle"] == "spot"
@@ -40,6 +43,19 @@ def test_an_instance_is_as_its_spec_says(
     for resource in (instance, *volumes):
         tags = {each["Key"]: each["Value"] for each in resource["Tags"]}
         assert (tags["Name"], tags["machine-name"]) == ("as-its-spec", "as-its-spec")
+
+
+def test_requests_are_counted_with_their_ids(client: Client, samples: Samples) -> None:
+    with captured_log() as log:
+        client.create(samples.machine_class(), "m1")
+        with refused("INVALID_ARGUMENT"):
+            client.create(samples.machine_class(ami="ami-0badbadbadbadbad0"), "m2")
+    requests = [line for line in log if "api request" in line]
+    services = [re.search(r"service\W+(\w+)", line) for line in requests]
+    assert "run_instances" in {found[1] for found in services if found}
+    assert all("request_id" in line for line in requests)
+    (failed,) = [line for line in log if "INVALID_ARGUMENT" in line]
+    assert "request_id" in failed
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cmi.conformance.suite import (
     errors,
     fixtures,
     identity,
+    initialize,
     list_machines,
     operation,
     secrets,
@@ -23,6 +24,7 @@ from cmi.conformance.suite.delete import *  # noqa: F403
 from cmi.conformance.suite.errors import *  # noqa: F403
 from cmi.conformance.suite.fixtures import *  # noqa: F403
 from cmi.conformance.suite.identity import *  # noqa: F403
+from cmi.conformance.suite.initialize import *  # noqa: F403
 from cmi.conformance.suite.list_machines import *  # noqa: F403
 from cmi.conformance.suite.operation import *  # noqa: F403
 from cmi.conformance.suite.secrets import *  # noqa: F403
@@ -36,6 +38,7 @@ __all__ = [  # noqa: PLE0604
     *errors.__all__,
     *fixtures.__all__,
     *identity.__all__,
+    *initialize.__all__,
     *list_machines.__all__,
     *operation.__all__,
     *secrets.__all__,

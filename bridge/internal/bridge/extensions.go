@@ -1,0 +1,39 @@
+package bridge
+
+import (
+	"unicode/utf8"
+
+	"google.golang.org/grpc/metadata"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
+)
+
+// lastKnownStateKey is the trailing metadata of an error that carries a last known state: an error has no message of
+// the contract that could.
+const lastKnownStateKey = "cmi-last-known-state-bin"
+
+// lastKnownState returns what a driver sent with an error; nothing if it sent none. MCM stores it in the Machine's
+// status, for which it has to be text and must hold none of the call's secrets.
+func lastKnownState(trailer metadata.MD, secrets map[string][]byte) string {
+	values := trailer.Get(lastKnownStateKey)
+	if len(values) == 0 {
+		return ""
+	}
+	state := values[len(values)-1]
+	if len(state) > maxMessage || !utf8.ValidString(state) || mask(state, secrets) != state {
+		klog.Warningf("Dropped the last known state of a failed call: it is not UTF-8 of at most %d bytes without secrets", maxMessage)
+		return ""
+	}
+	return state
+}
+
+// addressesOf returns where a VM can be reached, as far as its driver says so.
+func addressesOf(response interface{ GetAddresses() []*cmi.NodeAddress }) []corev1.NodeAddress {
+	var addresses []corev1.NodeAddress
+	for _, each := range response.GetAddresses() {
+		addresses = append(addresses, corev1.NodeAddress{Type: corev1.NodeAddressType(each.GetType()), Address: each.GetAddress()})
+	}
+	return addresses
+}

@@ -1,0 +1,56 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"google.golang.org/grpc"
+	"k8s.io/klog/v2"
+)
+
+// tracer makes a span for each call to the driver, and lets the driver continue it: the call's metadata names the trace.
+type tracer struct {
+	provider *trace.TracerProvider
+}
+
+// newTracer returns one that exports over OTLP, as the variables OTEL_* say.
+func newTracer(ctx context.Context) (*tracer, error) {
+	exporter, err := otlptracegrpc.New(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("--cmi-tracing: %w", err)
+	}
+	return tracerTo(ctx, trace.WithBatcher(exporter))
+}
+
+func tracerTo(ctx context.Context, exporter trace.TracerProviderOption) (*tracer, error) {
+	name := resource.WithAttributes(semconv.ServiceName("cmi-bridge"), semconv.ServiceVersion(Version))
+	// The environment comes last, so that OTEL_SERVICE_NAME counts.
+	described, err := resource.New(ctx, name, resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("--cmi-tracing: %w", err)
+	}
+	return &tracer{trace.NewTracerProvider(exporter, trace.WithResource(described))}, nil
+}
+
+func (t *tracer) dialOption() grpc.DialOption {
+	return grpc.WithStatsHandler(otelgrpc.NewClientHandler(
+		otelgrpc.WithTracerProvider(t.provider),
+		otelgrpc.WithPropagators(propagation.TraceContext{}),
+	))
+}
+
+// flush sends the spans that wait to be sent. There are none without tracing.
+func (t *tracer) flush(ctx context.Context) {
+	if t == nil {
+		return
+	}
+	if err := t.provider.ForceFlush(ctx); err != nil {
+		klog.Warningf("The last spans were not sent: %v", err)
+	}
+}
