@@ -26,6 +26,7 @@ from cmi import (
     ResourceExhausted,
     Session,
     StartupError,
+    Throttled,
     Unauthenticated,
     Unavailable,
     VMState,
@@ -73,7 +74,7 @@ ERRORS: Final[ErrorTable] = {
     sdk.SizeError: OutOfRange,
     sdk.QuotaError: ResourceExhausted,
     sdk.CapacityError: ResourceExhausted,
-    sdk.ThrottledError: Unavailable,
+    sdk.ThrottledError: Throttled,
     sdk.CloudDownError: Unavailable,
 }
 """What the SDK's errors mean to the caller (C13, C44)."""

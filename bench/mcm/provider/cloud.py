@@ -18,6 +18,7 @@ from cmi import (
     PersistentVolumeSpec,
     ProviderIdFormat,
     Session,
+    Throttled,
     Unavailable,
     VMState,
     spec_differences,
@@ -48,7 +49,7 @@ class CloudError(Exception):
 
 
 def _meaning(error: CloudError) -> DriverError:
-    kind = Unavailable if error.code == "RequestLimitExceeded" else Internal
+    kind = Throttled if error.code == "RequestLimitExceeded" else Internal
     return kind(str(error))
 
 
