@@ -1,7 +1,9 @@
-"""Machines under the real machine-controller-manager, beside a driver in Go."""
+"""Machines under the real machine-controller-manager, beside drivers in Go."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from bench.mcm.contest import Arena, Contestant, Sample, Timing
@@ -9,33 +11,14 @@ from bench.mcm.programs import Programs
 from bench.report import Report, Target
 from bench.rounds import alternate
 from bench.setting import Setting
+from e2e import binaries
 
 GROUP: Final = "mcm"
-OURS: Final = Contestant()
-WAITING: Final = Contestant(("--waits",))
-EARLY: Final = Contestant(())
-"""As Gardener's drivers are: it answers once an instance is known, and once its end has begun."""
-TOLD_INTERNAL: Final = Contestant(("--waits", "--throttling-is-internal"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """Whom the bridge and a rendered driver are compared with, and at what.
-
-    Attributes:
-        peer: Says who the other one is.
-        other: The other one.
-        timing: How the cloud behaves.
-        targets: For some figures of a sample.
-    """
-
-    peer: str
-    other: Contestant
-    timing: Timing
-    targets: dict[str, Target]
-
+OURS: Final = "bridge and rendered driver"
+COUNTS: Final = (50, 200, 500)
 
 MEASURES: Final = {
+    "rate": "machines/minute",
     "created": "s until Available",
     "deleted": "s until gone",
     "deleted_by_mcm": "s until MCM says gone",
@@ -44,70 +27,83 @@ MEASURES: Final = {
     "delete_calls": "API calls to delete",
     "throttled": "throttled calls",
     "replaced": "VMs replaced",
-    "cpu": "CPU ms/machine",
+    "cpu": "CPU s/machine",
     "idle": "MiB idle",
     "peak": "MiB peak",
     "connections": "connections",
 }
-CONTESTS: Final = (
-    Contest(
-        peer="a Go driver that waits too",
-        other=WAITING,
-        timing=Timing(),
-        targets={"created": Target(1), "deleted": Target(1.1), "cpu": Target(2)},
+"""Figures of a sample, and what they are called in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Contestants that take turns at the same cloud.
+
+    Attributes:
+        timing: How the cloud behaves.
+        others: Whom the bridge and a rendered driver are compared with.
+        targets: For figures of a sample, compared with the first of them.
+    """
+
+    timing: Timing
+    others: Mapping[str, Contestant]
+    targets: Mapping[str, Target]
+
+
+MATCHES: Final = {
+    "": Match(
+        Timing(),
+        {
+            "Go that waits too": Contestant(("--waits",)),
+            # As Gardener's drivers are: once an instance is known, and once its end has begun.
+            "Go that answers early": Contestant(()),
+        },
+        {"created": Target(1), "deleted": Target(1.1), "cpu": Target(2)},
     ),
-    Contest(peer="a Go driver that answers early", other=EARLY, timing=Timing(), targets={}),
-    Contest(
-        peer="a Go driver that waits too, few calls allowed",
-        other=WAITING,
-        timing=Timing(is_limited=True),
-        targets={"created": Target(0.5)},
+    ", few calls allowed": Match(
+        Timing(is_limited=True),
+        {
+            "Go that waits too": Contestant(("--waits",)),
+            "Go that says INTERNAL": Contestant(("--waits", "--throttling-is-internal")),
+        },
+        {"created": Target(0.5)},
     ),
-    Contest(
-        peer="a Go driver that calls throttling INTERNAL, few calls allowed",
-        other=TOLD_INTERNAL,
-        timing=Timing(is_limited=True),
-        targets={"created": Target(0.5)},
-    ),
-)
+}
 
 
 def measure(setting: Setting, report: Report) -> None:
-    """Let the contestants make 50, 200 and 500 machines in turns, and delete them."""
+    """Let the contestants make machines in turns, and delete them."""
     if not setting.go:
         report.note("mcm: left out, since etcd, the API server and MCM are built with Go")
         return
+    binaries.main()
     folder = setting.folder / GROUP
     folder.mkdir()
     with ExitStack() as processes:
         arena = Arena(folder, Programs.build(folder), processes)
-        for count in (50,) if setting.quick else (50, 200, 500):
-            for contest in CONTESTS:
-                hold(arena, contest, count, 1 if setting.quick else 3, report)
+        for count in COUNTS[:1] if setting.quick else COUNTS:
+            for case, match in MATCHES.items():
+                samples = hold(arena, match, count, 1 if setting.quick else 3)
+                tell(report, f"{count} machines{case}", match, samples)
 
 
-def hold(arena: Arena, contest: Contest, count: int, rounds: int, report: Report) -> None:
-    """Hold one contest, and report what it showed."""
-    samples = alternate(
+def hold(arena: Arena, match: Match, count: int, rounds: int) -> dict[str, list[Sample]]:
+    """Let the contestants of a match take turns; return the samples of each."""
+    contestants = {OURS: Contestant(), **match.others}
+    return alternate(
         {
-            "ours": lambda: arena.run(OURS, count, contest.timing),
-            "other": lambda: arena.run(contest.other, count, contest.timing),
+            name: partial(arena.run, contestant, count, match.timing)
+            for name, contestant in contestants.items()
         },
         rounds,
     )
-    case = f"{count} machines ÷ {contest.peer}"
-
-    def figures(name: str, measure: str) -> list[float]:
-        return [figure(sample, measure) for sample in samples[name]]
-
-    for measure, unit in MEASURES.items():
-        target = contest.targets.get(measure)
-        report.compare(GROUP, case, unit, figures("ours", measure), figures("other", measure), target)
-    per_minute = [[60 * count / each for each in figures(name, "created")] for name in samples]
-    report.compare(GROUP, case, "machines/min", *per_minute)
 
 
-def figure(sample: Sample, measure: str) -> float:
-    """Return a figure in the unit of `MEASURES`."""
-    value: float = getattr(sample, measure)
-    return 1000 * value if measure == "cpu" else value
+def tell(report: Report, case: str, match: Match, samples: dict[str, list[Sample]]) -> None:
+    """Report what a match has shown, divided by what it showed of each of the others."""
+    targets = match.targets
+    for other in match.others:
+        for name, unit in MEASURES.items():
+            ours, theirs = ([getattr(each, name) for each in samples[who]] for who in (OURS, other))
+            report.compare(GROUP, f"{case} ÷ {other}", unit, ours, theirs, targets.get(name))
+        targets = {}  # the others are there to be seen

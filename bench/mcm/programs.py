@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.setting import PROVIDER, ROOT, install, render
-from e2e import binaries
 
 _SOURCE = ROOT / "bench/mcm"
 
@@ -28,8 +27,7 @@ class Programs:
 
     @classmethod
     def build(cls, folder: Path) -> "Programs":
-        """Render and build what is missing."""
-        binaries.main()
+        """Render the driver, and build the two; the rest is built by `e2e.binaries`."""
         project = folder / "project"
         render(project)
         install(project)

@@ -174,7 +174,9 @@ def _remove(
     name = request.machine_name
     for vm in vms:
         if vm.state is not VMState.DELETING:
-            despite_throttling(f"the cloud to delete VM {vm.provider_id}", partial(session.delete_vm, vm))
+            despite_throttling(
+                f"the cloud to delete VM {vm.provider_id}", partial(session.delete_vm, vm)
+            )
     for vm in vms:
         looks.wait_for_vm(
             f"VM {vm.provider_id} of machine {name} to be gone", vm.provider_id, _is_absent
