@@ -7,7 +7,7 @@ python := $(alone) .venv/bin/python
 
 define style
 set -ex; $(1)/bin/python -m ruff check; $(1)/bin/python -m ruff format --check; \
-cd template; PYTHONPATH=. ../$(1)/bin/lint-imports --no-logo --no-cache
+PYTHONPATH=template $(1)/bin/lint-imports --no-logo --no-cache
 endef
 
 # What the tests install and lock without a network lies here: nobody empties it but `make clean`.
@@ -141,6 +141,10 @@ lock revendor: .venv/.stamp
 	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group check,requirements/check.txt)
 	$(call lock,--group stubs,requirements/stubs.txt)
 	$(if $(upgrade),$(MAKE) stubs)
+
+.PHONY: home
+home: .venv/.stamp ## say where the template's repository is: REPOSITORY=owner/name
+	@$(python) scripts/home.py $(REPOSITORY)
 
 .PHONY: release
 release: .venv/.stamp ## check, date the changelog, commit, tag: VERSION=1.2.3

@@ -14,7 +14,10 @@ from tests.docs.pages import FOLLOWED, PAGES, Block, blocks
 from tests.support import ROOT
 
 LANGUAGES = {"", "sh", "text", "python", "yaml", "promql"}
-ELSEWHERE = {"docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py"}
+ELSEWHERE = {
+    "docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py",
+    "docs/reference/older-mcm.md": "e2e/test_older_mcm.py",
+}
 """Pages that are followed as a whole, and by what."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<file>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
