@@ -116,6 +116,15 @@ docs: .venv/.stamp ## build the documentation into build/site, and check links
 	@.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
 	@echo 'Built $(SITE)/index.html'
 
+.PHONY: site
+site: .venv/.stamp ## build the documentation of the last releases into build/versions
+	@PYTHONPATH=. $(python) -m scripts.site
+
+.PHONY: pictures
+pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages again; needs Graphviz
+	@.venv/bin/python scripts/pictures.py
+	@$(alone) build/copier/bin/python scripts/demo.py | .venv/bin/python scripts/recording.py
+
 .PHONY: reference
 reference: .venv/.stamp ## write what the pages have from the code
 	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
