@@ -92,7 +92,7 @@ conformance: .venv/.stamp ## check any driver: ENDPOINT=tcp://… CLASS=FILE SEC
 		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
 .PHONY: bench
-bench: .venv/.stamp build/stubs/.stamp ## measure against the smallest servers (QUICK=1: 2 minutes)
+bench: .venv/.stamp build/stubs/.stamp ## measure machines under MCM, and calls (QUICK=1: 10 minutes)
 	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
 
 ##@ While you write
@@ -108,7 +108,7 @@ format: .venv/.stamp ## fix style and format
 
 .PHONY: types
 types: .venv/.stamp ## check the types, strictly
-	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi template/.template tests scripts e2e bench/*.py
+	.venv/bin/python -m mypy --config-file template/mypy.ini template/cmi template/.template tests scripts e2e bench/*.py bench/mcm/*.py
 
 SITE ?= build/site
 .PHONY: docs

@@ -57,7 +57,7 @@ def _starting(start: Callable[[], Process]) -> Callable[[], tuple[float, float]]
     def sample() -> tuple[float, float]:
         began = time.perf_counter()
         with start() as process:
-            return (time.perf_counter() - began) * 1000, process.cpu() * 1000
+            return (time.perf_counter() - began) * 1000, process.usage.cpu() * 1000
 
     return sample
 

@@ -73,7 +73,7 @@ class Generator:
         Raises:
             RuntimeError: A call failed.
         """
-        cpu = server.cpu()
+        cpu = server.usage.cpu()
         result = subprocess.run(
             machine.pinned(machine.CLIENT_CORES, self._command(server, load, seconds, calls)),
             check=True,
@@ -84,7 +84,7 @@ class Generator:
             raise RuntimeError(f"{load}: calls failed: {seen['failed']}")
         return Seen(
             rate=seen["calls"] / seen["seconds"],
-            cpu=(server.cpu() - cpu) / seen["calls"],
+            cpu=(server.usage.cpu() - cpu) / seen["calls"],
             p50=seen["p50"],
             p99=seen["p99"],
             wall=seen["seconds"],

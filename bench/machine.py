@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self, cast
 
@@ -32,6 +33,32 @@ def describe() -> str:
 def pinned(cores: frozenset[int], command: Sequence[str | Path]) -> list[str]:
     """Return the command that runs `command` on these cores alone."""
     return ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *map(str, command)]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used so far, by its ID."""
+
+    pid: int
+
+    def cpu(self) -> float:
+        """Return how long it has computed, in seconds."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident(self) -> float:
+        """Return how much memory it holds, in MiB."""
+        return self._memory("VmRSS")
+
+    def peak(self) -> float:
+        """Return the most memory that it has held, in MiB."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> float:
+        return int(self._proc("status").partition(f"{name}:")[2].split()[0]) / 1024
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self.pid}/{name}").read_text()
 
 
 class Process:
@@ -70,14 +97,10 @@ class Process:
         self._drain.join()
         self._log.close()
 
-    def cpu(self) -> float:
-        """Return how long it has computed so far, in seconds."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def resident(self) -> float:
-        """Return how much memory it holds, in MiB."""
-        return int(self._proc("status").partition("VmRSS:")[2].split()[0]) / 1024
+    @property
+    def usage(self) -> Usage:
+        """What it has used so far."""
+        return Usage(self._process.pid)
 
     def _announced(self) -> str:
         first = self._log.readline()
@@ -87,13 +110,6 @@ class Process:
             rest = self._process.communicate()[1]
             raise RuntimeError(f"the server did not start: {(first + rest).decode()}") from None
         return endpoint.removeprefix("tcp://")
-
-    def peak(self) -> float:
-        """Return the most memory it has held so far, in MiB."""
-        return int(self._proc("status").partition("VmHWM:")[2].split()[0]) / 1024
-
-    def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self._process.pid}/{name}").read_text()
 
     def _read(self) -> None:
         while os.read(self._log.fileno(), 1 << 16):

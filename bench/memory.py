@@ -11,11 +11,11 @@ def measure(setting: Setting, report: Report) -> None:
 
     def idle_driver() -> float:
         with setting.driver() as driver:
-            return driver.resident()
+            return driver.usage.resident()
 
     def idle_floor() -> float:
         with setting.floor() as floor:
-            return floor.resident()
+            return floor.usage.resident()
 
     idle = alternate({"driver": idle_driver, "floor": idle_floor}, setting.rounds)
     report.compare("memory", "idle", "MiB", idle["driver"], idle["floor"])
@@ -23,7 +23,7 @@ def measure(setting: Setting, report: Report) -> None:
     generator = setting.generator()
     with setting.driver(log=True) as driver:
         generator.run(driver, Load(), calls=calls // 5)  # fills what is filled once
-        before = driver.resident()
+        before = driver.usage.resident()
         generator.run(driver, Load(), calls=calls)
-        grown = (driver.resident() - before) * 2**20 / calls
+        grown = (driver.usage.resident() - before) * 2**20 / calls
     report.figure("memory", f"growth over {calls:,} calls", "bytes per call", grown)

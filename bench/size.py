@@ -28,7 +28,7 @@ def measure(setting: Setting, report: Report) -> None:
     for size in SIZES:
         case = f"ListMachines of {size:,} machines"
         with setting.driver(BENCH_MACHINES=size) as driver, setting.floor(machines=size) as floor:
-            before = driver.resident()
+            before = driver.usage.resident()
             samples = alternate(
                 {
                     "driver": lambda: _list(driver, sample, size),  # noqa: B023 - called at once
@@ -37,7 +37,7 @@ def measure(setting: Setting, report: Report) -> None:
                 setting.rounds,
             )
             report.compare("size", case, "µs per machine", samples["driver"], samples["floor"])
-            grown = (driver.peak() - before) * 2**20 / size
+            grown = (driver.usage.peak() - before) * 2**20 / size
             report.figure("size", case, "bytes/machine", grown)
             if bridge is None:
                 continue

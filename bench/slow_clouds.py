@@ -19,9 +19,9 @@ def measure(setting: Setting, report: Report) -> None:
         walls, memory = [], []
         for _ in range(setting.rounds):
             with setting.driver(form, BENCH_SECONDS=SECONDS) as driver:
-                before = driver.resident()
+                before = driver.usage.resident()
                 walls.append(generator.run(driver, load, calls=CALLS).wall)
-                memory.append((driver.peak() - before) * 1024 / CALLS)
+                memory.append((driver.usage.peak() - before) * 1024 / CALLS)
         case = f"{CALLS} calls of {SECONDS:g} s at once, {NAMES[form]}"
         ideal = [SECONDS] * setting.rounds
         report.compare("slow clouds", case, "wall s", walls, ideal, TARGETS[form])

@@ -67,6 +67,12 @@ class Process:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Its ID."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as kill -9 does."""
         assert self._process is not None

@@ -204,10 +204,10 @@ class TestVersionsAgree:
         assert set(re.findall(r'python-version: "(.*)"', release)) == images
 
     def test_machine_controller_manager(self) -> None:
-        """The deployed one is the one that the bridge is built with."""
-        (version,) = re.findall(
-            r"gardener/machine-controller-manager (v\S+)", text_of("bridge/go.mod")
-        )
+        """The deployed one, and that of the benchmark, is the one that the bridge is built with."""
+        required = r"gardener/machine-controller-manager (v\S+)"
+        (version,) = re.findall(required, text_of("bridge/go.mod"))
+        assert re.findall(required, text_of("bench/mcm/go/go.mod")) == [version]
         deployed = yaml.safe_load(
             text_of("template/kubernetes/deploy/kustomization.yaml.jinja").replace("<<", "")
         )["images"]

@@ -29,6 +29,7 @@ from cmi import (
     ResourceExhausted,
     Session,
     StartupError,
+    Throttled,
     Unauthenticated,
     Unavailable,
     VMState,
@@ -78,7 +79,7 @@ ERRORS: Final[ErrorTable] = {
     sdk.SizeError: OutOfRange,
     sdk.QuotaError: ResourceExhausted,
     sdk.CapacityError: ResourceExhausted,
-    sdk.ThrottledError: Unavailable,
+    sdk.ThrottledError: Throttled,
     sdk.CloudDownError: Unavailable,
 }
 """What the SDK's errors mean to the caller (C13, C44)."""

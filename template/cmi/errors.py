@@ -111,6 +111,16 @@ class Unavailable(DriverError):
     default_message = "the provider is not available at the moment; try again"
 
 
+class Throttled(Unavailable):
+    """The cloud had too many calls, and refused this one before it began.
+
+    So the framework repeats it after a pause, within the time of the machine call. MCM hears of
+    it only if that time is over.
+    """
+
+    default_message = "the provider throttles calls; try again"
+
+
 class DeadlineExceeded(DriverError):
     """The call took longer than it may. It is safe to repeat (C15)."""
 

@@ -21,7 +21,14 @@ from typing import Any, Final, Generic, Protocol, TypeVar, get_args, get_origin
 from cmi.contract import USER_DATA_KEY
 from cmi.seam import VMT, Leftover, Session
 from cmi.spec import ClusterScope, SecretsModel
-from cmi.waiting import current_call, is_passing, is_waiting_for, pauses
+from cmi.waiting import (
+    current_call,
+    has_answered,
+    is_passing,
+    is_waiting_for,
+    paced,
+    pauses,
+)
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -67,17 +74,25 @@ class Looks(Generic[ScopeT, VMT]):
 
     def named(self, name: str) -> list[VMT]:
         """Return the VMs with a name, as they are now."""
-        with self._joined("read") as group:
+
+        def vms(pause: float) -> list[VMT]:
             return group.look(
+                pause,
                 alone=lambda: _with_name(name, self._session.find_vms(self._scope, name)),
                 together=self._vms,
                 pick=lambda vms: _with_name(name, vms),
             )
 
+        with self._joined("read") as group:
+            return paced(f"the cloud to tell of machine {name}", vms)
+
     def vm(self, provider_id: str) -> VMT | None:
         """Return the VM with this provider ID, as it is now."""
         with self._joined("read") as group:
-            return self._vm(group, provider_id)
+            return paced(
+                f"the cloud to tell of VM {provider_id}",
+                lambda pause: self._vm(group, provider_id, pause),
+            )
 
     def wait_for_vm(self, what: str, provider_id: str, look: Callable[[VMT | None], T | None]) -> T:
         """Pause and call `look` with the VM as it is then, until that returns something true.
@@ -168,7 +183,6 @@ def _until(
     pauses: Iterator[float],
 ) -> T:
     """Call `look` with what `see` sees after each pause, until it returns something true."""
-    call = current_call.get()
     is_waiting_for(what)
     while True:
         try:
@@ -177,8 +191,7 @@ def _until(
             if not is_passing(error):
                 raise
             continue
-        if call:
-            call.trouble = ""
+        has_answered()
         if found := look(seen):
             is_waiting_for("")
             return found

@@ -6,6 +6,7 @@ A driver's methods are one line each over them. Where a cloud differs, write tha
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from cmi.contract import MAX_NAME_BYTES
@@ -37,7 +38,7 @@ from cmi.messages import (
 )
 from cmi.seam import VM, VMT, Leftover, Session, VMState
 from cmi.spec import ClusterScope, SecretsT, SpecT
-from cmi.waiting import passing_trouble
+from cmi.waiting import despite_throttling, passing_trouble
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,10 @@ def create_machine(
     vm = _only(name, _own(spec, looks.named(name)))
     is_new = vm is None
     if vm is None:
-        vm = session.create_vm(name, spec, request.secrets)
+        vm = despite_throttling(
+            f"the cloud to make a VM for machine {name}",
+            lambda: session.create_vm(name, spec, request.secrets),
+        )
     elif differing := session.differences(vm, spec):
         raise AlreadyExists(
             f"machine {name} exists with another {', '.join(differing)}; "
@@ -186,7 +190,7 @@ def shut_down_machine(
     looks = Looks(session, request)
     vm = _existing(looks, request)
     if vm.state is VMState.RUNNING:
-        session.stop_vm(vm)
+        despite_throttling(f"the cloud to stop VM {vm.provider_id}", partial(session.stop_vm, vm))
         looks.wait_for_vm(
             f"VM {vm.provider_id} of machine {request.machine_name} to stop",
             vm.provider_id,
@@ -213,7 +217,9 @@ def _remove(
     name = request.machine_name
     for vm in vms:
         if vm.state is not VMState.DELETING:
-            session.delete_vm(vm)
+            despite_throttling(
+                f"the cloud to delete VM {vm.provider_id}", partial(session.delete_vm, vm)
+            )
     for vm in vms:
         looks.wait_for_vm(
             f"VM {vm.provider_id} of machine {name} to be gone", vm.provider_id, _is_absent

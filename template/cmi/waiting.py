@@ -9,15 +9,19 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, TypeVar
 
-from cmi.errors import DeadlineExceeded, DriverError, ErrorTable, Unavailable, translate
+from cmi.errors import DeadlineExceeded, DriverError, ErrorTable, Throttled, Unavailable, translate
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 5.0
+FIRST_THROTTLED: Final = 1.0
+LONGEST_THROTTLED: Final = 10.0
+"""Seconds between two tries of a call that the cloud throttles."""
 
 
 @dataclass(eq=False)
@@ -83,16 +87,17 @@ current_call: ContextVar[ThreadCall | None] = ContextVar("current_call", default
 """The call that this thread runs; None outside of a server."""
 
 
-def pauses() -> Iterator[float]:
+def pauses(first: float | None = None, longest: float | None = None) -> Iterator[float]:
     """Yield the pauses between two looks, in seconds.
 
-    They grow from 0.02 to 5 seconds; each is shortened at random, so that many calls that began
-    together don't come back together.
+    They grow from 0.02 to 5 seconds, or from `first` to `longest`; each is shortened at random,
+    so that many calls that began together don't come back together.
     """
-    pause = FIRST_PAUSE
+    pause = FIRST_PAUSE if first is None else first
+    longest = LONGEST_PAUSE if longest is None else longest
     while True:
         yield pause * random.uniform(0.5, 1)  # noqa: S311 - no secret depends on it
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, longest)
 
 
 def is_waiting_for(what: str) -> None:
@@ -105,32 +110,80 @@ def is_waiting_for(what: str) -> None:
         log.debug("waiting", extra={"fields": {"for": what}})
 
 
-def is_passing(error: Exception) -> bool:
+def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
     """Tell whether the driver's table takes an error for passing trouble, such as throttling.
 
     Its caller gets it if the call's time is over before the cloud answers again. Outside of a
     server nothing passes, since there is no table.
+
+    Args:
+        error: What a session has raised.
+        kind: The kind of trouble that passes here.
     """
     call = current_call.get()
     trouble = translate(error, call.errors) if call else None
-    if call is None or not isinstance(trouble, Unavailable):
+    if call is None or not isinstance(trouble, kind):
         return False
     call.trouble = trouble.message
     return True
+
+
+def despite_throttling(what: str, act: Callable[[], T]) -> T:
+    """Call `act` again for as long as the cloud throttles it; return what it returns at last.
+
+    Other trouble ends the call, passing or not: nobody knows whether `act` was begun.
+
+    Args:
+        what: What is waited for meanwhile, for messages: see `wait_for`.
+        act: One call of a session's method.
+
+    Raises:
+        DeadlineExceeded: Nobody waits for the call any more.
+        Exception: What `act` raises otherwise.
+    """
+
+    def pause_and_act(seconds: float) -> T:
+        call = current_call.get()
+        if call and seconds:
+            call.wait(threading.Event(), seconds)
+        return act()
+
+    return paced(what, pause_and_act)
+
+
+def paced(what: str, pause_and_act: Callable[[float], T]) -> T:
+    """Do the same with an `act` that makes the pauses itself: of so many seconds, 0 at first."""
+    between_tries = chain([0.0], pauses(FIRST_THROTTLED, LONGEST_THROTTLED))
+    while True:
+        try:
+            result = pause_and_act(next(between_tries))
+        except Exception as error:
+            if not is_passing(error, Throttled):
+                raise
+            is_waiting_for(what)
+        else:
+            has_answered()
+            is_waiting_for("")
+            return result
+
+
+def has_answered() -> None:
+    """Note that the cloud answers again."""
+    if call := current_call.get():
+        call.trouble = ""
 
 
 @contextmanager
 def passing_trouble() -> Iterator[None]:
     """Go on after an exception of the SDK that is passing trouble: a wait tries again.
 
-    An error of `cmi` is not: it says that the call is to end.
+    An error of `cmi` is not, but for `Throttled`: it says that the call is to end.
     """
     try:
         yield
-    except DriverError:
-        raise
     except Exception as error:
-        if not is_passing(error):
+        is_decided = isinstance(error, DriverError) and not isinstance(error, Throttled)
+        if is_decided or not is_passing(error):
             raise
 
 

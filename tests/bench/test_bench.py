@@ -64,4 +64,4 @@ def test_an_unknown_group_is_refused_with_the_known_ones() -> None:
         check=False,
     )
     assert result.returncode == 2
-    assert "no such group: speed; there are cold-start," in result.stderr
+    assert "no such group: speed; there are mcm, cold-start," in result.stderr

@@ -33,7 +33,7 @@ def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> 
     secrets = {"apiToken": TOKEN.encode(), "userData": USER_DATA.encode()}
     mine = changed(secrets)
     seen = []
-    driver = start(cloud, "--log-level=debug", faults="create_server=throttled*1")
+    driver = start(cloud, "--log-level=debug", faults="create_server=failed*1")
     client = driver.client()
     seen.append(_refusal(client, mine))  # an unknown token
     cloud.allow(TOKEN)

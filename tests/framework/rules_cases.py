@@ -34,6 +34,7 @@ from cmi import (
     ShutDownMachineRequest,
     Unavailable,
     VMState,
+    errors,
 )
 from tests.framework.support import Keys, Scope, Spec
 
@@ -50,7 +51,11 @@ class Throttled(Exception):
     """There were too many calls."""
 
 
-ERRORS: ErrorTable = {Throttled: Unavailable}
+class NotBegun(Exception):
+    """There were too many calls, so this one was not begun."""
+
+
+ERRORS: ErrorTable = {Throttled: Unavailable, NotBegun: errors.Throttled}
 """The driver's table."""
 
 MOST_CALLS = 60
@@ -111,6 +116,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
 
     def list_vms(self, scope: Scope) -> list[VM]:
         self._count()
+        self._may_fail("list_vms")
         return [*self.vms]
 
     def get_vm(self, scope: Scope, provider_id: str) -> VM | None:
@@ -126,6 +132,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
         return next((each for each in self.vms if each.provider_id == provider_id), None)
 
     def create_vm(self, name: str, spec: Spec, secrets: Keys) -> VM:
+        self._may_fail("create_vm")
         self.log.append(f"create {name}")
         self.vms.append(self.made.pop(0))
         return self.vms[-1]
@@ -148,9 +155,11 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
         return self.differing
 
     def stop_vm(self, vm: VM) -> None:
+        self._may_fail("stop_vm")
         self.log.append(f"stop {vm.provider_id}")
 
     def delete_vm(self, vm: VM) -> None:
+        self._may_fail("delete_vm")
         self.log.append(f"delete {vm.provider_id}")
 
     def list_leftovers(self, scope: Scope, name: str | None = None) -> Iterable[Leftover]:
@@ -352,6 +361,35 @@ def trouble_that_passes_does_not_end_a_wait(rules: Rules) -> None:
     assert session.log == ["delete vm-1", "delete disk-1"]
     session = FakeSession([vm()], troubles=throttled("get_vm"))
     shut_down(rules, session)
+
+
+def a_call_that_was_throttled_is_made_again(rules: Rules) -> None:
+    def throttled(*methods: str) -> dict[str, list[Exception]]:
+        return {method: [NotBegun(), NotBegun()] for method in methods}
+
+    session = FakeSession(troubles=throttled("list_vms", "create_vm"))
+    assert create(rules, session).provider_id == "vm-1"
+    assert session.log == ["create m1"]
+    half_made = FakeSession(made=[vm(state=VMState.CREATING), vm()])
+    half_made.troubles = {"advance_vm": [errors.Throttled()]}
+    assert create(rules, half_made).provider_id == "vm-1"
+    session = FakeSession([vm()], troubles=throttled("get_vm", "delete_vm"))
+    delete(rules, session, "vm-1")
+    assert session.log == ["delete vm-1"]
+    session = FakeSession([vm()], troubles=throttled("get_vm", "stop_vm"))
+    shut_down(rules, session)
+    assert session.log == ["stop vm-1"]
+
+
+def a_call_that_may_have_begun_is_not_made_again(rules: Rules) -> None:
+    """MCM makes it again, and it then looks for what was begun."""
+    for method in ("list_vms", "create_vm"):
+        session = FakeSession(troubles={method: [Throttled()]})
+        with pytest.raises(Throttled):
+            create(rules, session)
+    session = FakeSession([vm()], troubles={"delete_vm": [Throttled()]})
+    with pytest.raises(Throttled):
+        delete(rules, session)
 
 
 def other_trouble_ends_a_wait(rules: Rules) -> None:

@@ -19,6 +19,7 @@ SOURCE = Path(rules.__file__).read_text()
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again at once; `FakeSession` ends what goes on for ever."""
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 0)
 
 
 def run(case: Case, module: Any) -> None:

@@ -23,11 +23,17 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/bridge"
 )
 
+// concurrentSyncs is how many machines MCM creates, and how many it deletes, at the same time. A worker waits with its
+// call to the driver until the VM runs or is gone, so MCM's own default of 50 would make the 51st machine wait for the
+// first. A worker that waits takes 20 KiB.
+const concurrentSyncs = 500
+
 // releaseTimeout is how long the API server gets to take the lease back.
 const releaseTimeout = 5 * time.Second
 
 func main() {
 	server := options.NewMCServer()
+	server.ConcurrentNodeSyncs = concurrentSyncs
 	server.AddFlags(pflag.CommandLine)
 	driver := bridge.NewOptions()
 	driver.AddFlags(pflag.CommandLine)

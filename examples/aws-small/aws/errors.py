@@ -14,6 +14,7 @@ from cmi import (
     InvalidArgument,
     PermissionDenied,
     ResourceExhausted,
+    Throttled,
     Unauthenticated,
     Unavailable,
 )
@@ -26,7 +27,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "UnauthorizedOperation": PermissionDenied,
     "AccessDenied*": PermissionDenied,
     "InternalError": Unavailable,
-    "RequestLimitExceeded": Unavailable,
+    "RequestLimitExceeded": Throttled,
     "Server.InternalError": Unavailable,
     "Client.UserInitiatedShutdown": Unavailable,
     "*Insufficient*Capacity": ResourceExhausted,

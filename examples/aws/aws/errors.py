@@ -19,6 +19,7 @@ from cmi import (
     InvalidArgument,
     PermissionDenied,
     ResourceExhausted,
+    Throttled,
     Unauthenticated,
     Unavailable,
 )
@@ -55,15 +56,15 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "*Stop": Unavailable,
     "*Terminated": Unavailable,
     "*Termination": Unavailable,
-    "*Throttl*": Unavailable,
+    "*Throttl*": Throttled,
     "*InProgress": Unavailable,
-    "*RateExceeded": Unavailable,
+    "*RateExceeded": Throttled,
     "ConcurrentTagAccess": Unavailable,
     "IDPCommunicationError": Unavailable,
     "InvalidInstanceID.NotFound": Unavailable,  # it was just listed, so it is only too new
     "InvalidNextToken": Unavailable,  # it expired between two pages
     "InvalidPaginationToken": Unavailable,
-    "RequestLimitExceeded": Unavailable,
+    "RequestLimitExceeded": Throttled,
     "RetryableError": Unavailable,
     "ServerInternal": Unavailable,
     "ServiceUnavailable": Unavailable,

@@ -80,7 +80,7 @@ def target(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Iterat
     failures = {
         "RESOURCE_EXHAUSTED": sdk.QuotaError(f"no server is left for {secrets}"),
         "OUT_OF_RANGE": sdk.SizeError("too large"),
-        "UNAVAILABLE": sdk.ThrottledError(f"too many calls with {secrets}"),
+        "UNAVAILABLE": sdk.CloudDownError(f"the cloud does not answer to {secrets}"),
         "FAILED_PRECONDITION": cmi.FailedPrecondition("the server is locked"),
         "INTERNAL": ValueError(f"nobody expects {secrets}"),
     }

@@ -42,7 +42,7 @@ def target(account: Account, gate: Gate) -> Iterator[Target]:
     failures = {
         "RESOURCE_EXHAUSTED": error("VcpuLimitExceeded"),
         "FAILED_PRECONDITION": error("PendingVerification"),
-        "UNAVAILABLE": error("RequestLimitExceeded", f"too many calls with {secrets}", status=503),
+        "UNAVAILABLE": error("ServiceUnavailable", f"no answer to {secrets}", status=503),
         "INTERNAL": launched("i-0123456789abcdef0", state=f"nobody expects {secrets}"),
     }
     lost = failing(None, "TerminateInstances", is_done=True)

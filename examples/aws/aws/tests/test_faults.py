@@ -32,7 +32,7 @@ NO_INSTANCES = ("<reservationSet>.*</reservationSet>", "<reservationSet/>")
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (error("RequestLimitExceeded", "Request limit exceeded.", 503), "UNAVAILABLE"),
+        (error("ServiceUnavailable", status=503), "UNAVAILABLE"),
         (None, "UNAVAILABLE"),
         (error("InsufficientInstanceCapacity", status=500), "RESOURCE_EXHAUSTED"),
         (error("AuthFailure", status=401), "UNAUTHENTICATED"),
@@ -51,6 +51,20 @@ def test_a_refused_launch_says_what_to_do(
     assert client.list_machines(machine_class) == {}
     client.create(machine_class, "m1")
     assert [*client.list_machines(machine_class).values()] == ["m1"]
+
+
+def test_a_throttled_call_is_made_again(
+    client: Client, gate: Gate, machine_class: MachineClass
+) -> None:
+    for action in ("DescribeInstances", "RunInstances"):
+        throttled = failing(error("RequestLimitExceeded", status=503), action, times=2)
+        with gate.fault(throttled) as struck:
+            created = client.create(machine_class, action.lower())
+            assert struck.is_set()
+        assert client.list_machines(machine_class)[created.ProviderID] == action.lower()
+    with gate.fault(failing(error("Throttling"), "TerminateInstances", times=2)):
+        client.delete(machine_class, "runinstances", created.ProviderID)
+    assert [*client.list_machines(machine_class).values()] == ["describeinstances"]
 
 
 def test_the_message_is_that_of_ec2_and_short(

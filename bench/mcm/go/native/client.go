@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// errThrottled is what the cloud says of a call beyond its budget.
+var errThrottled = errors.New("RequestLimitExceeded")
+
+// A throttled call is made again as AWS's SDK does: three times in all.
+var retries = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 3}
+
+// client calls the cloud. One serves all calls, and keeps its connections.
+type client struct {
+	url  string
+	http http.Client
+}
+
+type instance struct {
+	ID    string
+	Tags  map[string]string
+	State string
+}
+
+func newClient(url string) *client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1000 // the default drops all but two
+	return &client{url: url, http: http.Client{Transport: transport, Timeout: time.Minute}}
+}
+
+func (c *client) run(ctx context.Context, token string, tags map[string]string) (found instance, err error) {
+	err = c.call(ctx, "RunInstances", map[string]any{"ClientToken": token, "Tags": tags}, &found)
+	return found, err
+}
+
+func (c *client) terminate(ctx context.Context, id string) error {
+	return c.call(ctx, "TerminateInstances", map[string]any{"IDs": []string{id}}, &struct{}{})
+}
+
+func (c *client) get(ctx context.Context, id string) ([]instance, error) {
+	return c.describe(ctx, map[string]any{"IDs": []string{id}})
+}
+
+func (c *client) find(ctx context.Context, tags map[string]string) ([]instance, error) {
+	return c.describe(ctx, map[string]any{"Tags": tags})
+}
+
+// describe returns the instances of all pages.
+func (c *client) describe(ctx context.Context, request map[string]any) ([]instance, error) {
+	var found []instance
+	for {
+		var page struct {
+			Instances []instance
+			NextToken int
+		}
+		if err := c.call(ctx, "DescribeInstances", request, &page); err != nil {
+			return nil, err
+		}
+		found = append(found, page.Instances...)
+		if page.NextToken == 0 {
+			return found, nil
+		}
+		request["NextToken"] = page.NextToken
+	}
+}
+
+func (c *client) call(ctx context.Context, action string, request, response any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	failure := error(nil)
+	err = wait.ExponentialBackoffWithContext(ctx, retries, func(ctx context.Context) (bool, error) {
+		failure = c.once(ctx, action, body, response)
+		if errors.Is(failure, errThrottled) {
+			return false, nil
+		}
+		return true, failure
+	})
+	if wait.Interrupted(err) && failure != nil {
+		return failure
+	}
+	return err
+}
+
+func (c *client) once(ctx context.Context, action string, body []byte, response any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/"+action, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusOK {
+		return json.NewDecoder(answer.Body).Decode(response)
+	}
+	var failed struct{ Code, Message string }
+	if err := json.NewDecoder(answer.Body).Decode(&failed); err != nil {
+		return err
+	}
+	if failed.Code == errThrottled.Error() {
+		return errThrottled
+	}
+	return fmt.Errorf("%s: %s", failed.Code, failed.Message)
+}

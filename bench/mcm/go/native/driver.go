@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+const (
+	clusterPrefix = "kubernetes.io/cluster/"
+	rolePrefix    = "kubernetes.io/role/"
+	idPrefix      = "bench:///"
+)
+
+// Waits look again after one second first, and after five in the end.
+const (
+	firstPause   = time.Second
+	pauseGrowth  = 1.5
+	longestPause = 5 * time.Second
+	pauseJitter  = 0.2
+)
+
+// nativeDriver makes machines of instances.
+type nativeDriver struct {
+	client     *client
+	waits      bool
+	throttling codes.Code
+}
+
+var _ driver.Driver = (*nativeDriver)(nil)
+
+// CreateMachine launches an instance. Its token makes a repeated call harmless.
+func (d *nativeDriver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
+	scope, err := scopeOf(request.MachineClass.ProviderSpec.Raw)
+	if err != nil {
+		return nil, err
+	}
+	name := request.Machine.Name
+	tags := maps.Clone(scope)
+	tags["Name"] = name
+	made, err := d.client.run(ctx, string(request.Machine.UID), tags)
+	if err != nil {
+		return nil, d.translate(err)
+	}
+	wanted := []string{"pending", "running"}
+	if d.waits {
+		wanted = []string{"running"}
+	}
+	if err := d.await(ctx, made.ID, wanted...); err != nil {
+		return nil, d.translate(err)
+	}
+	return &driver.CreateMachineResponse{ProviderID: idPrefix + made.ID, NodeName: name}, nil
+}
+
+// InitializeMachine has nothing to do.
+func (*nativeDriver) InitializeMachine(context.Context, *driver.InitializeMachineRequest) (*driver.InitializeMachineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "there is nothing to initialize")
+}
+
+// DeleteMachine terminates the instance.
+func (d *nativeDriver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
+	found, err := d.found(ctx, request.MachineClass.ProviderSpec.Raw, request.Machine.Name, request.Machine.Spec.ProviderID)
+	if err != nil {
+		return nil, err
+	}
+	for _, each := range found {
+		if err := d.client.terminate(ctx, each.ID); err != nil {
+			return nil, d.translate(err)
+		}
+		if !d.waits {
+			continue
+		}
+		if err := d.await(ctx, each.ID, "terminated"); err != nil {
+			return nil, d.translate(err)
+		}
+	}
+	return &driver.DeleteMachineResponse{}, nil
+}
+
+// GetMachineStatus looks for the instance.
+func (d *nativeDriver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
+	name := request.Machine.Name
+	found, err := d.found(ctx, request.MachineClass.ProviderSpec.Raw, name, request.Machine.Spec.ProviderID)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, status.Error(codes.NotFound, fmt.Sprintf("machine %s has no instance", name))
+	case len(found) > 1:
+		return nil, status.Error(codes.OutOfRange, fmt.Sprintf("machine %s has %d instances", name, len(found)))
+	}
+	return &driver.GetMachineStatusResponse{ProviderID: idPrefix + found[0].ID, NodeName: name}, nil
+}
+
+// ListMachines lists the instances of the cluster.
+func (d *nativeDriver) ListMachines(ctx context.Context, request *driver.ListMachinesRequest) (*driver.ListMachinesResponse, error) {
+	scope, err := scopeOf(request.MachineClass.ProviderSpec.Raw)
+	if err != nil {
+		return nil, err
+	}
+	found, err := d.client.find(ctx, scope)
+	if err != nil {
+		return nil, d.translate(err)
+	}
+	machines := map[string]string{}
+	for _, each := range found {
+		if isThere(each) {
+			machines[idPrefix+each.ID] = each.Tags["Name"]
+		}
+	}
+	return &driver.ListMachinesResponse{MachineList: machines}, nil
+}
+
+// GetVolumeIDs knows no volumes.
+func (*nativeDriver) GetVolumeIDs(context.Context, *driver.GetVolumeIDsRequest) (*driver.GetVolumeIDsResponse, error) {
+	return &driver.GetVolumeIDsResponse{}, nil
+}
+
+// found returns the machine's instances: by its ID, or by its name while MCM does not know the ID.
+func (d *nativeDriver) found(ctx context.Context, spec []byte, name, providerID string) ([]instance, error) {
+	scope, err := scopeOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	var found []instance
+	if id, ok := strings.CutPrefix(providerID, idPrefix); ok {
+		found, err = d.client.get(ctx, id)
+	} else {
+		scope["Name"] = name
+		found, err = d.client.find(ctx, scope)
+	}
+	if err != nil {
+		return nil, d.translate(err)
+	}
+	var there []instance
+	for _, each := range found {
+		if isThere(each) {
+			there = append(there, each)
+		}
+	}
+	return there, nil
+}
+
+// await looks at an instance until it is in one of these states.
+func (d *nativeDriver) await(ctx context.Context, id string, states ...string) error {
+	for pause := firstPause; ; pause = min(time.Duration(float64(pause)*pauseGrowth), longestPause) {
+		found, err := d.client.get(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, state := range states {
+			if len(found) == 1 && found[0].State == state {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait.Jitter(pause, pauseJitter)):
+		}
+	}
+}
+
+func (d *nativeDriver) translate(err error) error {
+	code := codes.Internal
+	switch {
+	case errors.Is(err, errThrottled):
+		code = d.throttling
+	case errors.Is(err, context.DeadlineExceeded):
+		code = codes.DeadlineExceeded
+	}
+	return status.Error(code, err.Error())
+}
+
+func isThere(each instance) bool {
+	return each.State == "pending" || each.State == "running"
+}
+
+// scopeOf returns the two tags that tell a cluster's instances from all others.
+func scopeOf(providerSpec []byte) (map[string]string, error) {
+	var spec struct {
+		Tags map[string]string `json:"tags"`
+	}
+	if err := json.Unmarshal(providerSpec, &spec); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	scope := map[string]string{}
+	for key, value := range spec.Tags {
+		if strings.HasPrefix(key, clusterPrefix) || strings.HasPrefix(key, rolePrefix) {
+			scope[key] = value
+		}
+	}
+	if len(scope) != 2 {
+		return nil, status.Error(codes.InvalidArgument, "the two tags of the cluster and the role are not there")
+	}
+	return scope, nil
+}
