@@ -21,8 +21,8 @@ def accepted(project: Path, machine_class: Path) -> str:
     """Return what the schema has against a machine class."""
     schema = project / "docs/machine-class.schema.json"
     tool = Path(sys.executable).parent / "check-jsonschema"
-    command = [tool, "--schemafile", schema, machine_class]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    command = [str(tool), "--schemafile", str(schema), str(machine_class)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 def test_the_fields_are_those_of_the_models(project: Path) -> None:
