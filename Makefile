@@ -117,11 +117,11 @@ docs: .venv/.stamp ## build the documentation into build/site, and check links
 	@echo 'Built $(SITE)/index.html'
 
 .PHONY: site
-site: .venv/.stamp ## build the pages of the last releases: build/versions
+site: .venv/.stamp ## build the docs of the last releases into build/versions
 	@PYTHONPATH=. $(python) -m scripts.site
 
 .PHONY: pictures
-pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages; needs Graphviz
+pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages again; needs Graphviz
 	@.venv/bin/python scripts/pictures.py
 	@$(alone) build/copier/bin/python scripts/demo.py | .venv/bin/python scripts/recording.py
 
@@ -152,7 +152,7 @@ lock revendor: .venv/.stamp
 	$(if $(upgrade),$(MAKE) stubs)
 
 .PHONY: home
-home: .venv/.stamp ## say where the template's repository is: REPOSITORY=owner/name
+home: .venv/.stamp ## name the template's repository: REPOSITORY=owner/name
 	@$(python) scripts/home.py $(REPOSITORY)
 
 .PHONY: release

@@ -17,12 +17,14 @@ def project(installed: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def accepted(project: Path, machine_class: Path) -> str:
-    """Return what the schema has against a machine class."""
+def verdict(project: Path, machine_class: Path) -> str:
+    """Return what check-jsonschema says of a machine class."""
     schema = project / "docs/machine-class.schema.json"
-    tool = Path(sys.executable).parent / "check-jsonschema"
-    command = [str(tool), "--schemafile", str(schema), str(machine_class)]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    result = subprocess.run(
+        [tool, "--schemafile", schema, machine_class], capture_output=True, text=True, check=False
+    )
+    return result.stdout
 
 
 def test_the_fields_are_those_of_the_models(project: Path) -> None:
@@ -42,7 +44,7 @@ def test_the_fields_are_those_of_the_models(project: Path) -> None:
 def test_the_schema_takes_what_the_driver_takes(project: Path, tmp_path: Path) -> None:
     make(project, "reference")
     sample = project / "kubernetes/machine-class.yaml"
-    assert "ok" in accepted(project, sample)
+    assert "ok" in verdict(project, sample)
     for good, bad, path in (
         ("sizeGiB: 20", "sizeGiB: none", "$.providerSpec.disks[0].sizeGiB"),
         ("machineType:", "machinetype:", "$.providerSpec"),
@@ -52,4 +54,4 @@ def test_the_schema_takes_what_the_driver_takes(project: Path, tmp_path: Path) -
         assert good in text
         wrong = tmp_path / "wrong.yaml"
         wrong.write_text(text.replace(good, bad))
-        assert path in accepted(project, wrong)
+        assert path in verdict(project, wrong)

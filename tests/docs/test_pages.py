@@ -19,9 +19,9 @@ from tests.support import ROOT
 LANGUAGES = {"", "sh", "text", "python", "yaml", "promql"}
 ELSEWHERE = {
     "docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py",
+    "docs/reference/older-mcm.md": "e2e/test_older_mcm.py",
     "docs/how-to/operate.md": "e2e/test_pages.py",
     "docs/how-to/several-clusters.md": "e2e/test_pages.py",
-    "docs/reference/older-mcm.md": "e2e/test_older_mcm.py",
 }
 """Pages that are followed as a whole, and by what."""
 
