@@ -118,7 +118,8 @@ docs: .venv/.stamp ## build the documentation into build/site, and check links
 
 .PHONY: reference
 reference: .venv/.stamp ## write what the pages have from the code
-	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts \
+		docs/reference/*.md docs/tutorials/add-a-provider.md docs/how-to/grow-a-driver.md
 
 .PHONY: stubs
 stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto

@@ -14,8 +14,11 @@ from tests.docs.pages import FOLLOWED, PAGES, Block, blocks
 from tests.support import ROOT
 
 LANGUAGES = {"", "sh", "text", "python", "yaml", "promql"}
-ELSEWHERE = {"docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py"}
-"""Pages that are followed as a whole, and by what."""
+ELSEWHERE = {
+    "docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py",
+    "docs/how-to/grow-a-driver.md": "tests/examples/test_tutorial.py",
+}
+"""Pages that another test follows as a whole, and which test."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<file>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
@@ -71,8 +74,7 @@ def slug(heading: str) -> str:
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
     """If not: `make reference`."""
     command = ["-m", "cogapp", "--check", "-P", "-I", "scripts"]
-    tutorial = ROOT / "docs/tutorials/add-a-provider.md"
-    pages = [*sorted((ROOT / "docs/reference").glob("*.md")), tutorial]
+    pages = [*sorted((ROOT / "docs/reference").glob("*.md")), *(ROOT / page for page in ELSEWHERE)]
     result = subprocess.run(
         [sys.executable, *command, *pages],
         cwd=ROOT,
