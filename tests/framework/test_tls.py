@@ -379,7 +379,7 @@ def test_the_command_line_client_speaks_tls(
         tls = [*client_options(client_files), "--tls-server-name=driver.example"]
         assert process.client(tmp_path, *tls, "probe", to_driver).stdout == "ready\n"
         assert process.client(tmp_path, "probe", to_driver, *tls).stdout == "ready\n"
-        assert "turned the connection away" in process.client_refusal(tmp_path, "probe", to_driver)
+        assert "rejected the connection" in process.client_refusal(tmp_path, "probe", to_driver)
         assert "--tls-server-name" in process.client_refusal(
             tmp_path, *tls[:-1], "probe", to_driver
         )
