@@ -7,7 +7,7 @@ python := $(alone) .venv/bin/python
 
 define style
 set -ex; $(1)/bin/python -m ruff check; $(1)/bin/python -m ruff format --check; \
-cd template; PYTHONPATH=. ../$(1)/bin/lint-imports --no-logo --no-cache
+PYTHONPATH=template $(1)/bin/lint-imports --no-logo --no-cache
 endef
 
 # What the tests install and lock without a network lies here: nobody empties it but `make clean`.

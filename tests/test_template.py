@@ -34,7 +34,6 @@ NAMES = [path.relative_to(TEMPLATE).as_posix() for path in files_of(TEMPLATE) if
 JUNK = (
     ".DS_Store",
     ".git/config",
-    ".hypothesis/x",
     ".idea/x.xml",
     ".mypy_cache/x",
     ".pytest_cache/x",

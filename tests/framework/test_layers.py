@@ -31,7 +31,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    shutil.copy(ROOT / "template/.importlinter", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     leave_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "template/cmi", tmp_path / "cmi", ignore=leave_out)
     return tmp_path
