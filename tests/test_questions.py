@@ -429,7 +429,7 @@ class TestWaysToAnswer:
             ("SDK's name; try 'azure_cloud'", f"{erase}my_cloud{enter}"),
             ("Example: AmazonWebServices", f"{erase}My CLOUD{enter}"),
             ("Example: my-company", f"My_Org{enter}"),
-            ("no owner's name; try 'My-Org'", f"{erase}Acme{enter}"),
+            ("bad owner name; try 'My-Org'", f"{erase}Acme{enter}"),
             ("machine-controller-manager-provider-my-cloud", f"{erase}mcm-my-cloud{enter}"),
             ("Example: Apache-2.0", f"{down}{enter}"),
             ("Example: github", f"{down}{enter}"),

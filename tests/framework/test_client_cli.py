@@ -299,7 +299,7 @@ def test_what_fails_of_several_is_said_once_for_each_reason(cloud: Cloud) -> Non
 def test_all_machines_are_deleted(cloud: Cloud) -> None:
     assert output("delete", "--all", "--yes") == "there are no machines\n"
     output("create", "m", "--count=3")
-    assert refusal("delete", "--all").startswith("--all asks before it deletes; give --yes")
+    assert refusal("delete", "--all").startswith("--all asks before it deletes; use --yes")
     assert len(cloud.machines) == 3
     cloud.in_use.add("m-2")
     result = cmi("delete", "--all", "--yes")
@@ -311,7 +311,7 @@ def test_all_machines_are_deleted(cloud: Cloud) -> None:
 @pytest.mark.usefixtures("cloud")
 @pytest.mark.parametrize("arguments", [["delete"], ["delete", "m1", "--all", "--yes"]])
 def test_a_deletion_is_of_one_or_of_all(arguments: list[str]) -> None:
-    assert refusal(*arguments) == "give the name of a machine, or --all\n"
+    assert refusal(*arguments) == "name one machine, or use --all\n"
 
 
 @contextmanager
@@ -340,7 +340,7 @@ def test_a_person_is_asked_before_all_are_deleted(cloud: Cloud) -> None:
     output("create", "m", "--count=3")
     code, text = shown("delete", "--all", answer="n")
     assert (code, len(cloud.machines)) == (1, 3)
-    assert "nothing is deleted" in text
+    assert "nothing was deleted" in text
     code, text = shown("delete", "--all", answer="y")
     assert (code, cloud.machines) == (0, {})
     assert "deleted 3 of 3 machines" in text
