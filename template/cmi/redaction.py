@@ -47,6 +47,8 @@ _MAX_SECRETS: Final = 10_000
 """So many secrets are looked for. While there are more, no text is shown at all."""
 _MAX_TRIES: Final = 50_000
 """So many places of a text are compared with secrets that begin alike; what follows is masked."""
+_MAX_COMPLETED: Final = 100
+"""So many secrets that had no room are learned at once, since the event loop may wait for it."""
 _LINGER: Final = 1.0
 """Seconds for which secrets are kept after their call, since the next call may bring the same."""
 _QUICK: Final = 16 * 1024
@@ -177,13 +179,11 @@ class _Known:
         starts: Its forms.
         short: Those that are too short to have a beginning.
         count: How many sources have it.
-        is_left_out: It is not looked for, since there are too many.
     """
 
     starts: list[tuple[str, _Form]]
     short: list[str]
     count: int = 0
-    is_left_out: bool = False
 
 
 class Redactor:
@@ -203,7 +203,9 @@ class Redactor:
         self._unused: dict[bytes, float] = {}
         self._starts: dict[str, dict[_Form, int]] = {}
         self._short: dict[str, int] = {}
-        self._left_out = 0
+        # Secrets, or their lines, that are not looked for as long as there are too many others.
+        self._left_out: dict[bytes, None] = {}
+        self._without_lines: dict[bytes, None] = {}
 
     def add(self, sources: Sources) -> None:
         """Look for these secrets too, or look into these sources again."""
@@ -267,30 +269,55 @@ class Redactor:
                 self._learn_value(value)
         long_ago = time.monotonic() - _LINGER
         while self._unused and next(iter(self._unused.values())) < long_ago:
-            self._unlearn(next(iter(self._unused)))
+            value = next(iter(self._unused))
+            del self._unused[value]
+            self._drop(value)
+        self._complete()
 
     def _learn_value(self, value: bytes) -> None:
-        known = self._known.get(value)
-        if known is None:
-            known = self._known[value] = self._learned(value)
-            self._left_out += known.is_left_out
-            for start, form in known.starts:
-                _count(self._starts.setdefault(start, {}), form)
-            for word in known.short:
-                _count(self._short, word)
+        known = self._known.get(value) or self._note(value)
         known.count += 1
         self._unused.pop(value, None)
 
-    def _learned(self, value: bytes) -> _Known:
-        if len(self._known) - self._left_out >= _MAX_SECRETS:
-            return _Known([], [], is_left_out=True)
-        is_much = len(self._starts) + len(self._short) >= _MAX_STARTS
-        return _forms_of(value, 0 if is_much else _MAX_PARTS)
+    def _complete(self) -> None:
+        """Look for what had no room: calls may bring the same secrets again and again."""
+        for incomplete, has_room in (
+            (self._left_out, self._has_room),
+            (self._without_lines, self._has_room_for_lines),
+        ):
+            for value in [*islice(incomplete, _MAX_COMPLETED)] if has_room() else ():
+                count = self._known[value].count
+                self._drop(value)
+                self._note(value).count = count
 
-    def _unlearn(self, value: bytes) -> None:
-        del self._unused[value]
+    def _note(self, value: bytes) -> _Known:
+        """Remember a secret that no source has had so far."""
+        known = self._known[value] = self._learned(value)
+        for start, form in known.starts:
+            _count(self._starts.setdefault(start, {}), form)
+        for word in known.short:
+            _count(self._short, word)
+        return known
+
+    def _learned(self, value: bytes) -> _Known:
+        if not self._has_room():
+            self._left_out[value] = None
+            return _Known([], [])
+        if self._has_room_for_lines():
+            return _forms_of(value, _MAX_PARTS)
+        self._without_lines[value] = None
+        return _forms_of(value, 0)
+
+    def _has_room(self) -> bool:
+        return len(self._known) - len(self._left_out) < _MAX_SECRETS
+
+    def _has_room_for_lines(self) -> bool:
+        return len(self._starts) + len(self._short) < _MAX_STARTS
+
+    def _drop(self, value: bytes) -> None:
         known = self._known.pop(value)
-        self._left_out -= known.is_left_out
+        self._left_out.pop(value, None)
+        self._without_lines.pop(value, None)
         for start, form in known.starts:
             _uncount(forms := self._starts[start], form)
             if not forms:

@@ -342,6 +342,33 @@ def test_more_secrets_than_can_be_looked_for_hide_all_until_their_call_has_ended
         await_condition(is_readable)
 
 
+@pytest.mark.parametrize(
+    ("others", "secret", "text", "meanwhile"),
+    [
+        ([b"%05d" % number for number in range(10_000)], b"canary", "a canary", "***"),
+        (
+            [b"\n".join(b"%03d-%04d-line" % (each, n) for n in range(2000)) for each in range(26)],
+            b"the first line\nthe canary's line",
+            "a the canary's line",
+            "a the canary's line",
+        ),
+    ],
+    ids=["the secret", "its lines"],
+)
+def test_what_had_no_room_is_looked_for_once_there_is_some(
+    others: list[bytes], secret: bytes, text: str, meanwhile: str
+) -> None:
+    """Also if the secret is in use all the time, as the credentials of a cloud are."""
+    flood = Sources(plain=others)
+    redactor = Redactor()
+    redactor.add(flood)
+    assert redactor.scrub("nothing") == "nothing"
+    redactor.add(Sources(plain=[secret]))
+    assert redactor.scrub(text) == meanwhile
+    redactor.forget(flood)
+    await_condition(lambda: redactor.scrub(text) == "a ***")
+
+
 def test_secrets_that_begin_alike_are_not_compared_for_ever() -> None:
     """What can't be searched in a bounded time is masked."""
     lines = "".join(f"AAAAAAAA{number}\n" for number in range(2000)).encode()
