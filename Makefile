@@ -7,6 +7,7 @@ python := $(alone) .venv/bin/python
 
 define style
 set -ex; $(1)/bin/python -m ruff check; $(1)/bin/python -m ruff format --check; \
+$(1)/bin/codespell --dictionary=- --dictionary=.codespell-words.txt; \
 PYTHONPATH=template $(1)/bin/lint-imports --no-logo --no-cache
 endef
 
@@ -98,7 +99,7 @@ bench: .venv/.stamp build/stubs/.stamp ## measure against the smallest servers (
 ##@ While you write
 
 .PHONY: lint
-lint: .venv/.stamp ## check style, format and the layers of the framework
+lint: .venv/.stamp ## check style, format, spelling and the framework's layers
 	@$(call style,.venv)
 
 .PHONY: format

@@ -134,7 +134,7 @@ def check() -> None:
     """
     command = ["make", *targets_of_ci()]
     if subprocess.run(command, check=False).returncode != 0:
-        raise NotReadyError(f"'{' '.join(command)}' failed; mend what it says")
+        raise NotReadyError(f"'{' '.join(command)}' failed; fix the problems that it reports")
 
 
 def targets_of_ci() -> list[str]:

@@ -1,4 +1,4 @@
-"""What is refused before a method is called, and how the refusal names what to mend."""
+"""Requests that are refused before a method is called, and how the refusal names the mistakes."""
 
 import json
 from collections.abc import Iterator

@@ -311,6 +311,6 @@ def test_an_address_that_can_not_be_had_is_refused(tmp_path: Path, option: str) 
         line = process.refusal(tmp_path, f"{option}=127.0.0.1:{port}")
     assert line == (
         f"can't listen on tcp://127.0.0.1:{port}: another process listens there; "
-        f"mend that or choose another {option}"
+        f"fix that or choose another {option}"
     )
     assert option in process.refusal(tmp_path, f"{option}=192.0.2.1:0")
