@@ -375,7 +375,7 @@ def test_an_answer_that_nobody_is_asked(ask: Ask, name: str) -> None:
 
 def test_the_package_follows_from_the_name(ask: Ask) -> None:
     assert ask(package="aws")["package"] == "aws"
-    with pytest.raises(ValueError, match="stays; under another name") as error:
+    with pytest.raises(ValueError, match="under another name, the project") as error:
         ask(package='x"\n[tool.evil]')
     assert "\n" not in str(error.value)
 

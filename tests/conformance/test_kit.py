@@ -137,7 +137,7 @@ def test_whoever_sits_at_a_terminal_is_asked(
     endpoint = str(start(cloud).endpoint)
     subprocess.run(command(installed, endpoint, "create", "conformance-1234"), check=True)
     kit = [*command(installed, endpoint, "conformance"), "--items=C2"]
-    converse(kit, installed, os.environ, [("may they be deleted", f"{answer}\r")])
+    converse(kit, installed, os.environ, [("Delete them?", f"{answer}\r")])
     assert (cloud.names("running") == {"conformance-1234"}) is is_left
 
 

@@ -373,7 +373,7 @@ def test_a_list_that_is_watched(cloud: Cloud) -> None:
         screen.expect(pexpect.EOF)
         assert "Traceback" not in (screen.before or "")
         assert process.wait(PATIENCE) == 130
-    assert refusal("list", "--watch", "-o", "json").startswith("--watch prints a table")
+    assert refusal("list", "--watch", "-o", "json").startswith("--watch only prints a table")
 
 
 def test_a_watch_outlives_a_driver_that_is_restarted(cloud: Cloud) -> None:

@@ -1,4 +1,4 @@
-"""Reading what `kubectl apply` reads: machine classes, secrets and persistent volumes.
+"""Reads the same files as `kubectl apply`: machine classes, secrets and persistent volumes.
 
 A file may hold several documents, lists, JSON, and what `kubectl get --output=yaml` prints. What
 the driver gets is byte for byte what machine-controller-manager (MCM) would send it, had the
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _REFERENCES = ("secretRef", "credentialsSecretRef")
-"""Where a MachineClass names its Secrets; of equal keys the last one counts, as in MCM."""
+"""The fields in which a MachineClass names its Secrets; for equal keys, the last one wins."""
 
 
 def read_machine_class(
@@ -36,7 +36,7 @@ def read_machine_class(
         class_file: The file with the MachineClass; `-` is standard input.
         secret_files: The files with the Secrets that its `secretRef` and `credentialsSecretRef`
             name. If it names none, or there are no files, the one Secret of all files is taken.
-        name: Which MachineClass, if the file holds several.
+        name: The name of the MachineClass, if the file has several.
 
     Raises:
         ManifestError: A file can't be read, or does not say clearly which object is meant.
