@@ -60,7 +60,7 @@ class TlsFiles:
             return cls(certificate=certificate, key=key, ca=ca, server_name=server_name)
         if certificate or key or ca or server_name:
             raise TlsError(
-                f"TLS needs --tls-cert, --tls-key and {ca_option}; give all three or none"
+                f"TLS needs --tls-cert, --tls-key and {ca_option}; set all three or none"
             )
         return None
 

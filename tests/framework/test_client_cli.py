@@ -221,7 +221,7 @@ def test_options_of_the_connection_stand_before_or_after_the_command(
 ) -> None:
     assert output(f"--endpoint={endpoint}", "probe") == "ready\n"
     assert output(f"--endpoint={free_endpoint}", "probe", f"--endpoint={endpoint}") == "ready\n"
-    incomplete = "TLS needs --tls-cert, --tls-key and --tls-ca; give all three or none\n"
+    incomplete = "TLS needs --tls-cert, --tls-key and --tls-ca; set all three or none\n"
     assert refusal("--tls-ca=ca.crt", "probe") == incomplete
     assert refusal("probe", "--tls-ca=ca.crt") == incomplete
     assert "can't be read" in refusal("--tls-ca=a", "probe", "--tls-cert=b", "--tls-key=c")
@@ -429,7 +429,7 @@ def test_a_class_is_chosen_by_name_and_gets_both_of_its_secrets(
     secrets.write_text(TWO_SECRETS)
     both = ["--class", str(classes), "--secret", str(secrets)]
     message = refusal("create", "m1", *both)
-    assert message.endswith("holds several of kind MachineClass: north, south; say which\n")
+    assert message.endswith("contains several of kind MachineClass: north, south; choose one\n")
     output("create", "m1", *both, "--class-name=south")
     (request,) = driver.requests
     assert request.provider_spec.region == "south"
@@ -480,7 +480,7 @@ def test_a_forgotten_secret_is_unauthenticated(file: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mentioned"),
     [
-        ("kind: Secret\nstringData: {a: b}\n", "holds no MachineClass, but Secret"),
+        ("kind: Secret\nstringData: {a: b}\n", "contains no MachineClass, but Secret"),
         ("kind: MachineClass\n", "has no providerSpec"),
         ("kind: MachineClass\nproviderSpec: null\n", "INVALID_ARGUMENT: providerSpec: "),
         ("kind: MachineClass\nproviderSpec: [a]\n", "INVALID_ARGUMENT: providerSpec: "),

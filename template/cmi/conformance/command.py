@@ -26,7 +26,7 @@ def parse_items(text: str) -> list[str]:
     items = [item.strip().upper() for item in text.split(",")]
     for item in items:
         if item not in ITEMS:
-            raise UnknownItemError(f"{item or 'nothing'} is no item; there are {', '.join(ITEMS)}")
+            raise UnknownItemError(f"{item or 'nothing'} is not an item of {', '.join(ITEMS)}")
     return items
 
 
