@@ -144,6 +144,10 @@ lock revendor: .venv/.stamp
 	$(call lock,--group stubs,requirements/stubs.txt)
 	$(if $(upgrade),$(MAKE) stubs)
 
+.PHONY: home
+home: .venv/.stamp ## say where the template's repository is: REPOSITORY=owner/name
+	@$(python) scripts/home.py $(REPOSITORY)
+
 .PHONY: release
 release: .venv/.stamp ## check, date the changelog, commit, tag: VERSION=1.2.3
 	@$(python) scripts/release.py $(VERSION)

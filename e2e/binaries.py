@@ -1,7 +1,8 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. etcd, kube-apiserver and kubectl are built from their Go
-modules, at the versions in `kubernetes/go.mod`, into a cache outside of the checkout.
+The bridge and MCM come from `bridge/`. etcd, kube-apiserver, kubectl and promtool are built from
+their Go modules, at the versions in `kubernetes/go.mod` and `prometheus/go.mod`, into a cache
+outside of the checkout.
 """
 
 import fcntl
@@ -21,30 +22,42 @@ from tests.support import ROOT, check_out, last_release
 BRIDGE: Final = ROOT / "bridge" / "bin"
 """The bridge, machine-controller-manager, and its custom resource definitions in `crds`."""
 
-_MODULE: Final = ROOT / "e2e" / "kubernetes"
-_PROGRAMS: Final = {
-    "etcd": "go.etcd.io/etcd/server/v3",
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
-}
+_KUBERNETES: Final = ROOT / "e2e" / "kubernetes"
+_PROMETHEUS: Final = ROOT / "e2e" / "prometheus"
 
 
-def _version() -> str:
-    required = re.search(r"k8s.io/kubernetes (v\S+)", (_MODULE / "go.mod").read_text())
-    assert required, "e2e/kubernetes/go.mod does not require k8s.io/kubernetes"
+def _version(module: Path, of: str) -> str:
+    required = re.search(rf"{of} (v\S+)", (module / "go.mod").read_text())
+    assert required, f"{module.name}/go.mod does not require {of}"
     return required[1]
 
 
-def _cache() -> Path:
-    """Return a folder of its own for each state of the locked versions."""
+def _cache(module: Path, of: str) -> Path:
+    """Return a folder of its own for each state of a module's locked versions."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    locked = b"".join((_MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
+    locked = b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))
     digest = sha256(locked).hexdigest()[:8]
-    return home / "mcm-provider-template" / f"kubernetes-{_version()}-{digest}"
+    return home / "mcm-provider-template" / f"{module.name}-{_version(module, of)}-{digest}"
 
 
-KUBERNETES: Final = _cache()
+KUBERNETES: Final = _cache(_KUBERNETES, "k8s.io/kubernetes")
 """etcd, kube-apiserver and kubectl."""
+
+PROMETHEUS: Final = _cache(_PROMETHEUS, "github.com/prometheus/prometheus")
+"""promtool."""
+
+_PROGRAMS: Final = {
+    KUBERNETES: (
+        _KUBERNETES,
+        {
+            "etcd": "go.etcd.io/etcd/server/v3",
+            "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+            "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+        },
+    ),
+    PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
+}
+"""What is kept: the module that locks its versions, and the packages of its programs."""
 
 LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 """The bridge of the last release, as a folder like `BRIDGE`."""
@@ -61,25 +74,27 @@ def main() -> None:
         KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
         with (KUBERNETES.parent / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be building the same
-            if not KUBERNETES.exists():
-                _build_kubernetes()
-        _build("./manifests", MANIFESTS)
+            for kept in _PROGRAMS:
+                if not kept.exists():
+                    _build_all_of(kept)
+        _build(_KUBERNETES, "./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
         _build_last_bridge()
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(error.cmd)} failed; see above")
 
 
-def _build_kubernetes() -> None:
-    with tempfile.TemporaryDirectory(dir=KUBERNETES.parent) as scratch:
+def _build_all_of(kept: Path) -> None:
+    module, programs = _PROGRAMS[kept]
+    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         unfinished = Path(scratch) / "result"
         unfinished.mkdir()
-        for name, package in _PROGRAMS.items():
+        for name, package in programs.items():
             print(f"Building {name}; the first time takes minutes", flush=True)
             start = time.monotonic()
-            _build(package, unfinished / name)
+            _build(module, package, unfinished / name)
             print(f"Built {name} in {time.monotonic() - start:.0f} s", flush=True)
-        unfinished.rename(KUBERNETES)
+        unfinished.rename(kept)
 
 
 def _build_last_bridge() -> None:
@@ -94,12 +109,13 @@ def _build_last_bridge() -> None:
         )
 
 
-def _build(package: str, program: Path) -> None:
+def _build(module: Path, package: str, program: Path) -> None:
     # MCM does not start with an API server that does not know its own version.
-    version = f"-X k8s.io/component-base/version.gitVersion={_version()}"
+    version = _version(_KUBERNETES, "k8s.io/kubernetes")
+    flags = f"-ldflags=-s -X k8s.io/component-base/version.gitVersion={version}"
     subprocess.run(
-        ["go", "build", "-trimpath", f"-ldflags=-s {version}", "-o", program, package],
-        cwd=_MODULE,
+        ["go", "build", "-trimpath", flags, "-o", program, package],
+        cwd=module,
         env=os.environ | {"CGO_ENABLED": "0"},
         check=True,
     )

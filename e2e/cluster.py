@@ -96,8 +96,8 @@ class Cluster:
             "--resource-exhausted-retry=5s",
             *self.bridge_options,
         )
-        address = f"127.0.0.1:{free_port()}"
-        self.mcm = self._start("machine-controller-manager", address, nodes, *common)
+        self.mcm_address = f"127.0.0.1:{free_port()}"
+        self.mcm = self._start("machine-controller-manager", self.mcm_address, nodes, *common)
 
     def start_driver(self, **settings: object) -> None:
         """Start the driver, or start it again where it was."""
@@ -210,8 +210,11 @@ class Cluster:
 
     def bridge_answers(self, path: str) -> str:
         """Return what the bridge answers to an HTTP request."""
-        with urllib.request.urlopen(f"http://{self.bridge_address}{path}", timeout=10) as answer:
-            return str(answer.read().decode())
+        return _answer(self.bridge_address, path)
+
+    def mcm_answers(self, path: str) -> str:
+        """Return what machine-controller-manager answers to an HTTP request."""
+        return _answer(self.mcm_address, path)
 
     def await_listings(self, count: int) -> None:
         """Wait until MCM has looked for orphans so many more times."""
@@ -235,3 +238,8 @@ class Cluster:
         for process in (self.bridge, self.mcm):
             process.check()
         yield from self.control_plane.client.list(kind, namespace=NAMESPACE)
+
+
+def _answer(address: str, path: str) -> str:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+        return str(answer.read().decode())

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Namespace
 
-from e2e.binaries import BRIDGE, KUBERNETES
+from e2e.binaries import KUBERNETES
 from e2e.process import PATIENCE, Process, await_value
-from tests.support import free_port
+from tests.support import TEMPLATE, free_port
 
 ADMIN_TOKEN = "admin-of-the-tests"
 NAMESPACE = "default"
@@ -59,7 +59,7 @@ class ControlPlane:
             lightkube.Client(config=config, timeout=timeout, trust_env=False)
         )
         await_value(self._has_namespaces, wanted=True)
-        self.kubectl("apply", "-f", BRIDGE / "crds")
+        self.kubectl("apply", "-f", TEMPLATE / "kubernetes/deploy/crds")
         self.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=60s")
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:

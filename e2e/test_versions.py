@@ -1,4 +1,4 @@
-"""A driver and a bridge of neighbouring releases, and how Go finds a release of the bridge.
+"""Versions that go together: of driver and bridge, of Go's module, of MCM and its definitions.
 
 The last release is the newest tag; until there is one, what is committed stands for it.
 """
@@ -18,7 +18,7 @@ from e2e.binaries import BRIDGE, LAST_BRIDGE
 from e2e.cluster import Cluster, Machine
 from e2e.process import await_value
 from tests.driver import starting
-from tests.support import ANSWERS, ROOT, check_out, commit, git, last_release, make
+from tests.support import ANSWERS, ROOT, TEMPLATE, check_out, commit, git, last_release, make
 
 
 @pytest.fixture
@@ -97,3 +97,12 @@ def test_go_finds_a_release_of_the_bridge(tmp_path: Path) -> None:
     assert (folder / "cmd/machine-controller/main.go").is_file()
     # Go installs no program of a module that replaces another.
     assert not re.search(r"^(replace|exclude)\b", (folder / "go.mod").read_text(), re.MULTILINE)
+
+
+def test_the_definitions_of_a_project_are_those_of_mcm(binaries: None) -> None:
+    """`make -C bridge crds` copies them."""
+    theirs = {
+        path.name.rpartition("_")[2]: path.read_text() for path in (BRIDGE / "crds").iterdir()
+    }
+    ours = {path.name: path.read_text() for path in (TEMPLATE / "kubernetes/deploy/crds").iterdir()}
+    assert ours == theirs

@@ -190,7 +190,7 @@ def _check_module() -> None:
     if origin and module and origin[1] != module[1]:
         raise NotReadyError(
             f"this is github.com/{origin[1]}, and {BRIDGE_MODULE} says github.com/{module[1]}: "
-            "CONTRIBUTING.md says how to write the owner everywhere"
+            f"run make home REPOSITORY={origin[1]}"
         )
 
 

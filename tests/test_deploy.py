@@ -1,5 +1,6 @@
-"""What is shipped: the manifests in `kubernetes/deploy`, and how an image is published."""
+"""What is shipped: the manifests in `kubernetes`, and how an image is published."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -92,6 +93,84 @@ class TestEveryPod:
             assert {(p, n) for p in ("UDP", "TCP") for n in (53, 8053)} <= reached
 
 
+def documents(name: str) -> list[dict[str, Any]]:
+    """Return what a file of `kubernetes` holds, with `x` for each answer."""
+    text = (TEMPLATE / "kubernetes" / name).read_text()
+    return [*yaml.safe_load_all(re.sub("<<.*?>>", "x", text))]
+
+
+class TestMachineDeployment:
+    def test_mcm_can_count_its_machines(self) -> None:
+        """By the label `name`: canMarkMachineFailed of MCM replaces only a few at a time."""
+        (deployment,) = documents("machine-deployment.yaml.jinja")
+        name = deployment["metadata"]["name"]
+        assert deployment["spec"]["template"]["metadata"]["labels"]["name"] == name
+        assert deployment["spec"]["selector"] == {"matchLabels": {"name": name}}
+
+    def test_it_can_be_scaled_from_zero(self) -> None:
+        """MCM's validateNodeTemplate wants these fields, and no empty ones."""
+        (machine_class,) = documents("machine-class.yaml.jinja")
+        node = machine_class["nodeTemplate"]
+        assert {"cpu", "gpu", "memory"} <= node["capacity"].keys()
+        assert all(node[field] for field in ("instanceType", "region", "zone"))
+
+    def test_mcm_keeps_away_from_the_nodes_that_it_makes(self) -> None:
+        """The label that the affinity avoids is that of the sample's nodes."""
+        (machines,) = documents("machine-deployment.yaml.jinja")
+        labels = machines["spec"]["template"]["spec"]["nodeTemplate"]["metadata"]["labels"]
+        for variant in VARIANTS:
+            for deployment in of_kind(variant, "Deployment").values():
+                affinity = deployment["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+                preferred = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+                first, *_ = sorted(preferred, key=lambda each: -int(each["weight"]))
+                (expression,) = first["preference"]["matchExpressions"]
+                assert expression["operator"] == "DoesNotExist"
+                assert expression["key"] in labels
+
+
+def test_a_priority_class_is_there_for_every_pod() -> None:
+    for deployment in of_kind("today", "Deployment").values():
+        name = deployment["spec"]["template"]["spec"]["priorityClassName"]
+        assert name in of_kind("today", "PriorityClass")
+
+
+def test_prometheus_scrapes_every_port_that_has_metrics() -> None:
+    """With annotations, these are all ports that a Pod declares; the operator is told of each."""
+    monitors = documents("deploy/prometheus-operator/pod-monitors.yaml")
+    told = {
+        monitor["spec"]["selector"]["matchLabels"]["app"]: {
+            endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]
+        }
+        for monitor in monitors
+    }
+    for variant, names in (("today", told), ("older", {})):
+        for name, deployment in of_kind(variant, "Deployment").items():
+            template = deployment["spec"]["template"]
+            assert template["metadata"]["annotations"] == {"prometheus.io/scrape": "true"}
+            declared = {
+                port["name"]
+                for container in template["spec"]["containers"]
+                for port in container["ports"]
+            }
+            assert "health" not in declared
+            assert names.get(name, declared) == declared
+
+
+def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
+    """Grafana's grid has 24 columns."""
+    board = json.loads((DEPLOY / "grafana/dashboard.json").read_text())
+    cells = [
+        (x, y)
+        for panel in board["panels"]
+        for grid in [panel["gridPos"]]
+        for x in range(grid["x"], grid["x"] + grid["w"])
+        for y in range(grid["y"], grid["y"] + grid["h"])
+    ]
+    assert len(cells) == len({*cells})
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
 def test_where_the_driver_may_connect_to_is_one_file() -> None:
     assert {*of_kind("today", "NetworkPolicy")} - {*of_kind("today", "Deployment")} == {"cloud-api"}
     (cloud,) = yaml.safe_load_all((DEPLOY / "cloud-api.yaml").read_text())
@@ -106,7 +185,7 @@ PUBLISHING = [".github/workflows/release.yml", ".gitlab-ci.yml"]
 def test_an_image_is_published_with_all_that_says_where_it_is_from() -> None:
     """Its provenance names the digests of the base images, too."""
     makefile = (TEMPLATE / "Makefile.jinja").read_text()
-    recipe = makefile.partition("\npublish:")[2].partition("\n\n")[0]
+    recipe = makefile.partition("\npublish-driver:")[2].partition("\n\n")[0]
     for option in ("--sbom=true", "--provenance=mode=max", "--metadata-file build/image.json"):
         assert option in recipe
     assert "PLATFORMS ?= linux/amd64,linux/arm64\n" in makefile

@@ -19,6 +19,7 @@ from tests.support import ANSWERS, ROOT, commit, files_of
 APACHE = (ROOT / "LICENSE").read_text()
 OURS = "The mcm-provider-template authors"
 THEIRS = "The machine-controller-manager-provider-acme authors"
+GARDENERS = "SAP SE or an SAP affiliate company and Gardener contributors"
 NONE = "LicenseRef-AllRightsReserved"
 
 
@@ -59,7 +60,9 @@ def texts(folder: Path) -> set[str]:
 def test_ours() -> None:
     claimed = claims(ROOT)
     assert claimed.keys() == {path.relative_to(ROOT).as_posix() for path in files_of(ROOT)}
-    assert {*claimed.values()} == {(OURS, "Apache-2.0")}
+    for name, claim in claimed.items():
+        gardeners = name.startswith("template/kubernetes/deploy/crds/")
+        assert claim == (GARDENERS if gardeners else OURS, "Apache-2.0"), name
     assert texts(ROOT) == {"Apache-2.0"}
     for name in ("LICENSES", "template/LICENSES", "includes/licenses"):
         assert (ROOT / name / "Apache-2.0.txt").read_text() == APACHE
@@ -71,8 +74,12 @@ def test_a_project_is_its_authors_and_the_framework_ours(project: tuple[Path, st
     claimed = claims(folder)
     assert claimed.keys() == {path.relative_to(folder).as_posix() for path in files_of(folder)}
     for name, claim in claimed.items():
-        ours = name.startswith("cmi/")
-        assert claim == ((OURS, "Apache-2.0") if ours else (THEIRS, licence)), name
+        expected = THEIRS, licence
+        if name.startswith("cmi/"):
+            expected = OURS, "Apache-2.0"
+        elif name.startswith("kubernetes/deploy/crds/"):
+            expected = GARDENERS, "Apache-2.0"
+        assert claim == expected, name
     assert texts(folder) == {"Apache-2.0", licence}
     assert (folder / "LICENSES/Apache-2.0.txt").read_text() == APACHE
     if answer != "none":

@@ -157,3 +157,24 @@ def test_in_colour_a_line_is_short_and_warnings_stand_out(
     first, second = terminal().replace("\x1b", "^").splitlines()
     assert re.fullmatch(r"\^\[2m\d\d:\d\d:\d\d\^\[0m \^\[33mwarning\^\[0m x logger=acme", first)
     assert second.endswith(' CreateMachine "a b" OK 340 ms logger=acme provider_id=id')
+
+
+def test_a_record_needs_no_lock_of_the_base_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.13 on, its `handle` enters a lock that has to be there."""
+    handled: list[logging.LogRecord] = []
+
+    class Locked:
+        def acquire(self, *_: object) -> None:
+            raise AssertionError("the lock is used")
+
+        release = __enter__ = __exit__ = acquire
+
+    handler = logs.Handler(os.open(os.devnull, os.O_WRONLY), LogFormat.JSON)
+    monkeypatch.setattr(handler, "emit", handled.append)
+    monkeypatch.setattr(handler, "lock", Locked())
+    record = log.makeRecord("acme", logging.INFO, __file__, 1, "text", (), None)
+    assert handler.handle(record)
+    assert handled == [record]
+    monkeypatch.setattr(handler, "filter", lambda _: False)
+    assert not handler.handle(record)
+    assert handled == [record]

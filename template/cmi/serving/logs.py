@@ -158,6 +158,12 @@ class Handler(logging.Handler):
         """Need none: the queue has its own."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Do what the base class does, without the lock, which it needs from Python 3.13 on."""
+        if wanted := bool(self.filter(record)):
+            self.emit(record)
+        return wanted
+
     @property
     def dropped(self) -> int:
         """How many lines were dropped."""

@@ -1,0 +1,97 @@
+"""Alerts and dashboard: asked of promtool, and of the metrics that the three processes serve."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from e2e.binaries import PROMETHEUS
+from e2e.cluster import Cluster, Manifest
+from e2e.process import await_condition, await_value
+from tests.support import ROOT, TEMPLATE
+
+DEPLOY = TEMPLATE / "kubernetes/deploy"
+RULES = DEPLOY / "prometheus-operator/alerts.yaml"
+BOARD = DEPLOY / "grafana/dashboard.json"
+CASES = ROOT / "e2e/alerts.yaml"
+NAME = re.compile(r"\b(?:mcm|driver|process)_[a-z0-9_]+")
+GRAFANA = {"$__rate_interval": "5m", "$namespace": ".*"}
+"""What Grafana puts in place of its variables."""
+
+
+def promtool(*arguments: str | Path) -> None:
+    result = subprocess.run(
+        [PROMETHEUS / "promtool", *arguments], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def rules() -> Manifest:
+    """Return the alerts as Prometheus reads them, without the operator's frame."""
+    manifest: Manifest = yaml.safe_load(RULES.read_text())
+    spec: Manifest = manifest["spec"]
+    return spec
+
+
+def queries() -> Iterator[str]:
+    for panel in json.loads(BOARD.read_text())["panels"]:
+        for target in panel["targets"]:
+            query: str = target["expr"]
+            for variable, value in GRAFANA.items():
+                query = query.replace(variable, value)
+            yield query
+
+
+def test_each_alert_fires_when_it_should_and_is_silent_when_it_should_not(
+    binaries: None, tmp_path: Path
+) -> None:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()))
+    (tmp_path / "alerts.yaml").write_text(CASES.read_text())
+    promtool("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yaml")
+    promtool("test", "rules", tmp_path / "alerts.yaml")
+    fired = {*re.findall(r'alertname="(\w+)"', CASES.read_text())}
+    assert fired == {rule["alert"] for group in rules()["groups"] for rule in group["rules"]}
+
+
+def test_prometheus_reads_the_queries_of_the_dashboard(binaries: None) -> None:
+    for query in queries():
+        promtool("--experimental", "promql", "format", query)
+
+
+def test_the_optional_parts_are_added_by_their_comments(cluster: Cluster, tmp_path: Path) -> None:
+    folder = shutil.copytree(cluster.samples / "deploy", tmp_path / "deploy")
+    kustomization = folder / "kustomization.yaml"
+    text = kustomization.read_text()
+    begin, end = text.index("# components:"), text.index("images:")
+    named = text[begin:end].replace("# ", "", 1).replace("\n# ", "\n")
+    kustomization.write_text(text[:begin] + named + text[end:])
+    made = cluster.control_plane.kubectl("kustomize", folder)
+    kinds = {manifest["kind"] for manifest in yaml.safe_load_all(made)}
+    assert {"PodMonitor", "PrometheusRule", "ConfigMap"} <= kinds
+
+
+def test_all_metrics_that_are_asked_for_are_served(cluster: Cluster) -> None:
+    """Once machines run, and a call has failed."""
+    cluster.start(quota=2)
+    cluster.apply("secret.yaml", "machine-class.yaml", "machine-deployment.yaml")
+    await_condition(
+        lambda: [*cluster.phases().values()].count("Running"), lambda n: n == 2, "2 machines run"
+    )
+
+    def served() -> set[str]:
+        return {
+            name
+            for text in (
+                cluster.driver.metrics(),
+                cluster.bridge_answers("/metrics"),
+                cluster.mcm_answers("/metrics"),
+            )
+            for name in NAME.findall(text)
+        }
+
+    asked = {*NAME.findall(RULES.read_text())}.union(*map(NAME.findall, queries()))
+    await_value(lambda: asked - served(), set())

@@ -1,0 +1,82 @@
+"""Where the template's repository is: said alike everywhere, and moved by one command."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.home import home
+from tests.support import ROOT, commit, files_of
+
+ADDRESS = re.compile(r"(?:github\.com[/:]|gh:)([^/\s\"'`]+/mcm-provider-template)\b")
+OWNER = "my-company"
+PLACEHOLDER = "OR" + "G"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A copy of this one."""
+    folder = tmp_path / "repository"
+    for path in files_of(ROOT):
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    commit(folder)
+    return folder
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text(errors="replace")
+        for path in files_of(folder)
+    }
+
+
+def moved(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts/home.py", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_all_addresses_name_the_same_place() -> None:
+    found = {
+        (name, place)
+        for name, text in texts(ROOT).items()
+        for place in ADDRESS.findall(text)
+        if "{" not in place
+    }
+    assert {place for _, place in found} == {home()}, found
+
+
+def test_the_placeholder_is_in_no_other_place() -> None:
+    """Unless it is part of an address, the command does not find it."""
+    rest = {name: text.replace(home(), "") for name, text in texts(ROOT).items()}
+    assert [name for name, text in rest.items() if re.search(rf"\b{PLACEHOLDER}\b", text)] == []
+
+
+def test_one_command_moves_it(repository: Path) -> None:
+    before, new = home(), f"{OWNER}/drivers.template"
+    assert moved(repository, new).returncode == 0
+    after = texts(repository)
+    assert [name for name, text in after.items() if before in text] == []
+    assert f"github.com/{new}/bridge\n" in after["bridge/go.mod"]
+    assert f"gh:{new} " in after["README.md"]
+    assert moved(repository, before).returncode == 0
+    assert texts(repository) == texts(ROOT)
+
+
+@pytest.mark.parametrize("arguments", [(), ("owner",), ("https://github.com/owner/name",)])
+def test_an_answer_that_is_no_place_is_one_line(
+    repository: Path, arguments: tuple[str, ...]
+) -> None:
+    refused = moved(repository, *arguments)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: say where")
+    assert len(refused.stderr.splitlines()) == 1
+    assert texts(repository) == texts(ROOT)
