@@ -117,6 +117,15 @@ docs: .venv/.stamp ## build the documentation into build/site, and check links
 	@.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs "$(SITE)"
 	@echo 'Built $(SITE)/index.html'
 
+.PHONY: site
+site: .venv/.stamp ## build the docs of the last releases into build/versions
+	@PYTHONPATH=. $(python) -m scripts.site
+
+.PHONY: pictures
+pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages again; needs Graphviz
+	@.venv/bin/python scripts/pictures.py
+	@$(alone) build/copier/bin/python scripts/demo.py | .venv/bin/python scripts/recording.py
+
 .PHONY: reference
 reference: .venv/.stamp ## write what the pages have from the code
 	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts \
@@ -145,7 +154,7 @@ lock revendor: .venv/.stamp
 	$(if $(upgrade),$(MAKE) stubs)
 
 .PHONY: home
-home: .venv/.stamp ## say where the template's repository is: REPOSITORY=owner/name
+home: .venv/.stamp ## name the template's repository: REPOSITORY=owner/name
 	@$(python) scripts/home.py $(REPOSITORY)
 
 .PHONY: release

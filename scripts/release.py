@@ -28,7 +28,7 @@ STAMPED: Final[Mapping[str, str]] = {
 """The files that hold the version, and where in them."""
 
 ARRIVING_ONCE: Final = re.compile(
-    r"<<provider_name>>/|kubernetes/[^/]+\.yaml$|requirements/[^/]+\.txt$"
+    r"<<provider_name>>/|CHANGELOG\.md$|kubernetes/[^/]+\.yaml$|requirements/[^/]+\.txt$"
 )
 """Files of the template that an update never deletes, as copier.yml has it."""
 

@@ -58,7 +58,11 @@ def test_every_row_is_about_a_file() -> None:
 def expected_owner(name: str) -> str:
     """As copier.yml has it; tests/update/ sees that an update keeps to it."""
     path = Path(name)
-    if path.parts[0] == "<provider_name>" or path.match("kubernetes/*.yaml"):
+    if (
+        path.parts[0] == "<provider_name>"
+        or path.match("kubernetes/*.yaml")
+        or name == "CHANGELOG.md"
+    ):
         return "yours"
     if path.match("requirements/*.txt"):
         return "lock"

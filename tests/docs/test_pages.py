@@ -1,5 +1,6 @@
 """All pages, and the README: links, commands, samples, and what is made from the code."""
 
+import html
 import importlib
 import re
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 
 import cmi.conformance
 import cmi.testing
+from scripts.pictures import FOLDER as PICTURES
+from scripts.pictures import digest, picture
 from tests.docs.pages import FOLLOWED, PAGES, Block, blocks
 from tests.support import ROOT
 
@@ -18,8 +21,17 @@ ELSEWHERE = {
     "docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py",
     "docs/how-to/grow-a-driver.md": "tests/examples/test_tutorial.py",
     "docs/reference/older-mcm.md": "e2e/test_older_mcm.py",
+    "docs/how-to/operate.md": "e2e/test_pages.py",
+    "docs/how-to/several-clusters.md": "e2e/test_pages.py",
 }
 """Pages that another test follows as a whole, and which test."""
+
+NOT_FOLLOWED = {
+    ("docs/tutorials/kind.md", "A cluster on your machine with kind"): "needs docker; it says so",
+    ("docs/how-to/troubleshooting.md", "Where to look first"): "needs a cluster: e2e/test_pages.py",
+    ("docs/how-to/troubleshooting.md", "Make a call yourself"): "needs a kubelet, and grpcurl",
+}
+"""Commands that no test of this folder runs, and why."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<file>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
@@ -42,7 +54,7 @@ def test_all_commands_are_followed(page: str) -> None:
     text = (ROOT / page).read_text()
     assert text.count("```sh\n") == len(blocks(page, "sh")), "a block that is not closed"
     for block in blocks(page, "sh"):
-        assert (page, block.heading) in FOLLOWED, block
+        assert (page, block.heading) in FOLLOWED | NOT_FOLLOWED.keys(), block
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -94,3 +106,24 @@ def test_the_public_names_are_in_the_reference() -> None:
     documented = re.findall(r"^\.\. auto\w+:: cmi\.(?:\w+\.)?(\w+)$", page, re.MULTILINE)
     public = [*cmi.__all__, *cmi.testing.__all__, *cmi.conformance.__all__]
     assert sorted(documented) == sorted(public)
+
+
+def test_no_exception_is_left_over() -> None:
+    """A page may be rewritten; what is no longer on it needs no exception."""
+    for page, heading in NOT_FOLLOWED:
+        assert heading in {block.heading for block in blocks(page, "sh")}, (page, heading)
+
+
+@pytest.mark.parametrize("source", sorted(PICTURES.glob("*.dot")), ids=lambda path: path.stem)
+def test_a_picture_is_that_of_its_source(source: Path) -> None:
+    """If not: `make pictures`."""
+    assert digest(source) in picture(source).read_text()
+
+
+def test_the_recording_is_of_the_demo() -> None:
+    """If not: `make pictures`."""
+    recording = html.unescape((PICTURES / "demo.svg").read_text())
+    commands = re.findall(r">\$ (.*)</text>", recording)
+    demo = (ROOT / "scripts/demo.py").read_text()
+    made = re.findall(r'^    "[^"]+": "(cmi .*)",$', demo, re.MULTILINE)
+    assert commands == made[1:]

@@ -8,6 +8,7 @@ from tests.support import DATA, ROOT
 from tests.update.projects import recorded
 
 README = "README.md"
+INDEX = "docs/index.md"
 FAULTS = "docs/explanation/faults.md"
 
 
@@ -21,6 +22,14 @@ def test_demo(commands: list[str]) -> None:
     assert "deleted 3 of 3 machines" in shown
     assert shown.index("\nSTEP ") < shown.index("\nNext:\n")
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@follows(INDEX, "A driver for any cloud, in Python")
+def test_landing_page(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
+    install, copy = commands[0].splitlines()
+    assert install.startswith("uv tool install copier ")
+    follow(tmp_path, f"{copy} --defaults {' '.join(DATA)}", address)
+    assert recorded(tmp_path / "mcm-provider-acme")["provider_name"] == "acme"
 
 
 @follows(README, "Make a driver")

@@ -9,7 +9,10 @@ import pytest
 
 from tests.support import ROOT, link
 
-REMOTE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^>]*>")
+REMOTE = re.compile(
+    r"<(?:script|link(?! rel=\"canonical\")|img|iframe)\b"
+    r"[^>]*\b(?:src|href)=\"(?:https?:)?//[^>]*>"
+)
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
@@ -23,7 +26,8 @@ def checkout(tmp_path: Path) -> Path:
     """What the site is made of, to be changed."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "docs", folder / "docs")
-    link(ROOT, folder, "docs")
+    shutil.copy(ROOT / "CHANGELOG.md", folder)  # MyST looks where a link leads
+    link(ROOT, folder, "docs", "CHANGELOG.md")
     return folder
 
 
@@ -37,6 +41,34 @@ def test_it_is_built(checkout: Path, tmp_path: Path) -> None:
         assert not REMOTE.findall(page.read_text()), page
     for style in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import )[\"']?(https?:)?//", style.read_text()), style
+    check_what_others_read(site)
+    check_pictures(site)
+
+
+def check_what_others_read(site: Path) -> None:
+    """Search engines, messengers, and readers who follow a link that is no longer there."""
+    page = (site / "how-to/scope.html").read_text()
+    address = "https://ORG.github.io/mcm-provider-template/latest"
+    assert f'rel="canonical" href="{address}/how-to/scope.html"' in page
+    assert f'property="og:image" content="{address}/_static/social-card.png"' in page
+    assert (site / "_static/social-card.png").read_bytes().startswith(b"\x89PNG")
+    assert re.search(r'<meta name="description" content="[^"]{40,}', page)
+    assert 'mcm-provider-template/edit/main/docs/how-to/scope.md"' in page
+    assert f"<loc>{address}/how-to/scope.html</loc>" in (site / "sitemap.xml").read_text()
+    assert "/mcm-provider-template/latest/_static/" in (site / "404.html").read_text()
+
+
+def check_pictures(site: Path) -> None:
+    """They follow the choice of light or dark, and no rule of theirs is for the rest of a page."""
+    for name in ("explanation/architecture", "explanation/machine-life", "index"):
+        page = (site / f"{name}.html").read_text()
+        pictures = re.findall(r'<figure class="picture">.*?</figure>', page, re.DOTALL)
+        assert pictures, name
+        for style in re.findall(r"<style>(.*?)</style>", "".join(pictures), re.DOTALL):
+            assert style.startswith("figure.picture {")
+            if name != "index":
+                assert "body[data-theme=dark] figure.picture {" in style
+                assert "body:not([data-theme=light]) figure.picture {" in style
 
 
 BROKEN = {

@@ -8,7 +8,13 @@ from tests.support import commit, git
 from tests.update.projects import contents, render, status, update
 from tests.update.release import ADDED, MERGED, REMOVED
 
-AUTHORS = ("acme/", "kubernetes/machine", "kubernetes/persistent", "kubernetes/secret")
+AUTHORS = (
+    "acme/",
+    "CHANGELOG.md",
+    "kubernetes/machine",
+    "kubernetes/persistent",
+    "kubernetes/secret",
+)
 LOCKS = [f"requirements/{name}.txt" for name in ("build", "copier", "dev", "run", "uv")]
 FOLLOWING = sorted(
     [
