@@ -7,6 +7,7 @@ python := $(alone) .venv/bin/python
 
 define style
 set -ex; $(1)/bin/python -m ruff check; $(1)/bin/python -m ruff format --check; \
+$(1)/bin/codespell --dictionary=- --dictionary=.codespell-words.txt; \
 PYTHONPATH=template $(1)/bin/lint-imports --no-logo --no-cache
 endef
 
@@ -98,7 +99,7 @@ bench: .venv/.stamp build/stubs/.stamp ## measure machines under MCM, and calls 
 ##@ While you write
 
 .PHONY: lint
-lint: .venv/.stamp ## check style, format and the layers of the framework
+lint: .venv/.stamp ## check style, format, spelling and the framework's layers
 	@$(call style,.venv)
 
 .PHONY: format
@@ -127,7 +128,8 @@ pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages aga
 
 .PHONY: reference
 reference: .venv/.stamp ## write what the pages have from the code
-	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts docs/reference/*.md docs/tutorials/add-a-provider.md
+	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts \
+		docs/reference/*.md docs/tutorials/add-a-provider.md docs/how-to/grow-a-driver.md
 
 .PHONY: stubs
 stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto

@@ -1,4 +1,4 @@
-"""Machine deployments: rolled, scaled, deleted, and amid crashes."""
+"""Machine deployments: rolled, scaled, deleted, and during crashes."""
 
 import signal
 

@@ -1,6 +1,6 @@
-"""The parts of docs/reference/ that are made from the code: `make reference` writes them.
+"""The parts of docs/reference/ that are generated from the code: `make reference` writes them.
 
-Each function returns the Markdown that stands between cog's marks on a page.
+Each function returns the Markdown between two of cog's marks on a page.
 """
 
 import os
@@ -32,7 +32,7 @@ WIDTH: Final = 80
 
 
 def questions() -> str:
-    """Return what is asked, and what is answered where there is a default."""
+    """Return the questions and their defaults."""
     asked = yaml.safe_load((ROOT / "copier.yml").read_text())
     answers = _default_answers()
     rows = [
@@ -40,7 +40,7 @@ def questions() -> str:
         for name, question in asked.items()
         if not name.startswith("_") and "help" in question
     ]
-    return _table(("question", "what it is", f"default for `{EXAMPLE}`"), rows)
+    return _table(("question", "meaning", f"default for `{EXAMPLE}`"), rows)
 
 
 def driver_options() -> str:
@@ -80,7 +80,7 @@ def messages() -> str:
 
 
 def items() -> str:
-    """Return the conformance list, by what the files of the suite are about."""
+    """Return the conformance list, grouped by the topics of the suite's files."""
     topics: dict[str, str] = {}
     for path in (ROOT / "template/cmi/conformance/suite").glob("*.py"):
         text = path.read_text()
@@ -92,13 +92,13 @@ def items() -> str:
     for item, sentence in ITEMS.items():
         sections[topics[item]].append((item, sentence))
     return "\n".join(
-        f"### {topic[:1].upper()}{topic[1:]}\n\n{_table(('item', 'what it asks'), rows)}"
+        f"### {topic[:1].upper()}{topic[1:]}\n\n{_table(('item', 'requirement'), rows)}"
         for topic, rows in sections.items()
     )
 
 
 def versions() -> str:
-    """Return which versions were tested together: of this tree, and of each release before it."""
+    """Return which versions were tested together, for this tree and for each earlier release."""
     settings = yaml.safe_load((ROOT / "copier.yml").read_text())
     ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     pythons = ci["jobs"]["test"]["strategy"]["matrix"]["python"]
@@ -149,7 +149,7 @@ def _default_answers() -> dict[str, Any]:
 
 
 def _default(question: dict[str, Any], answer: str) -> str:
-    return "none: it must be answered" if "UNSET" in question["default"] else f"`{answer}`"
+    return "none; an answer is required" if "UNSET" in question["default"] else f"`{answer}`"
 
 
 def _explained(text: str) -> str:

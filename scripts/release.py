@@ -92,7 +92,7 @@ def dated(changelog: str, version: Version, date: str, gone: Sequence[str]) -> s
     if unnamed := [name for name in gone if f"`{name}`" not in unreleased["text"]]:
         raise NotReadyError(
             f"{CHANGELOG} does not name files that updates will delete: {', '.join(unnamed)}; "
-            "say under '### Upgrading' what takes their place"
+            "say under '### Upgrading' what replaces them"
         )
     heading = f"## [Unreleased]\n\n## [{version}] - {date}\n"
     return changelog[: unreleased.start()] + heading + changelog[unreleased.start("text") :]
@@ -121,7 +121,7 @@ def stamp(version: Version) -> None:
         path = Path(name)
         text, count = re.subn(where, str(version), path.read_text(), flags=re.MULTILINE)
         if count != 1:
-            raise NotReadyError(f"{name} does not hold the version once; see scripts/release.py")
+            raise NotReadyError(f"{name} needs the version exactly once; see scripts/release.py")
         path.write_text(text)
     subprocess.run(["make", "--silent", "reference"], check=True)
 
@@ -134,7 +134,7 @@ def check() -> None:
     """
     command = ["make", *targets_of_ci()]
     if subprocess.run(command, check=False).returncode != 0:
-        raise NotReadyError(f"'{' '.join(command)}' failed; mend what it says")
+        raise NotReadyError(f"'{' '.join(command)}' failed; fix the problems that it reports")
 
 
 def targets_of_ci() -> list[str]:
@@ -164,7 +164,7 @@ def tags_of(version: Version) -> list[str]:
 def _version(arguments: Sequence[str]) -> Version:
     text = arguments[0] if len(arguments) == 1 else ""
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", text):
-        raise NotReadyError(f"'{text}' is no version; good is: make release VERSION=1.2.3")
+        raise NotReadyError(f"'{text}' is not a version; try: make release VERSION=1.2.3")
     return Version(text)
 
 

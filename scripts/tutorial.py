@@ -1,86 +1,74 @@
-"""The parts of docs/tutorials/add-a-provider.md that are made from the tested examples.
+"""Parts of the tutorial, and of the page that follows it, which come from the tested examples.
 
-`make reference` writes them: each function returns what stands between cog's marks on the page.
+`make reference` writes them: each function returns the text between two of cog's marks.
 """
 
 import ast
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-EXAMPLE: Final = ROOT / "examples/aws"
-SMALL: Final = ROOT / "examples/aws-small"
+EXAMPLES: Final = ROOT / "examples"
 PROVIDER: Final = ROOT / "template/<<provider_name>>"
 FRAMEWORK: Final = ROOT / "template/cmi"
-LANGUAGES: Final = {".py": "python", ".yaml": "yaml"}
 
 
-def code(file: str, first: str = "", until: str = "") -> str:
-    """Return a block with a file of the small driver, or with a part of it.
+def excerpt(file: str, first: str, last: str = "") -> str:
+    """Return a block with a part of a file.
 
     Args:
-        file: Its path in the project.
-        first: The name that the part begins with, at the top level; empty for the file's start.
-        until: The name that follows after the part; empty for the file's end.
+        file: Its path in `examples`.
+        first: The name with which the part begins: a function, a class, `Class.method` or a
+            variable.
+        last: The name with which the part ends; empty for the one with which it begins.
     """
-    folder = SMALL if (SMALL / file).exists() else EXAMPLE
-    text = _part(folder / file, first, until)
-    return f'```{LANGUAGES[Path(file).suffix]} title="{file}"\n{text}\n```'
-
-
-def excerpt(file: str, first: str = "", until: str = "") -> str:
-    """Return a block with a part of a file of the whole driver, which the reader has copied."""
-    return f"```{LANGUAGES[Path(file).suffix]}\n{_part(EXAMPLE / file, first, until)}\n```"
+    path = EXAMPLES / file
+    spans = dict(_spans(ast.parse(path.read_text()).body))
+    (begin, _), (_, end) = spans[first], spans[last or first]
+    text = "\n".join(path.read_text().splitlines()[begin - 1 : end])
+    return f"```python\n{textwrap.dedent(text)}\n```"
 
 
 def cost() -> str:
-    """Return the table of what was written, and of what came with the rendering."""
-    whole, small = EXAMPLE / "aws", SMALL / "aws"
-    written = {path for path in whole.rglob("*.py") if "tests" not in path.parts}
-    kept = [
-        PROVIDER / name for name in ("__init__.py", "__main__.py", "app.py", "machineserver.py")
-    ]
+    """Return the table of what an author writes, and of what comes with the rendering."""
+    whole, small = EXAMPLES / "aws", EXAMPLES / "aws-small"
+    written = {path for path in (whole / "aws").rglob("*.py") if "tests" not in path.parts}
+    rendered = ("__init__.py", "__main__.py", "app.py", "machineserver.py")
     framework = {path for path in FRAMEWORK.rglob("*") if path.suffix in (".py", ".proto")}
     framework -= {path for path in framework if "_pb2" in path.name}
     kit = {*(FRAMEWORK / "conformance").rglob("*.py")}
     rows: dict[str, Iterable[Path]] = {
-        "the small driver: `aws/apis/provider_spec.py`": [small / "apis/provider_spec.py"],
-        "the small driver: `aws/errors.py`": [small / "errors.py"],
-        "the small driver: `aws/cloud.py`": [small / "cloud.py"],
-        "the whole driver": written,
-        "its tests": {*(whole / "tests").glob("*.py")},
-        "samples": [*(EXAMPLE / "kubernetes").glob("*.yaml")],
-        "as rendered: `aws/machineserver.py`, the entrypoint": kept,
-        "the framework: rules, server, validation, errors, limits, TLS, logs, client": (
-            framework - kit
-        ),
-        "the conformance kit": kit,
+        "you write: the small driver": {*small.rglob("*.py")},
+        "you write: the complete driver": written,
+        "you write: its tests": {*(whole / "aws/tests").glob("*.py")},
+        "you write: the samples": {*(whole / "kubernetes").glob("*.yaml")},
+        "rendered, and yours: the machine RPCs and the entrypoint": [
+            PROVIDER / name for name in rendered
+        ],
+        "the template maintains: the framework": framework - kit,
+        "the template maintains: the conformance kit": kit,
     }
     table = ["| | files | lines |", "|---|---|---|"]
     table += [f"| {what} | {len([*paths])} | {_about(paths)} |" for what, paths in rows.items()]
     return "\n".join(table)
 
 
-def _part(path: Path, first: str, until: str) -> str:
-    lines = path.read_text().splitlines()
-    starts = dict(_starts(path)) if first or until else {}
-    begin = starts[first] if first else 0
-    end = starts[until] if until else len(lines)
-    return "\n".join(lines[begin:end]).strip("\n")
-
-
-def _starts(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield the names that a file defines at its top level, and the index of the first line."""
-    for node in ast.parse(path.read_text()).body:
+def _spans(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the names that a module or a class defines, with their first and last lines."""
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name, min([node.lineno, *(each.lineno for each in node.decorator_list)]) - 1
+            begin = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            yield prefix + node.name, (begin, node.end_lineno or begin)
+            if isinstance(node, ast.ClassDef):
+                yield from _spans(node.body, f"{node.name}.")
         elif isinstance(node, ast.AnnAssign | ast.Assign):
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-            yield ast.unparse(target), node.lineno - 1
+            yield prefix + ast.unparse(target), (node.lineno, node.end_lineno or node.lineno)
 
 
 def _about(paths: Iterable[Path]) -> int:
-    """Count the lines that are not blank, to two figures: not every line is to change the page."""
+    """Count lines that are not blank, to two figures, so that few changes alter the page."""
     lines = sum(bool(line.strip()) for path in paths for line in path.read_text().splitlines())
     return int(float(f"{lines:.1e}"))

@@ -375,7 +375,7 @@ def test_an_answer_that_nobody_is_asked(ask: Ask, name: str) -> None:
 
 def test_the_package_follows_from_the_name(ask: Ask) -> None:
     assert ask(package="aws")["package"] == "aws"
-    with pytest.raises(ValueError, match="stays; under another name") as error:
+    with pytest.raises(ValueError, match="under another name, the project") as error:
         ask(package='x"\n[tool.evil]')
     assert "\n" not in str(error.value)
 
@@ -429,7 +429,7 @@ class TestWaysToAnswer:
             ("SDK's name; try 'azure_cloud'", f"{erase}my_cloud{enter}"),
             ("Example: AmazonWebServices", f"{erase}My CLOUD{enter}"),
             ("Example: my-company", f"My_Org{enter}"),
-            ("no owner's name; try 'My-Org'", f"{erase}Acme{enter}"),
+            ("bad owner name; try 'My-Org'", f"{erase}Acme{enter}"),
             ("machine-controller-manager-provider-my-cloud", f"{erase}mcm-my-cloud{enter}"),
             ("Example: Apache-2.0", f"{down}{enter}"),
             ("Example: github", f"{down}{enter}"),

@@ -166,9 +166,9 @@ def test_it_checks_what_ci_checks() -> None:
 @pytest.mark.parametrize(
     ("version", "changes", "complaint"),
     [
-        pytest.param("", {}, "'' is no version; good is: make release VERSION=1.2.3", id="none"),
-        pytest.param("v1.1.0", {}, "'v1.1.0' is no version", id="with-a-letter"),
-        pytest.param("1.1", {}, "'1.1' is no version", id="too-short"),
+        pytest.param("", {}, "'' is not a version; try: make release VERSION=1.2.3", id="none"),
+        pytest.param("v1.1.0", {}, "'v1.1.0' is not a version", id="with-a-letter"),
+        pytest.param("1.1", {}, "'1.1' is not a version", id="too-short"),
         pytest.param("1.0.0", {}, "1.0.0 is not newer than 1.0.0", id="released-already"),
         pytest.param("0.9.0", {}, "0.9.0 is not newer than 1.0.0", id="older"),
         pytest.param(
@@ -198,7 +198,7 @@ def test_it_checks_what_ci_checks() -> None:
         pytest.param(
             "1.1.0",
             {"bridge/internal/bridge/version.go": "package bridge\n"},
-            "bridge/internal/bridge/version.go does not hold the version once",
+            "bridge/internal/bridge/version.go needs the version exactly once",
             id="a-version-is-lost",
         ),
     ],

@@ -243,7 +243,7 @@ def _pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
         try:
             parser.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeError):  # whose text would show what is in it
-            raise ValueError(f"{path}: this is no configuration of pip") from None
+            raise ValueError(f"{path}: this is not a pip configuration") from None
     settings: dict[str, str] = {}
     for section in ("global", "install"):
         if parser.has_section(section):

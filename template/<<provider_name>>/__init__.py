@@ -1,1 +1,1 @@
-"""The provider: what is particular to one cloud. Its files are the author's."""
+"""The provider: everything particular to one cloud. The author owns these files."""

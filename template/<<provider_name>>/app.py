@@ -1,4 +1,4 @@
-"""The entrypoint: makes the driver; the command line around it is the framework's."""
+"""The entrypoint: creates the driver and runs it with the framework's command line."""
 
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def make_driver() -> "Driver":
-    """Return the driver as the environment configures it.
+    """Return the driver, configured from environment variables.
 
     Raises:
-        StartupError: The configuration is wrong; the process ends with its message.
+        StartupError: The configuration is wrong; the process exits with this message.
     """
-    # Imported late: an SDK takes its time, and neither signals nor `--help` should wait for it.
+    # Imported late, because an SDK is slow to import: signals and `--help` should not wait for it.
     from .cloud import Cloud
     from .machineserver import MachineServer
 

@@ -1,7 +1,7 @@
-"""The adapter: how your cloud does what the rules ask for. Rewrite it call by call.
+"""The adapter: does in your cloud what the framework's rules ask for.
 
-It calls the embedded cloud, which has the shape of an SDK. What each method has to do, and
-where it is used, is said in `cmi.Session`.
+As rendered, it calls the embedded cloud, which has the shape of an SDK. Replace it call by call
+with your SDK. `cmi.Session` explains what each method has to do and where it is used.
 """
 
 import hashlib
@@ -42,24 +42,24 @@ from . import embedded_cloud as sdk
 from .apis.provider_spec import Credentials, MachineScope, ProviderSpec, Secrets
 
 PROVIDER: Final = __name__.partition(".")[0]
-"""The provider's name: this package's."""
+"""The provider's name, which is the name of this package."""
 
 PROVIDER_ID: Final = ProviderIdFormat(PROVIDER + ":///{region}/{id}")
-"""What `node.spec.providerID` says on a VM's node."""
+"""The form of provider IDs, the same as `node.spec.providerID` on a VM's node."""
 
 CLUSTER_LABEL: Final = "machine-cluster"
 ROLE_LABEL: Final = "machine-role"
 NAME_LABEL: Final = "machine-name"
 SPEC_LABEL: Final = "machine-spec"
-"""The driver's own labels, by which VMs and disks are found: `_labels` writes them, `_vm` and
-`_leftover` read them. Some clouds allow no `/` in a label, so they differ from the tags."""
+"""The driver's own labels, by which it finds VMs and disks: `_labels` writes them, `_vm` and
+`_leftover` read them. They differ from the tags because some clouds allow no `/` in a label."""
 
 CSI_DRIVER: Final = "csi.embedded.cloud"
 FLEX_VOLUME_DRIVER: Final = "embedded.cloud/disk"
 
 STATES: Final = {
     "creating": VMState.CREATING,
-    "created": VMState.CREATING,  # its start is the last step
+    "created": VMState.CREATING,  # starting it is the last step
     "running": VMState.RUNNING,
     "stopped": VMState.STOPPED,
     "deleting": VMState.DELETING,
@@ -82,25 +82,25 @@ ERRORS: Final[ErrorTable] = {
     sdk.ThrottledError: Throttled,
     sdk.CloudDownError: Unavailable,
 }
-"""What the SDK's errors mean to the caller (C13, C44)."""
+"""What the SDK's exceptions mean to the caller (C13, C44)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudVM(VM):
-    """A server of the cloud, as the rules see it."""
+    """One of the cloud's servers, as the rules see it."""
 
     server: sdk.Server
 
 
 class Cloud:
-    """The cloud, whatever the account: credentials come with each call."""
+    """The cloud, for any account: credentials come with each call."""
 
     def __init__(self, cloud: sdk.EmbeddedCloud) -> None:
         self._cloud = cloud
 
     @classmethod
     def from_environment(cls) -> "Cloud":
-        """Return the cloud as the environment configures it.
+        """Return the cloud, configured from environment variables.
 
         Raises:
             StartupError: The configuration is wrong.
@@ -111,36 +111,36 @@ class Cloud:
             raise StartupError(str(error)) from None
 
     def is_ready(self) -> bool:
-        """Tell whether the cloud can be used; its errors say why not (C6)."""
+        """Check that the cloud can be used; its errors say why it can't (C6)."""
         return self._cloud.is_up()
 
     def login(self, credentials: Credentials) -> "CloudSession":
-        """Return a session with the API token of the Secret; the cloud checks it at each call."""
+        """Return a session with the Secret's API token; the cloud checks it in every call."""
         client = sdk.Client(self._cloud, credentials.api_token.get_secret_value())
         return CloudSession(instrumented(client))  # each of its methods is one API request
 
 
 class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
-    """The calls that an API token may make."""
+    """The calls to the cloud, made with one API token."""
 
     def __init__(self, client: sdk.Client) -> None:
         self._client = client
 
     def list_vms(self, scope: MachineScope) -> list[CloudVM]:
-        """Return the servers that have the labels of the scope."""
+        """Return the servers that carry the scope's labels."""
         return [_vm(server) for server in self._servers(_labels(scope), scope.region)]
 
     def find_vms(self, scope: MachineScope, name: str) -> list[CloudVM]:
-        """Return those that have the machine's name in a label too."""
+        """Return those whose label holds the machine's name."""
         return [_vm(server) for server in self._servers(_labels(scope, name), scope.region)]
 
     def get_vm(self, scope: MachineScope, provider_id: str) -> CloudVM | None:
-        """Return the server with the ID."""
+        """Return the server with this ID."""
         server = self._server(scope.region, PROVIDER_ID.parse(provider_id)["id"])
         return _vm(server) if server else None
 
     def create_vm(self, name: str, spec: ProviderSpec, secrets: Secrets) -> CloudVM:
-        """Begin to make a server; the request token makes a repeated call harmless."""
+        """Start creating a server; the request token makes a repeated call harmless."""
         _check_sizes(spec)
         made_from = spec_fingerprint(spec, leave_out={"tags", "region"})
         server = self._client.create_server(
@@ -155,13 +155,13 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
         return _vm(server)
 
     def advance_vm(self, vm: CloudVM, spec: ProviderSpec, secrets: Secrets) -> None:
-        """Attach the network, make the disks, and start the server: what of it is still to do."""
+        """Attach the network, create the disks, start the server: do what is still missing."""
         server = vm.server
         if server.action.status == "succeeded" and not server.subnet:
             network = spec.network
             server = self._client.attach_network(server, network.subnet, network.security_groups)
         if server.action.status == "running":
-            return  # the cloud refuses two actions at once; the rules look again
+            return  # the cloud runs one action at a time; the rules call again
         for disk in spec.disks:
             self._client.create_disk(server, disk.name, disk.size_gib, disk.type, server.labels)
         self._client.start_server(server)
@@ -171,25 +171,25 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
         self._client.allow_forwarding(vm.server)
 
     def differences(self, vm: CloudVM, spec: ProviderSpec) -> Sequence[str]:
-        """Compare with the fingerprint of the spec that the server was made from."""
+        """Compare with the fingerprint of the spec that the server was created from."""
         return spec_differences(vm.server.labels.get(SPEC_LABEL, ""), spec)
 
     def stop_vm(self, vm: CloudVM) -> None:
-        """Begin to stop the server."""
+        """Start stopping the server."""
         self._client.stop_server(vm.server)
 
     def delete_vm(self, vm: CloudVM) -> None:
-        """Begin to delete the server. Its disks stay, and become leftovers."""
+        """Start deleting the server. Its disks stay and become leftovers."""
         with suppress(sdk.NotFoundError):
             self._client.delete_server(vm.server.region, vm.server.id)
 
     def list_leftovers(self, scope: MachineScope, name: str | None = None) -> list[Leftover]:
         """Return the disks whose server is gone."""
         labels = _labels(scope, name)
-        disks = [*self._disks(labels, scope.region)]  # first, or a new server's could be taken
+        disks = [*self._disks(labels, scope.region)]  # first, or a new server could lose its disk
         listed = {server.id for server in self._servers(labels, scope.region)} if disks else set()
         missing = {disk.server_id for disk in disks} - listed
-        # Asked for one by one, since a list may be behind, and a disk in use must not be deleted.
+        # A list may lag behind, and a disk in use must not be deleted, so ask for each server.
         gone = {each for each in missing if self._server(scope.region, each) is None}
         return [_leftover(disk) for disk in disks if disk.server_id in gone]
 
@@ -206,7 +206,7 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
             return None
 
     def _servers(self, labels: Mapping[str, str], region: str) -> Iterator[sdk.Server]:
-        """Yield the servers of all pages (C31)."""
+        """Yield the servers from all pages (C31)."""
         after: str | None = ""
         while after is not None:
             page = self._client.list_servers(region, labels, after)
@@ -214,7 +214,7 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
             after = page.next
 
     def _disks(self, labels: Mapping[str, str], region: str) -> Iterator[sdk.Disk]:
-        """Yield the disks of all pages."""
+        """Yield the disks from all pages."""
         after: str | None = ""
         while after is not None:
             page = self._client.list_disks(region, labels, after)
@@ -223,7 +223,7 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
 
 
 def volume_id(volume: PersistentVolumeSpec) -> str | None:
-    """Return the cloud's ID of a volume, or None if it is not a volume of this cloud (C38)."""
+    """Return this cloud's ID of a volume, or None if the volume is not in this cloud (C38)."""
     if handle := volume.csi_handle(CSI_DRIVER):
         return handle
     in_tree = volume.source("flexVolume")
@@ -235,14 +235,14 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 
 
 def _labels(scope: MachineScope, name: str | None = None) -> dict[str, str]:
-    """Return the labels of all VMs of the scope, or those of one machine's VM."""
+    """Return the labels that all VMs of the scope carry, or those of one machine's VM."""
     labels = {CLUSTER_LABEL: scope.cluster, ROLE_LABEL: scope.role}
     return labels if name is None else {**labels, NAME_LABEL: name}
 
 
 def _vm(server: sdk.Server) -> CloudVM:
     state = STATES[server.status]
-    # An action that failed on a finished server leaves it as it was.
+    # A failed action leaves a finished server as it was.
     has_failed = state is VMState.CREATING and server.action.status == "failed"
     return CloudVM(
         name=server.labels.get(NAME_LABEL, ""),
@@ -274,7 +274,7 @@ def _leftover(disk: sdk.Disk) -> Leftover:
 
 
 def _check_sizes(spec: ProviderSpec) -> None:
-    """Refuse a disk that can't be made before the server is made (C13)."""
+    """Refuse a disk that is too large before the server is created (C13)."""
     for index, disk in enumerate(spec.disks):
         if disk.size_gib > sdk.MAX_DISK_GIB:
             raise OutOfRange(

@@ -1,12 +1,12 @@
-"""An embedded cloud: the stand-in for your cloud's SDK. Delete this file once you call yours.
+"""An embedded cloud, in place of your cloud's SDK. Delete this file once you call your own SDK.
 
-It is shaped like an SDK: a `Client` with a token makes API calls, gets objects, pages and
-exceptions back, and starts actions that end some time later. It is as uneven as real clouds:
-a server is made in steps, anything can fail in between, and quotas and throttling refuse calls.
+It is shaped like an SDK: a `Client` with a token makes API calls, receives objects, pages and
+exceptions, and starts actions that end some time later. It is as difficult as real clouds: a
+server is created in steps, anything can fail in between, and quotas and throttling refuse calls.
 
-All state is in one SQLite file. It survives kill -9, and several processes may share it.
-`EmbeddedCloud` is the cloud's own side: what it offers, what to let go wrong, and what tests
-may see and do without a token.
+All state is in one SQLite file, which survives kill -9 and can be shared by several processes.
+`EmbeddedCloud` is the cloud itself: what it offers, which faults to inject, and what tests may
+see and do without a token.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ API_CALLS: Final = (
     "list_disks",
     "delete_disk",
 )
-"""The calls of the API, by the names under which they can be made to fail or to wait."""
+"""The API calls, by the names that select them for faults."""
 
 Status = Literal["creating", "created", "running", "stopped", "deleting"]
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class ApiError(Exception):
 
 
 class UnknownTokenError(ApiError):
-    """The token is wrong or was revoked."""
+    """The token is unknown or was revoked."""
 
 
 class ReadOnlyTokenError(ApiError):
@@ -82,11 +82,11 @@ class SizeError(ApiError):
 
 
 class QuotaError(ApiError):
-    """The account has as many servers as it may have."""
+    """The account's quota of servers is used up."""
 
 
 class CapacityError(ApiError):
-    """The region has no room for a server at the moment."""
+    """The region has no capacity for a server at the moment."""
 
 
 class ThrottledError(ApiError):
@@ -99,12 +99,12 @@ class CloudDownError(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the cloud was asked for and does in its own time.
+    """A command that the cloud has accepted, and carries out later.
 
     Attributes:
-        command: What that is: `create`, `attach_network`, `start`, `stop` or `delete`.
-        status: How far it is.
-        error: Why it failed; empty otherwise.
+        command: `create`, `attach_network`, `start`, `stop` or `delete`.
+        status: Its progress.
+        error: The reason if it failed; empty otherwise.
     """
 
     command: str
@@ -118,16 +118,16 @@ class Server:
 
     Attributes:
         id: Unique in its region.
-        region: Where it is.
-        name: The display name. Everybody may change it, and two servers may have the same.
-        labels: What the account stored with it.
-        status: `created` is one that has never been started.
-        image: What it boots.
+        region: Its region.
+        name: The display name. Anyone can change it, and two servers may have the same name.
+        labels: Labels that the account stored with it.
+        status: `created` means that it has never been started.
+        image: The image that it boots from.
         machine_type: Its size.
-        subnet: The network that it is attached to; empty before that.
-        address: Its IP address in the network; empty before that.
-        security_groups: Those of its network interface.
-        forwards: Whether the network lets it send packets of other addresses, such as those of
+        subnet: The network that it is attached to; empty if there is none yet.
+        address: Its IP address in the network; empty if there is none yet.
+        security_groups: The security groups of its network interface.
+        forwards: Whether the network lets it send packets from other addresses, such as those of
             Pods.
         action: The latest action on it.
     """
@@ -152,11 +152,11 @@ class Disk:
 
     Attributes:
         id: Unique in its region.
-        server_id: The server that it was made for.
+        server_id: The server that it was created for.
         name: Unique among the disks of a server.
         size_gib: Its size in GiB.
         type: `ssd` or `hdd`.
-        labels: What the account stored with it.
+        labels: Labels that the account stored with it.
     """
 
     id: str
@@ -173,8 +173,8 @@ class Page(Generic[T]):
     """A part of a list.
 
     Attributes:
-        items: At most so many as the cloud puts on a page.
-        next: What the next call is given as `after`; None if this is the last page.
+        items: The objects on this page, up to the cloud's page size.
+        next: The value of `after` for the next call; None if this is the last page.
     """
 
     items: list[T]
@@ -182,18 +182,17 @@ class Page(Generic[T]):
 
 
 class EmbeddedCloud:
-    """The cloud's own side, for the driver's start and for tests.
+    """The cloud itself, for the driver's start and for tests.
 
     Args:
-        file: The SQLite file; made if it is not there, with the tokens `demo-token` and
-            `demo-reader`, which may only read.
-        quota: The most servers of the account.
-        latency: What every API call takes, in seconds.
-        action_time: What every action takes, in seconds.
-        page_size: The most servers or disks on a page.
-        faults: API call to what goes wrong with it: `throttled`, `crash` (as by kill -9),
-            `hang`, or `failed` (the call is accepted, and then its action fails);
-            `throttled*2` for twice only.
+        file: The SQLite file. If it does not exist, it is created with the tokens `demo-token`
+            and `demo-reader`, which may only read.
+        quota: The maximum number of servers in the account.
+        latency: The duration of every API call, in seconds.
+        action_time: The duration of every action, in seconds.
+        page_size: The maximum number of servers or disks on a page.
+        faults: Faults by API call: `throttled`, `crash` (as if by kill -9), `hang`, or `failed`
+            (the call is accepted, and then its action fails). `throttled*2` happens twice only.
 
     Raises:
         ValueError: A fault is not one of those.
@@ -249,17 +248,17 @@ class EmbeddedCloud:
             ) from None
 
     def set_token(self, token: str, access: Literal["write", "read"] | None) -> None:
-        """Let a token write or read, or revoke it with None."""
+        """Allow a token to write or read, or revoke it with None."""
         with self.transaction() as db:
             db.execute("DELETE FROM tokens WHERE digest = ?", [_digest(token)])
             if access is not None:
                 db.execute("INSERT INTO tokens VALUES (?, ?)", [_digest(token), access])
 
     def is_up(self) -> bool:
-        """Tell whether the cloud answers.
+        """Return whether the cloud answers.
 
         Raises:
-            ApiError: It does not.
+            ApiError: The cloud does not answer.
         """
         self.arrive("get_account")
         with self.transaction() as db:
@@ -268,17 +267,17 @@ class EmbeddedCloud:
     # What tests may see and do
 
     def servers(self) -> list[Server]:
-        """Return all servers of all regions, by ID."""
+        """Return all servers in all regions, sorted by ID."""
         with self.transaction() as db:
             return [_server(row) for row in db.execute("SELECT * FROM servers ORDER BY id")]
 
     def disks(self) -> list[Disk]:
-        """Return all disks of all regions, by ID."""
+        """Return all disks in all regions, sorted by ID."""
         with self.transaction() as db:
             return [_disk(row) for row in db.execute("SELECT * FROM disks ORDER BY id")]
 
     def user_data(self, server_id: str) -> str:
-        """Return what a server gets as user data when it boots."""
+        """Return the user data that a server boots with."""
         with self.transaction() as db:
             (text,) = db.execute(
                 "SELECT user_data FROM servers WHERE id = ?", [server_id]
@@ -294,7 +293,7 @@ class EmbeddedCloud:
         self._change(server_id, "labels = ?", json.dumps(dict(labels)))
 
     def copy(self, server_id: str) -> str:
-        """Make a second server that is like one which is there; return its ID."""
+        """Create a copy of a server, and return its ID."""
         twin = _new_id("srv")
         with self.transaction() as db:
             db.execute("CREATE TEMP TABLE twin AS SELECT * FROM servers WHERE id = ?", [server_id])
@@ -303,7 +302,7 @@ class EmbeddedCloud:
         return twin
 
     def remove(self, server_id: str) -> None:
-        """Let a server vanish behind everybody's back; its disks stay."""
+        """Remove a server behind the driver's back; its disks stay."""
         with self.transaction() as db:
             db.execute("DELETE FROM servers WHERE id = ?", [server_id])
 
@@ -313,7 +312,7 @@ class EmbeddedCloud:
 
     @contextmanager
     def before_each_call(self, act: Callable[[str], None]) -> Iterator[None]:
-        """Do something before each API call, for as long as the context is open."""
+        """Call a function before each API call, for as long as the context is open."""
         self._before = act
         try:
             yield
@@ -321,7 +320,7 @@ class EmbeddedCloud:
             self._before = None
 
     def failing(self, error: Exception) -> AbstractContextManager[None]:
-        """Let every API call fail with `error`."""
+        """Make every API call fail with `error`."""
 
         def fail(_call: str) -> None:
             raise error
@@ -330,9 +329,9 @@ class EmbeddedCloud:
 
     @contextmanager
     def interrupted_at(self, call: str) -> Iterator[threading.Event]:
-        """Let the first API call of this name fail; the event is set once it did.
+        """Make the first API call of this name fail; then set the event.
 
-        The error is none that a driver expects, so that it ends the call. Waits go on after others.
+        The driver does not expect this error, so it ends the call. Other errors don't end a wait.
         """
         reached = threading.Event()
 
@@ -346,7 +345,7 @@ class EmbeddedCloud:
 
     @contextmanager
     def failing_action(self, call: str) -> Iterator[threading.Event]:
-        """Accept the first API call of this name, and let its action fail."""
+        """Accept the first API call of this name, and make its action fail."""
         reached = threading.Event()
 
         def fail(name: str) -> None:
@@ -359,7 +358,7 @@ class EmbeddedCloud:
 
     @contextmanager
     def pending_actions(self) -> Iterator[None]:
-        """Let no action come to its end for as long as the context is open."""
+        """Prevent all actions from finishing for as long as the context is open."""
         before, self.action_time = self.action_time, float("inf")
         try:
             yield
@@ -371,7 +370,7 @@ class EmbeddedCloud:
 
     @contextmanager
     def stranger(self, region: str, name: str) -> Iterator[None]:
-        """Have a server of this name that somebody else made, without labels."""
+        """Add a server of this name that belongs to somebody else, without labels."""
         with self.transaction() as db:
             values = [_new_id("srv"), region, name, "{}", "running", IMAGES[0], MACHINE_TYPES[0]]
             _insert_server(db, [*values, "elsewhere", "[]", "", None])
@@ -382,7 +381,7 @@ class EmbeddedCloud:
 
     @contextmanager
     def hold(self, call: str = "") -> Iterator[threading.Event]:
-        """Let the first API call (of this name) wait; the event is set once it does."""
+        """Block the first API call (of this name); set the event once it waits."""
         waiting, go_on = threading.Event(), threading.Event()
 
         def wait(name: str) -> None:
@@ -399,10 +398,10 @@ class EmbeddedCloud:
     # What clients need
 
     def arrive(self, call: str) -> bool:
-        """Take the time of an API call, and let it go wrong if it is to.
+        """Wait for the duration of an API call, and inject a fault if one is configured.
 
         Returns:
-            True if the action that the call starts is to fail.
+            True if the action that the call starts should fail.
         """
         time.sleep(self.latency)
         if self._before is not None:
@@ -411,7 +410,7 @@ class EmbeddedCloud:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Open the file and run one transaction, which takes effect whole or not at all."""
+        """Open the file and run one transaction, which takes effect completely or not at all."""
         try:
             with (
                 self._one_at_a_time,
@@ -430,7 +429,7 @@ class EmbeddedCloud:
 
 
 class Client:
-    """The API calls that a token may make. The cloud checks the token at each call."""
+    """The API calls, made with a token. The cloud checks the token in each call."""
 
     def __init__(self, cloud: EmbeddedCloud, token: str) -> None:
         self._cloud = cloud
@@ -439,7 +438,7 @@ class Client:
     def list_servers(
         self, region: str, labels: Mapping[str, str], after: str | None = None
     ) -> Page[Server]:
-        """Return a page of the servers of a region that have all these labels."""
+        """Return a page of the servers in a region that have all these labels."""
         with self._call("list_servers", "read") as (db, _):
             return _page(db, "servers", region, labels, after, self._cloud.page_size, _server)
 
@@ -447,7 +446,7 @@ class Client:
         """Return a server.
 
         Raises:
-            NotFoundError: There is none with this ID.
+            NotFoundError: No such ID exists.
         """
         with self._call("get_server", "read") as (db, _):
             return _server(_row(db, region, server_id))
@@ -463,7 +462,7 @@ class Client:
         user_data: str,
         request_token: str,
     ) -> Server:
-        """Begin to make a server, which has no disk and no network yet, and is not started.
+        """Start creating a server, which has no disk and no network yet, and is not started.
 
         Args:
             region: Where.
@@ -499,7 +498,7 @@ class Client:
             return _server(_row(db, region, values[0]))
 
     def attach_network(self, server: Server, subnet: str, security_groups: Sequence[str]) -> Server:
-        """Begin to attach a server to a network. Attaching it again changes the network."""
+        """Start attaching a server to a network. Attaching it again changes the network."""
         with self._call("attach_network", "write") as (db, fails):
             db.execute(
                 "UPDATE servers SET subnet = ?, security_groups = ? WHERE id = ?",
@@ -511,7 +510,7 @@ class Client:
     def create_disk(
         self, server: Server, name: str, size_gib: int, type_: str, labels: Mapping[str, str]
     ) -> None:
-        """Make a disk for a server; nothing happens if the server has one of this name.
+        """Create a disk for a server, unless the server already has one of this name.
 
         Raises:
             SizeError: The cloud does not offer this size.
@@ -533,7 +532,7 @@ class Client:
             )
 
     def start_server(self, server: Server) -> None:
-        """Begin to start a server."""
+        """Start a server; this takes a while."""
         with self._call("start_server", "write") as (db, fails):
             _begin(db, server.id, "start", fails, self._cloud.action_time)
 
@@ -549,15 +548,15 @@ class Client:
             db.execute("UPDATE servers SET forwards = 1 WHERE id = ?", [server.id])
 
     def stop_server(self, server: Server) -> None:
-        """Begin to stop a server."""
+        """Start stopping a server."""
         with self._call("stop_server", "write") as (db, fails):
             _begin(db, server.id, "stop", fails, self._cloud.action_time)
 
     def delete_server(self, region: str, server_id: str) -> None:
-        """Begin to delete a server. Its disks stay.
+        """Start deleting a server. Its disks stay.
 
         Raises:
-            NotFoundError: There is none with this ID.
+            NotFoundError: No such ID exists.
         """
         with self._call("delete_server", "write") as (db, fails):
             _row(db, region, server_id)
@@ -567,7 +566,7 @@ class Client:
     def list_disks(
         self, region: str, labels: Mapping[str, str], after: str | None = None
     ) -> Page[Disk]:
-        """Return a page of the disks of a region that have all these labels."""
+        """Return a page of the disks in a region that have all these labels."""
         with self._call("list_disks", "read") as (db, _):
             return _page(db, "disks", region, labels, after, self._cloud.page_size, _disk)
 
@@ -575,7 +574,7 @@ class Client:
         """Delete a disk.
 
         Raises:
-            NotFoundError: There is none with this ID.
+            NotFoundError: No such ID exists.
         """
         with self._call("delete_disk", "write") as (db, _):
             if not db.execute(

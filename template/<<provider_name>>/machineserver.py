@@ -1,7 +1,8 @@
-"""The machine RPCs: one line each over the rules of the contract, which `cmi.rules` holds.
+"""The machine RPCs: each is one line that calls a rule of the contract, from `cmi.rules`.
 
-The framework has decoded and validated what arrives here. Where your cloud differs from a rule,
-write the method out. Each may be a `def`, which runs in a thread, or an `async def`.
+The framework has already decoded and validated the requests. If your cloud needs something else
+than a rule does, write that method yourself. A method may be a `def`, which runs in a thread, or
+an `async def`.
 """
 
 from cmi import (
@@ -37,13 +38,13 @@ class MachineServer(Driver):
         self._cloud = cloud
 
     def probe(self) -> bool:
-        """Tell whether the cloud answers (C6)."""
+        """Check that the cloud answers (C6)."""
         return self._cloud.is_ready()
 
     def create_machine(
         self, request: CreateMachineRequest[ProviderSpec, Secrets]
     ) -> CreateMachineResponse:
-        """Make the machine's VM, or finish the one that an earlier try began."""
+        """Create the machine's VM, or finish one that an earlier call began."""
         return rules.create_machine(self._cloud.login(request.secrets), request)
 
     def initialize_machine(
@@ -55,13 +56,13 @@ class MachineServer(Driver):
     def delete_machine(
         self, request: DeleteMachineRequest[MachineScope, Credentials]
     ) -> DeleteMachineResponse:
-        """Delete the VM and what is left of it."""
+        """Delete the VM and everything it left behind."""
         return rules.delete_machine(self._cloud.login(request.secrets), request)
 
     def get_machine_status(
         self, request: GetMachineStatusRequest[MachineScope, Credentials]
     ) -> GetMachineStatusResponse:
-        """Report the VM."""
+        """Report the machine's VM."""
         return rules.get_machine_status(self._cloud.login(request.secrets), request)
 
     def list_machines(
@@ -77,5 +78,5 @@ class MachineServer(Driver):
         return rules.shut_down_machine(self._cloud.login(request.secrets), request)
 
     def get_volume_ids(self, request: GetVolumeIDsRequest) -> GetVolumeIDsResponse:
-        """Pick the volumes that are this cloud's."""
+        """Return the IDs of the volumes that are in this cloud."""
         return rules.get_volume_ids(volume_id, request)

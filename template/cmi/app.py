@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from cmi.driver import Driver
     from cmi.endpoint import Endpoint
 
-# What takes time to import is imported when it is needed, after signals are handled.
+# Slow imports happen late, after the signal handlers are installed.
 
 
 def driver_app(make_driver: "Callable[[], Driver]") -> Callable[[], None]:
-    """Return the entrypoint of a process that serves the driver which `make_driver` returns.
+    """Return the entrypoint of a process that serves the driver returned by `make_driver`.
 
-    The driver's name and version are those of the installed distribution that holds the
+    The driver's name and version are those of the installed distribution that contains the
     top-level package of `make_driver`.
     """
 
@@ -30,7 +30,7 @@ def driver_app(make_driver: "Callable[[], Driver]") -> Callable[[], None]:
 
 
 def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
-    """Return the command line of the driver which `make_driver` returns."""
+    """Return the command line of the driver returned by `make_driver`."""
     import typer
 
     from cmi.endpoint import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, Endpoint, EndpointError
@@ -59,7 +59,7 @@ def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
         ] = None,
         tls_cert: Annotated[
             Path | None,
-            typer.Option(metavar="FILE", help="PEM with the certificate; renewals are noticed."),
+            typer.Option(metavar="FILE", help="PEM with the certificate; reloaded when renewed."),
         ] = None,
         tls_key: Annotated[
             Path | None, typer.Option(metavar="FILE", help="PEM with its private key.")
@@ -75,32 +75,34 @@ def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
         ] = False,
         health_address: Annotated[
             str | None,
-            typer.Option(metavar="HOST:PORT", help="Serve health there too, always in plain text."),
+            typer.Option(
+                metavar="HOST:PORT", help="Serve health checks here too, always in plain text."
+            ),
         ] = None,
         metrics_address: Annotated[
             str | None,
-            typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics there, over HTTP."),
+            typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics here, over HTTP."),
         ] = None,
         tracing: Annotated[
             bool,
             typer.Option("--tracing", help="Send traces over OTLP; OTEL_* variables say where."),
         ] = False,
         call_timeout: Annotated[
-            float, typer.Option(min=0.001, help="Longest duration of a machine call, in seconds.")
+            float, typer.Option(min=0.001, help="Maximum duration of a machine call, in seconds.")
         ] = DEFAULT_CALL_TIMEOUT,
         max_calls: Annotated[
-            int, typer.Option(min=1, help="Most machine calls that run; more wait their turn.")
+            int, typer.Option(min=1, help="Machine calls that may run at once; more calls wait.")
         ] = DEFAULT_MAX_CALLS,
         max_request_bytes: Annotated[
-            int, typer.Option(min=1024, help="Size of the largest request.")
+            int, typer.Option(min=1024, help="Maximum size of a request.")
         ] = DEFAULT_MAX_REQUEST_BYTES,
         max_bytes_in_flight: Annotated[
-            int, typer.Option(min=1024, help="Size of all requests together; see the limits.")
+            int, typer.Option(min=1024, help="Maximum size of all running requests together.")
         ] = DEFAULT_MAX_BYTES_IN_FLIGHT,
         grace_period: Annotated[
-            float, typer.Option(min=0, help="Seconds that calls in flight get after SIGTERM.")
+            float, typer.Option(min=0, help="Seconds that running calls get after SIGTERM.")
         ] = DEFAULT_GRACE_PERIOD,
-        log_level: Annotated[LogLevel, typer.Option(help="Least severe records.")] = LogLevel.INFO,
+        log_level: Annotated[LogLevel, typer.Option(help="Minimum severity.")] = LogLevel.INFO,
         log_format: Annotated[
             LogFormat | None, typer.Option(help="[default: text on a terminal, else json]")
         ] = None,
@@ -153,5 +155,5 @@ def _address(option: str, text: str | None) -> "Endpoint | None":
         return Endpoint.parse(f"tcp://{text}")
     except EndpointError:
         raise StartupError(
-            f"{option} {text!r} has not the form host:port; use for example 127.0.0.1:9090"
+            f"{option} {text!r} is not of the form host:port; an example is 127.0.0.1:9090"
         ) from None

@@ -32,7 +32,7 @@ def machine_request(
     provider_id: str = "",
     last_known_state: str = "",
 ) -> Any:
-    """Return the request of the machine RPC of this name, with the values it has a field for."""
+    """Return the request of the machine RPC, with those of the values that are its fields."""
     values = {
         "MachineName": name,
         "ProviderSpec": machine_class.provider_spec,
@@ -64,8 +64,8 @@ def connect(
             f"{endpoint} is not a loopback address, so secrets would go there in plain text; add "
             "--tls-ca, --tls-cert and --tls-key, or --insecure"
         )
-    # A proxy of the environment is for the outside world, and the list of a large cluster
-    # is longer than the 4 MiB that gRPC accepts by default.
+    # A proxy from the environment is meant for external addresses, and the list of a large
+    # cluster is longer than the 4 MiB that gRPC accepts by default.
     options: list[tuple[str, int | str]] = [
         ("grpc.enable_http_proxy", 0),
         ("grpc.max_receive_message_length", -1),
@@ -129,7 +129,7 @@ class Client:
         return [name(capability.rpc.type) for capability in answer.capabilities]
 
     def probe(self) -> bool:
-        """Ask whether the driver is ready, which is also what no answer means (C6)."""
+        """Return whether the driver is ready; an answer without a value also means yes (C6)."""
         answer = self._identity.Probe(cmi_pb2.ProbeRequest(), timeout=self._timeout)
         return not answer.HasField("ready") or answer.ready.value
 
@@ -188,6 +188,6 @@ class Client:
         return self._machine.DeleteMachine(request, timeout=self._timeout)
 
     def volume_ids(self, volume_specs: bytes) -> list[str]:
-        """Ask which of the PersistentVolumeSpecs (a JSON list) are the driver's, by ID."""
+        """Return the IDs of the volumes in a JSON list that are in the driver's cloud."""
         request = cmi_pb2.GetVolumeIDsRequest(PVSpecList=volume_specs)
         return [*self._machine.GetVolumeIDs(request, timeout=self._timeout).VolumeIDs]

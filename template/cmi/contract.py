@@ -21,13 +21,13 @@ CLUSTER_TAG: Final = "kubernetes.io/cluster/"
 """The tag `kubernetes.io/cluster/<id>` names the cluster that a VM belongs to."""
 
 ROLE_TAG: Final = "kubernetes.io/role/"
-"""The tag `kubernetes.io/role/<role>` names what the VM does in its cluster, such as `node`."""
+"""The tag `kubernetes.io/role/<role>` names the VM's role in its cluster, such as `node`."""
 
 MAX_NAME_BYTES: Final = 128
 """The longest machine name, provider ID and node name, in bytes of UTF-8 (C9, C47)."""
 
 USER_DATA_KEY: Final = "userData"
-"""The key of the Secret that MCM asks for. MCM puts a token for one machine into the value."""
+"""The key of the Secret that MCM requires. MCM inserts a machine's token into its value."""
 
 IDENTITY: Final = cmi_pb2.DESCRIPTOR.services_by_name["Identity"]
 MACHINE: Final = cmi_pb2.DESCRIPTOR.services_by_name["Machine"]
@@ -61,7 +61,7 @@ class Rpc:
 
     @cached_property
     def capability(self) -> Capability.Type.ValueType:
-        """What a driver announces if it has this RPC (C4, C5)."""
+        """The capability that a driver announces if it has this RPC (C4, C5)."""
         by_name = {name.replace("_", ""): number for name, number in Capability.Type.items()}
         return by_name[self.name.upper()]
 
@@ -72,7 +72,7 @@ class Rpc:
 
     @property
     def is_mandatory(self) -> bool:
-        """Whether every driver has it (C4)."""
+        """Whether every driver must have it (C4)."""
         return self.name in _MANDATORY
 
     @cached_property
@@ -82,7 +82,7 @@ class Rpc:
 
     @cached_property
     def request_fields(self) -> frozenset[str]:
-        """The names of the fields that its request has on the wire."""
+        """The names of its request's fields on the wire."""
         return frozenset(self.descriptor.input_type.fields_by_name)
 
 

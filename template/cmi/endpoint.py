@@ -19,7 +19,7 @@ _MAX_UNIX_PATH_BYTES = 103
 
 
 class EndpointError(ValueError):
-    """The text is not an endpoint; the message says why and shows a good one."""
+    """The text is not an endpoint; the message says why and shows a valid one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Endpoint:
 
     @property
     def target(self) -> str:
-        """The address in the form that gRPC takes for ports and channels."""
+        """The address in the form that gRPC expects for ports and channels."""
         return f"unix:{quote(self.path)}" if self.path else f"{self.host}:{self.port}"
 
     def addresses(self) -> list[str]:

@@ -1,11 +1,10 @@
 """The errors that a driver's methods raise, one class for each status code of the contract.
 
-A method raises one of these, or lets its SDK's own exception pass and names it in
-`Driver.errors`. Whatever else it raises reaches the caller as INTERNAL with a generic
-message (C45).
+A method raises one of these errors, or an exception of the SDK that is listed in
+`Driver.errors`. The caller of any other exception gets INTERNAL with a generic message (C45).
 
-The message of an error is public: MCM copies it into `Machine.status`. It says in one
-line what is wrong and what to do, and holds no secret.
+The message of an error is public: MCM copies it into `Machine.status`. It should say in one
+line what is wrong and what to do, and must not contain a secret.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,19 +13,20 @@ from typing import Any, ClassVar, TypeAlias
 import grpc
 
 MAX_MESSAGE_BYTES = 1024
-"""A longer message is cut: past 8 KiB a client may see RESOURCE_EXHAUSTED instead of the code."""
+"""Longer messages are cut: beyond 8 KiB, a client may see RESOURCE_EXHAUSTED instead of the code.
+"""
 
 
 class StartupError(Exception):
-    """The driver can't start as configured. Ends the process with this one line, exit code 1."""
+    """The driver can't start as configured. The process prints this one line and exits with 1."""
 
 
 class DriverError(Exception):
-    """A call failed in a way the contract has a code for. Raise a subclass.
+    """A call failed in a way that the contract has a code for. Raise a subclass.
 
     Args:
-        message: One line for a person, free of secrets. Its caller gets it with whitespace
-            collapsed; an empty one is replaced by the class's `default_message` (C42).
+        message: One line for people, without secrets. The framework collapses whitespace in it;
+            if it is empty, the class's `default_message` takes its place (C42).
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -37,12 +37,12 @@ class DriverError(Exception):
 
     @property
     def message(self) -> str:
-        """What the error says, or else the default; not yet scrubbed, nor cut."""
+        """The error's message, or the default; not yet masked or cut."""
         return _text(self).strip() or self.default_message
 
 
 class InvalidArgument(DriverError):
-    """The request is wrong whatever the state of the cloud; only the user can mend it (C8)."""
+    """The request is wrong, whatever the state of the cloud; only the user can fix it (C8)."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     default_message = "the request is invalid; check the machine class"
@@ -84,14 +84,14 @@ class ResourceExhausted(DriverError):
 
 
 class OutOfRange(DriverError):
-    """A size that the provider does not offer (C13), or several VMs match one machine (C25)."""
+    """The provider does not offer this size (C13), or several VMs match one machine (C25)."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
-    default_message = "a value is outside of what the provider offers"
+    default_message = "a value is outside the range that the provider offers"
 
 
 class FailedPrecondition(DriverError):
-    """The state of the VM, or of something the driver depends on, forbids the call (C6, C13)."""
+    """The state of the VM, or of a dependency of the driver, does not allow the call (C6, C13)."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     default_message = "the machine's state does not allow this now"
@@ -105,10 +105,10 @@ class Aborted(DriverError):
 
 
 class Unavailable(DriverError):
-    """A passing trouble: throttling, a lost connection, a restart (C13). MCM tries again soon."""
+    """A temporary problem: throttling, a lost connection, a restart (C13). MCM retries soon."""
 
     code = grpc.StatusCode.UNAVAILABLE
-    default_message = "the provider is not available at the moment; try again"
+    default_message = "the provider is temporarily unavailable; try again"
 
 
 class Throttled(Unavailable):
@@ -122,7 +122,7 @@ class Throttled(Unavailable):
 
 
 class DeadlineExceeded(DriverError):
-    """The call took longer than it may. It is safe to repeat (C15)."""
+    """The call took too long. It is safe to repeat (C15)."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     default_message = "the call took too long; try again"
@@ -136,7 +136,7 @@ class Unimplemented(DriverError):
 
 
 class Internal(DriverError):
-    """An invariant is broken (C13, C45): a defect of the driver, not of the request."""
+    """An invariant is broken (C13, C45): a bug in the driver, not a mistake in the request."""
 
     code = grpc.StatusCode.INTERNAL
     default_message = "internal error of the driver; see its log"
@@ -145,16 +145,16 @@ class Internal(DriverError):
 ErrorTable: TypeAlias = Mapping[
     type[Exception], type[DriverError] | Callable[[Any], DriverError | None]
 ]
-"""From the SDK's exception classes to ours. The most derived class that matches wins.
+"""Maps the SDK's exception classes to ours. The most derived class that matches wins.
 
-Where an SDK has one class for many errors, and tells them apart by a code, a function takes the
-place of the class: it gets the exception, and returns the error with a message of its own, or
-None for one that nobody expects.
+If an SDK has one class for many errors, with a code that tells them apart, use a function in
+place of the class. It gets the exception, and returns an error with its own message, or None for
+an unexpected error.
 """
 
 
 def translate(error: Exception, table: ErrorTable) -> DriverError | None:
-    """Return `error` as one of ours, or None if the table has nothing for it."""
+    """Return `error` as one of ours, or None if the table has no entry for it."""
     if isinstance(error, DriverError):
         return error
     for kind in type(error).__mro__:
@@ -167,14 +167,14 @@ def translate(error: Exception, table: ErrorTable) -> DriverError | None:
 def _call(function: Callable[[Any], DriverError | None], error: Exception) -> DriverError | None:
     try:
         return function(error)
-    except Exception:  # noqa: BLE001 - the author's; `error` itself is then the unexpected one
+    except Exception:  # noqa: BLE001 - the author's function failed, so `error` is unexpected
         return None
 
 
 def _text(error: Exception) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - the code still counts when an SDK's error can't be printed
+    except Exception:  # noqa: BLE001 - an SDK's error can't be printed, but its code still counts
         return ""
 
 

@@ -1,6 +1,6 @@
-"""What the methods of a driver take and return.
+"""The requests that a driver's methods take, and the responses that they return.
 
-A method says by its annotation what the framework is to validate before it calls it::
+The annotation of a method determines what the framework validates before it calls the method::
 
     def delete_machine(
         self, request: DeleteMachineRequest[MachineScope, Credentials]
@@ -35,13 +35,13 @@ class NodeAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateMachineRequest(Generic[SpecT, SecretsT]):
-    """Make the VM of a machine, or go on with the one of an earlier try (C10, C15).
+    """Create a machine's VM, or continue with the VM of an earlier call (C10, C15).
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes. Maps to one VM (C12).
         provider_spec: The validated spec of the machine class.
         secrets: The validated data of the machine class's Secret.
-        last_known_state: What the driver answered last for this machine, or empty (C16).
+        last_known_state: The state that the driver returned last for this machine, or empty (C16).
     """
 
     machine_name: str
@@ -52,12 +52,12 @@ class CreateMachineRequest(Generic[SpecT, SecretsT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateMachineResponse:
-    """The VM is there.
+    """The VM exists.
 
     Attributes:
-        provider_id: Its ID at the provider, as in node.spec.providerID; 1 to 128 bytes (C9).
-        node_name: The name it registers under as a node; 1 to 128 bytes (C9).
-        last_known_state: Handed back with the next call for this machine; may be empty.
+        provider_id: Its provider ID, as in node.spec.providerID; 1 to 128 bytes (C9).
+        node_name: The name under which it registers as a node; 1 to 128 bytes (C9).
+        last_known_state: A text that comes back with the next call for this machine; may be empty.
         addresses: Where it can be reached. MCM shows them on a Machine without a target cluster.
     """
 
@@ -97,15 +97,15 @@ class InitializeMachineResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteMachineRequest(Generic[SpecT, SecretsT]):
-    """Remove a machine's VM and all that belongs to it; OK if nothing is there (C17, C22).
+    """Delete a machine's VM and everything that belongs to it; OK if nothing exists (C17, C22).
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM: in the region, for example, that the
-            provider ID names, if it names one.
-        secrets: Only what is needed to log in.
-        provider_id: As the driver answered it, or empty: then look the VM up by name (C20).
-        last_known_state: What the driver answered last for this machine, or empty.
+        provider_spec: Only the fields needed to find the VM. If the provider ID contains, for
+            example, a region, the spec has that region.
+        secrets: Only the keys needed to log in.
+        provider_id: The ID that the driver returned. If it is empty, look the VM up by name (C20).
+        last_known_state: The state that the driver returned last for this machine, or empty.
     """
 
     machine_name: str
@@ -124,14 +124,14 @@ class DeleteMachineResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetMachineStatusRequest(Generic[SpecT, SecretsT]):
-    """Tell whether the machine's VM exists. Changes nothing (C27).
+    """Report whether the machine's VM exists, without changing anything (C27).
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM: in the region, for example, that the
-            provider ID names, if it names one.
-        secrets: Only what is needed to log in.
-        provider_id: As the driver answered it, or empty: then look the VM up by name.
+        provider_spec: Only the fields needed to find the VM. If the provider ID contains, for
+            example, a region, the spec has that region.
+        secrets: Only the keys needed to log in.
+        provider_id: The ID that the driver returned. If it is empty, look the VM up by name.
     """
 
     machine_name: str
@@ -142,14 +142,14 @@ class GetMachineStatusRequest(Generic[SpecT, SecretsT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetMachineStatusResponse:
-    """The same as CreateMachine answered (C23).
+    """The same values as in the response of CreateMachine (C23).
 
     Attributes:
-        provider_id: Its ID at the provider.
-        node_name: The name it registers under as a node.
+        provider_id: Its provider ID.
+        node_name: The name under which it registers as a node.
         addresses: Where it can be reached.
-        uninitialized: InitializeMachine is still to be called, or has not done all (C59). Only
-            a driver that has `initialize_machine` may say so.
+        uninitialized: InitializeMachine still has work to do (C59). Only a driver that has
+            `initialize_machine` may say so.
     """
 
     provider_id: str
@@ -162,7 +162,7 @@ class GetMachineStatusResponse:
 class ListMachinesRequest(Generic[SpecT, SecretsT]):
     """List every VM of the spec's cluster and role, and no other (C29).
 
-    MCM deletes a listed VM that it has no Machine for.
+    MCM deletes a listed VM that has no Machine.
     """
 
     provider_spec: SpecT
@@ -174,9 +174,9 @@ class ListMachinesResponse:
     """The machines that were found.
 
     Attributes:
-        machines: Machine names by provider ID; complete (C31), perhaps empty (C32).
-        left_out: How many VMs can't be listed, since their machine can't be told; a metric
-            counts them.
+        machines: Machine names by provider ID; complete (C31), possibly empty (C32).
+        left_out: The number of VMs that can't be listed because their machine is unknown; a
+            metric counts them.
     """
 
     machines: Mapping[str, str] = field(default_factory=dict)
@@ -185,15 +185,15 @@ class ListMachinesResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutDownMachineRequest(Generic[SpecT, SecretsT]):
-    """Stop the machine's VM without deleting it; OK if it is stopped already (C34).
+    """Stop the machine's VM without deleting it; OK if it is already stopped (C34).
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
-        provider_spec: Only what is needed to find the VM: in the region, for example, that the
-            provider ID names, if it names one.
-        secrets: Only what is needed to log in.
-        provider_id: As the driver answered it, or empty: then look the VM up by name.
-        last_known_state: What the driver answered last for this machine, or empty.
+        provider_spec: Only the fields needed to find the VM. If the provider ID contains, for
+            example, a region, the spec has that region.
+        secrets: Only the keys needed to log in.
+        provider_id: The ID that the driver returned. If it is empty, look the VM up by name.
+        last_known_state: The state that the driver returned last for this machine, or empty.
     """
 
     machine_name: str
@@ -212,7 +212,7 @@ class ShutDownMachineResponse:
 
 @dataclass(frozen=True, slots=True)
 class PersistentVolumeSpec:
-    """A Kubernetes PersistentVolumeSpec, as the JSON object it came as."""
+    """A Kubernetes PersistentVolumeSpec, as the JSON object in the request."""
 
     fields: Mapping[str, Any]
 
@@ -232,13 +232,13 @@ class PersistentVolumeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetVolumeIDsRequest:
-    """Find the provider's IDs of the volumes that are this driver's; skip the rest (C37)."""
+    """Return the provider's IDs of the volumes in its cloud; skip all others (C37)."""
 
     volumes: Sequence[PersistentVolumeSpec]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetVolumeIDsResponse:
-    """The volumes' IDs at the provider."""
+    """The provider's IDs of the volumes."""
 
     volume_ids: Sequence[str] = ()

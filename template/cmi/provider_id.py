@@ -1,4 +1,4 @@
-"""Provider IDs: how a driver writes and reads what stands in `node.spec.providerID`."""
+"""Provider IDs: formats and parses the value of `node.spec.providerID`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,12 @@ class ProviderIdFormat:
     """The form of a driver's provider IDs, written as for `str.format`.
 
     `ProviderIdFormat("acme:///{region}/{id}")` has the parts `region` and `id`. A part is one or
-    more characters without `/` and spaces; one written as `{id:d}` is a number. Your cloud's
-    cloud-controller-manager dictates the form, since the ID equals `node.spec.providerID`.
+    more characters other than `/` and spaces; a part written as `{id:d}` is a number. Your cloud's
+    cloud-controller-manager determines the form, because the ID must equal `node.spec.providerID`.
 
-    A part that is named like a field of your scope says where the VM is. The framework puts it
-    into the scope of the request, after the field's own validation, so that a machine class that
-    has moved to another region hides none of its machines.
+    If a part has the same name as a field of your scope, it says where the VM is. The framework
+    validates it and puts it into the scope of the request, so that machines are still found after
+    their machine class has moved to another region.
 
     Raises:
         ValueError: The template is malformed, or names a part twice.
@@ -35,7 +35,7 @@ class ProviderIdFormat:
         """Return the parts of a provider ID by name.
 
         Raises:
-            ValueError: It is not one of this driver.
+            ValueError: The ID has another form, so it is not from this driver.
         """
         match = self._pattern.fullmatch(provider_id)
         if match is None:
@@ -44,7 +44,7 @@ class ProviderIdFormat:
 
 
 def _patterns(template: str) -> Iterator[str]:
-    """Yield the regular expressions of the template's texts and parts."""
+    """Yield regular expressions for the template's texts and parts."""
     for text, name, spec, _ in Formatter().parse(template):
         yield re.escape(text)
         if name is not None:

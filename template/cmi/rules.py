@@ -1,7 +1,8 @@
-"""The rules of the contract for the machine RPCs, over any `Session`: one function for each.
+"""The rules of the contract: one function for each machine RPC, which works with any `Session`.
 
-They say which VM a call is about, when one is adopted, refused, finished, left alone or listed.
-A driver's methods are one line each over them. Where a cloud differs, write that method out.
+They decide which VM a call is about, and whether to adopt, refuse, finish, ignore or list it. Each
+method of a driver is one line that calls a rule. If a cloud needs something else, write that
+method yourself.
 """
 
 import logging
@@ -49,13 +50,13 @@ def create_machine(
     session: Session[SpecT, SpecT, SecretsT, VMT],
     request: CreateMachineRequest[SpecT, SecretsT],
 ) -> CreateMachineResponse:
-    """Make the machine's VM, or finish the one that an earlier try began (C10, C12, C15).
+    """Create the machine's VM, or finish one that an earlier call began (C10, C12, C15).
 
     Raises:
-        AlreadyExists: There is a VM that was made from another spec (C11).
-        FailedPrecondition: There is a VM that somebody stopped (C13).
+        AlreadyExists: The machine's VM was created from another spec (C11).
+        FailedPrecondition: Somebody stopped the machine's VM (C13).
         OutOfRange: The machine has several VMs (C25).
-        Unavailable: The machine's VM is being deleted, or vanished while it was made.
+        Unavailable: The machine's VM is being deleted, or vanished during its creation.
     """
     name, spec = request.machine_name, request.provider_spec
     looks = Looks(session, request)
@@ -121,10 +122,10 @@ def delete_machine(
     session: Session[ScopeT, Any, Any, VMT],
     request: DeleteMachineRequest[ScopeT, Any],
 ) -> DeleteMachineResponse:
-    """Delete the machine's VM and what is left of it, and wait until both are gone (C22).
+    """Delete the machine's VM and its leftovers, and wait until both are gone (C22).
 
-    It is OK if there is none (C17). With a provider ID only that VM is deleted, also if the
-    machine has another one of the same name: MCM deletes a surplus VM in this way (C20).
+    It is OK if the VM does not exist (C17). With a provider ID, only that VM is deleted, even if
+    there is another one of the same name: MCM deletes a surplus VM in this way (C20).
     """
     looks = Looks(session, request)
     _remove(session, looks, request, _found(looks, request))
@@ -138,8 +139,8 @@ def get_machine_status(
     """Report the machine's VM (C23), and whether it is still to be initialized (C59).
 
     Raises:
-        NotFound: There is none (C24), or none that is finished.
-        OutOfRange: There are several (C25).
+        NotFound: The VM does not exist (C24), or is not finished.
+        OutOfRange: The machine has several VMs (C25).
     """
     vm = _existing(Looks(session, request), request)
     return GetMachineStatusResponse(
@@ -154,10 +155,10 @@ def list_machines(
     session: Session[ScopeT, Any, Any, VMT],
     request: ListMachinesRequest[ScopeT, Any],
 ) -> ListMachinesResponse:
-    """List the VMs of the cluster and role, half-made ones too, and what is left of others (C29).
+    """List the VMs of the cluster and role, including half-made ones, and all leftovers (C29).
 
-    One that has no usable name or provider ID is left out, with a warning: an error would keep
-    MCM from collecting the orphans of all classes (C30).
+    A VM without a usable name or provider ID is left out, with a warning: an error would keep MCM
+    from collecting the orphans of all classes (C30).
     """
     scope = request.provider_spec
     machines: dict[str, str] = {}
@@ -184,8 +185,8 @@ def shut_down_machine(
     """Stop the machine's VM, and wait until it is stopped (C34).
 
     Raises:
-        NotFound: There is none (C35).
-        OutOfRange: There are several (C25).
+        NotFound: The VM does not exist (C35).
+        OutOfRange: The machine has several VMs (C25).
     """
     looks = Looks(session, request)
     vm = _existing(looks, request)
@@ -202,7 +203,7 @@ def shut_down_machine(
 def get_volume_ids(
     volume_id: Callable[[PersistentVolumeSpec], str | None], request: GetVolumeIDsRequest
 ) -> GetVolumeIDsResponse:
-    """Pick the volumes that are this cloud's: those that `volume_id` returns an ID of (C37)."""
+    """Return the IDs of the volumes in this cloud: those that `volume_id` returns (C37)."""
     found = map(volume_id, request.volumes)
     return GetVolumeIDsResponse(volume_ids=[each for each in found if each])
 
@@ -213,7 +214,7 @@ def _remove(
     request: CreateMachineRequest[Any, Any] | DeleteMachineRequest[Any, Any],
     vms: list[VMT],
 ) -> None:
-    """Delete these VMs of a machine and what is left of it, and wait until both are gone."""
+    """Delete these VMs of a machine and its leftovers, and wait until both are gone."""
     name = request.machine_name
     for vm in vms:
         if vm.state is not VMState.DELETING:
@@ -243,10 +244,10 @@ def _finished(
     *,
     is_new: bool,
 ) -> VMT:
-    """Return the VM once nothing is left to do for it.
+    """Return the VM once it is finished.
 
-    The cloud may take a moment to report a new VM. One that was seen before and is not reported
-    any more has vanished.
+    The cloud may take a moment to report a new VM. A VM that was reported before and is missing
+    now has vanished.
     """
     name, spec = request.machine_name, request.provider_spec
     latest, was_seen = vm, not is_new
@@ -272,12 +273,12 @@ def _finished(
 
 
 def _is_finished(name: str, vm: VM) -> bool:
-    """Tell whether the VM runs; raise if it never will."""
+    """Return whether the VM runs; raise if it never will."""
     if vm.state in (VMState.FAILED, VMState.GONE):
         raise vm.failure or Unavailable(
             f"the cloud gave up VM {vm.provider_id} of machine {name} without a reason; try again"
         )
-    if vm.state is VMState.DELETING:  # perhaps by the cloud itself, which could not make it
+    if vm.state is VMState.DELETING:  # perhaps by the cloud itself, which could not create it
         raise vm.failure or Unavailable(
             f"VM {vm.provider_id} of machine {name} is being deleted; try again"
         )
@@ -297,8 +298,8 @@ AnyRequest = (
 def _existing(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> VMT:
     """Return the machine's finished VM.
 
-    A half-made one is NOT_FOUND: MCM would take it for finished and never call CreateMachine,
-    which finishes it.
+    A half-made VM is NOT_FOUND: otherwise, MCM would consider it finished and never call
+    CreateMachine, which finishes it.
     """
     name = request.machine_name
     vm = _only(name, _found(looks, request))
@@ -314,7 +315,7 @@ def _is_there(vm: VM) -> bool:
 
 
 def _found(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
-    """Return the VM that the provider ID names, whatever its name; without one, those by name."""
+    """Return the VM with the provider ID, whatever its name; without an ID, the VMs by name."""
     scope = request.provider_spec
     if not request.provider_id:
         return _own(scope, looks.named(request.machine_name))
@@ -323,14 +324,14 @@ def _found(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
 
 
 def _own(scope: ClusterScope, vms: Iterable[VMT]) -> list[VMT]:
-    """Return those VMs that are there and that are of the scope's cluster and role (C19, C26)."""
+    """Return those VMs that exist and belong to the scope's cluster and role (C19, C26)."""
     return [vm for vm in vms if _is_own(scope, vm) and not _is_absent(vm)]
 
 
 def _left_of(
     scope: ClusterScope, leftovers: Iterable[Leftover], machine: str | None = None
 ) -> list[Leftover]:
-    """Return what is left of the scope's VMs, or of those of one machine."""
+    """Return the leftovers of the scope's VMs, or of one machine's VM."""
     return [each for each in leftovers if _is_own(scope, each) and machine in (None, each.machine)]
 
 

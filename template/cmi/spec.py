@@ -1,4 +1,4 @@
-"""Base classes for what an author declares: the provider spec, its scope, and the secrets.
+"""Base classes for the models that an author declares: provider spec, scope and secrets.
 
 All of them are pydantic models. Field names are snake_case in Python and camelCase in
 YAML (`machine_type` is `machineType`), unless a field names its own alias.
@@ -37,9 +37,9 @@ _MAX_LISTED = 1000
 _MAX_PROBLEMS_BYTES = MAX_MESSAGE_BYTES - len("; and 1000000 more")
 _WORDING = {
     "missing": "is missing",
-    "extra_forbidden": "is not a field of it; check the spelling",
+    "extra_forbidden": "is an unknown field; check the spelling",
 }
-# A secret is bytes on the wire, so all that can be wrong with its type is the encoding.
+# A secret is bytes on the wire, so the only possible type error is a wrong encoding.
 _SECRET_WORDING = _WORDING | {
     "string_type": "is not UTF-8 text",
     "string_unicode": "is not UTF-8 text",
@@ -47,10 +47,10 @@ _SECRET_WORDING = _WORDING | {
 
 
 class SpecModel(BaseModel):
-    """Base of everything within a provider spec.
+    """Base class of all models in a provider spec.
 
-    Types are strict (`"20"` is no integer) and unknown fields are refused, so that a typo
-    in a machine class is an error and not a default.
+    Types are strict (`"20"` is not an integer) and unknown fields are refused, so that a typo
+    in a machine class is an error and does not silently select a default.
     """
 
     model_config = ConfigDict(
@@ -64,14 +64,14 @@ class SpecModel(BaseModel):
 
 
 class ClusterScope(SpecModel, ABC, extra="ignore"):
-    """The part of a provider spec by which a cluster's VMs are told from all others.
+    """The part of a provider spec that distinguishes a cluster's VMs from all others.
 
-    Use `TaggedScope` if your machine classes have the two default tags. Otherwise subclass this,
-    and say where cluster and role stand: `ScopeTags` reads them from maps and lists of tags.
+    Use `TaggedScope` if your machine classes have the two default tags. Otherwise, subclass this
+    class and define where to find cluster and role: `ScopeTags` reads them from maps and lists.
 
-    Add what else is needed to find a VM (a region, a project), and subclass the result with
-    everything else and `extra="forbid"`. Status, delete, shut-down and list validate the scope
-    only, so that a machine class that has become invalid never blocks a deletion.
+    Add the other fields needed to find a VM (a region, a project). Then subclass the result, with
+    `extra="forbid"` and all remaining fields. Status, delete, shut-down and list only validate
+    the scope, so that a machine class that has become invalid never blocks a deletion.
     """
 
     @property
@@ -86,36 +86,36 @@ class ClusterScope(SpecModel, ABC, extra="ignore"):
 
 
 Tags = Mapping[str, Any] | Iterable[str]
-"""Tags as clouds have them: a map; a list of names; a list of `"name: value"`."""
+"""Tags in one of the forms that clouds use: a map; a list of names; a list of `"name: value"`."""
 
 TagsT = TypeVar("TagsT", bound=Tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeTags:
-    """How tags name a cluster and a role: by the names that begin with two prefixes.
+    """Reads the cluster and the role from the names of tags, by two prefixes.
 
     Attributes:
-        cluster_prefix: What stands before the cluster's ID.
-        role_prefix: What stands before the role.
+        cluster_prefix: The prefix of the cluster's ID.
+        role_prefix: The prefix of the role.
     """
 
     cluster_prefix: str = CLUSTER_TAG
     role_prefix: str = ROLE_TAG
 
     def cluster(self, tags: Tags) -> str:
-        """Return the cluster's ID, or nothing if not exactly one tag names one."""
+        """Return the cluster's ID; empty unless exactly one tag names a cluster."""
         return _only(_named(tags, self.cluster_prefix))
 
     def role(self, tags: Tags) -> str:
-        """Return the role, or nothing if not exactly one tag names one."""
+        """Return the role; empty unless exactly one tag names a role."""
         return _only(_named(tags, self.role_prefix))
 
     def check(self, tags: TagsT) -> TagsT:
-        """Return `tags`: for pydantic's `AfterValidator`.
+        """Check `tags` and return them; use it with pydantic's `AfterValidator`.
 
         Raises:
-            ValueError: They would match the VMs of every cluster (C33).
+            ValueError: The tags would match the VMs of every cluster (C33).
         """
         for prefix, what in ((self.cluster_prefix, "<id>"), (self.role_prefix, "<role>")):
             count = len(_named(tags, prefix))
@@ -127,8 +127,8 @@ class ScopeTags:
 class TaggedScope(ClusterScope, extra="ignore"):
     """A scope with a map of tags, two of which name the cluster and the role.
 
-    They are `kubernetes.io/cluster/<id>` and `kubernetes.io/role/<role>`; `scope_tags` changes
-    the prefixes.
+    These are `kubernetes.io/cluster/<id>` and `kubernetes.io/role/<role>`. Set `scope_tags` to
+    change the prefixes.
     """
 
     scope_tags: ClassVar[ScopeTags] = ScopeTags()
@@ -144,12 +144,12 @@ class TaggedScope(ClusterScope, extra="ignore"):
 
     @property
     def cluster(self) -> str:
-        """The cluster's ID: what follows the prefix of the cluster's tag."""
+        """The cluster's ID, which follows the prefix in the cluster's tag."""
         return self.scope_tags.cluster(self.tags)
 
     @property
     def role(self) -> str:
-        """The machines' role: what follows the prefix of the role's tag."""
+        """The machines' role, which follows the prefix in the role's tag."""
         return self.scope_tags.role(self.tags)
 
 
@@ -164,18 +164,18 @@ def _not_empty(secret: SecretStr) -> SecretStr:
 
 
 Credential = Annotated[SecretStr, AfterValidator(_not_empty), _CredentialMark()]
-"""A secret that logs in at the cloud; a missing one is UNAUTHENTICATED (C44).
+"""A secret used to log in to the cloud; if it is missing, the call is UNAUTHENTICATED (C44).
 
-Where a Secret may hold one of several, such as a password or a token, declare each as
-`Credential | None`, and let a validator of one of these fields refuse the absence of all.
+If a Secret may contain one of several credentials, such as a password or a token, declare each
+as `Credential | None`, and add a validator to one of the fields that requires at least one.
 """
 
 
 class SecretsModel(BaseModel):
-    """Base of the secrets that a driver reads: one field for each key of the Kubernetes Secret.
+    """Base class for the secrets of a driver, with one field for each key of the Secret.
 
     Other keys of the Secret are ignored. Declare values as `Credential`, `SecretStr` or
-    `SecretBytes`; whatever the type, nothing of it is shown by `repr`.
+    `SecretBytes`; `repr` never shows the value of any field.
     """
 
     model_config = ConfigDict(
@@ -187,7 +187,7 @@ class SecretsModel(BaseModel):
     )
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
-        """Name the fields, hide the values (C50)."""
+        """Show the names of the fields, but not the values (C50)."""
         return [(name, "***") for name in type(self).model_fields]
 
 
@@ -213,10 +213,10 @@ def read_spec(kind: type[SpecT], raw: bytes) -> tuple[SpecT | None, list[str]]:
 
 
 def located(scope: SpecT, parts: Mapping[str, str]) -> SpecT:
-    """Return the scope with those of a provider ID's parts that it has a field for.
+    """Return the scope, with its fields replaced by the provider ID's parts of the same name.
 
     Raises:
-        ValueError: A part is not valid for its field, so the ID is none of this driver's.
+        ValueError: A part is not valid for its field, so the ID is not from this driver.
     """
     known = {name: value for name, value in parts.items() if name in type(scope).model_fields}
     if all(getattr(scope, name) == value for name, value in known.items()):
@@ -235,7 +235,7 @@ def read_secrets(
         among them (C44).
     """
     problems = [
-        f"secrets{_path((key,))}: has a key that is not of letters, digits, '_', '.' and '-'"
+        f"secrets{_path((key,))}: has a key with other characters than letters, digits, _ . -"
         for key in raw
         if not _is_secret_key(key)
     ]
@@ -248,29 +248,30 @@ def read_secrets(
 
 
 def spec_fingerprint(spec: BaseModel, leave_out: Collection[str] = ()) -> str:
-    """Return what a VM was made from in a few characters, to be stored with the VM in a tag.
+    """Return a fingerprint of the spec that a VM is created from, to store with it in a tag.
 
-    They are small letters and digits, eight for each field: a text that 32 fields may have, and
-    that fits into the value of a tag of 256 characters.
+    It consists of eight lower-case letters and digits for each field. The fingerprint of 32
+    fields fits into a tag value of 256 characters.
 
     Args:
         spec: The provider spec.
-        leave_out: The fields, by their names in Python, that may change on a VM, or that say
-            where it is: the tags and the region, for example.
+        leave_out: The Python names of fields that may change on a VM, or that say where it is;
+            for example, the tags and the region.
 
     Raises:
-        ValueError: It has more fields than that.
+        ValueError: The spec has more than 32 fields.
     """
     fields = _digests(spec, leave_out)
     if len(fields) > _MAX_FIELDS:
-        raise ValueError(f"{type(spec).__name__} has over {_MAX_FIELDS} fields; put some into one")
+        raise ValueError(f"{type(spec).__name__} has over {_MAX_FIELDS} fields; group some of them")
     return "".join(_key(name) + value for name, value in fields.items())
 
 
 def spec_differences(fingerprint: str, spec: BaseModel) -> list[str]:
-    """Return the fields in which a VM with this fingerprint is not as `spec` wants it (C11).
+    """Return the fields in which a VM with this fingerprint differs from `spec` (C11).
 
-    A field that only one of the two knows, since the driver has changed meanwhile, is none.
+    A field that only one of the two has, because the driver has changed since, is not a
+    difference.
     """
     made_from = {*_TOKEN.findall(fingerprint)}
     known = {key for key, _ in made_from}
@@ -279,10 +280,10 @@ def spec_differences(fingerprint: str, spec: BaseModel) -> list[str]:
 
 
 def _digests(spec: BaseModel, leave_out: Collection[str] = ()) -> dict[str, str]:
-    """Return the names of the fields, as in YAML, and what stands for their values.
+    """Return the fields, as named in YAML, and digests of their values.
 
-    What has its default is as if it was not there, at every level: so a driver that has learnt of
-    another field, or given one another default, still knows the VMs that it made before.
+    A field with its default value counts as absent, at every level. So a new version of the
+    driver, with another field or another default, still recognises its earlier VMs.
     """
     said = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     names = {
@@ -298,8 +299,8 @@ def problems_of(
 ) -> list[str]:
     """Return a line for every offending field, with its path and without its value.
 
-    Of very many only the number is told: pydantic lists all or none, and stops every other thread
-    while it does.
+    If there are very many, return only their number: pydantic lists all or none, and blocks every
+    other thread meanwhile.
     """
     if error.error_count() > _MAX_LISTED:
         return [f"{root}: has {error.error_count()} problems, too many to list"]
@@ -335,12 +336,12 @@ def _digest(value: object) -> str:
 
 
 def _short(text: str) -> str:
-    """Return a digest in letters and digits that every cloud takes in a tag."""
+    """Return a digest of letters and digits that every cloud accepts in a tag."""
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
 
 
 def _named(tags: Tags, prefix: str) -> list[str]:
-    """Return what follows the prefix in each tag that begins with it and goes on."""
+    """Return the rest of each tag that begins with the prefix and is longer."""
     names = tags if isinstance(tags, Mapping) else (tag.partition(":")[0].strip() for tag in tags)
     return [name[len(prefix) :] for name in names if name.startswith(prefix) and name != prefix]
 
@@ -350,9 +351,10 @@ def _only(values: list[str]) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """Return where a field is.
+    """Return the path of a field.
 
-    A name that is too long is left out whole: it may be a secret, and half of one can't be found.
+    A name that is too long is left out completely: it may be a secret, and a part of a secret
+    can't be found and masked.
     """
     path = ""
     for step in map(_step, location):
@@ -377,7 +379,7 @@ def _credential_keys(kind: type[SecretsModel]) -> set[object]:
 
 
 def _is_credential(annotation: object, metadata: Iterable[object] = ()) -> bool:
-    """Tell whether a field is a `Credential`, or a `Credential | None`."""
+    """Return whether a field is a `Credential`, or a `Credential | None`."""
     marks = [*metadata, *getattr(annotation, "__metadata__", ())]
     return any(isinstance(mark, _CredentialMark) for mark in marks) or any(
         map(_is_credential, get_args(annotation))

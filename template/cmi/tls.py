@@ -15,13 +15,13 @@ from cmi.errors import StartupError
 log = logging.getLogger(__name__)
 
 _SOON = 14 * 24 * 3600
-"""Seconds before its end from which on a certificate is warned of."""
+"""Seconds before its expiry at which warnings about a certificate begin."""
 _AGAIN = 24 * 3600
-"""Seconds after which a warning is repeated, at a handshake."""
+"""Seconds after which a handshake repeats a warning."""
 
 
 class TlsError(StartupError):
-    """A TLS option or file is not as it must be; the message says which and why."""
+    """A TLS option or file is invalid; the message says which one and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class TlsFiles:
             return cls(certificate=certificate, key=key, ca=ca, server_name=server_name)
         if certificate or key or ca or server_name:
             raise TlsError(
-                f"TLS needs --tls-cert, --tls-key and {ca_option}; give all three or none"
+                f"TLS needs --tls-cert, --tls-key and {ca_option}; set all three or none"
             )
         return None
 
@@ -75,7 +75,7 @@ class TlsFiles:
         _check_certificates("CA", self.ca, ca)
         _check_certificates("certificate", self.certificate, certificate)
         try:
-            # With a password, though none is right, or OpenSSL asks for one on the terminal.
+            # Without a password, even a wrong one, OpenSSL would ask for it on the terminal.
             _context().load_cert_chain(self.certificate, self.key, password="")
         except ssl.SSLError as error:
             if not error.reason:
@@ -91,7 +91,7 @@ class TlsFiles:
         return ca, key, certificate
 
     def warnings(self) -> list[str]:
-        """Return what is wrong with the files that they work with nevertheless, and what to do."""
+        """Return the problems that don't prevent the files from working, and what to do."""
         found = []
         if self.key.stat().st_mode & stat.S_IROTH:
             found.append(
@@ -110,7 +110,7 @@ class TlsFiles:
         return found
 
     def stamps(self) -> list[tuple[int, ...] | None]:
-        """Return what changes whenever one of the files does, also through a symlink to it."""
+        """Return a value that changes whenever one of the files does, even through a symlink."""
         return [_stamp(path) for path in (self.certificate, self.key, self.ca)]
 
 
@@ -124,7 +124,7 @@ def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Return the credentials of a server, which follow the files while it runs.
+    """Return the credentials of a server, which are updated when the files change.
 
     Raises:
         TlsError: The files are not as they must be.
@@ -138,7 +138,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 
 class _Renewal:
-    """Reads the files again when they changed. gRPC asks it before each handshake.
+    """Rereads the files when they have changed. gRPC calls it before each handshake.
 
     Certificate and key may be replaced one after the other. While they do not go together,
     or can't be read, the last good ones stay in use.
@@ -147,7 +147,7 @@ class _Renewal:
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._warned = 0.0
-        # Taken before the files are read: what changes in between is read at the next handshake.
+        # Taken before the files are read, so the next handshake notices a change in between.
         self._stamps = files.stamps()
 
     def load(self) -> grpc.ServerCertificateConfiguration:
@@ -200,7 +200,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
         status = path.stat()
     except OSError:
         return None
-    # The last of them moves also when only owner or mode change, so that unreadable files heal.
+    # The last value also changes with owner or mode, so that files can become readable again.
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

@@ -137,7 +137,7 @@ def test_whoever_sits_at_a_terminal_is_asked(
     endpoint = str(start(cloud).endpoint)
     subprocess.run(command(installed, endpoint, "create", "conformance-1234"), check=True)
     kit = [*command(installed, endpoint, "conformance"), "--items=C2"]
-    converse(kit, installed, os.environ, [("may they be deleted", f"{answer}\r")])
+    converse(kit, installed, os.environ, [("Delete them?", f"{answer}\r")])
     assert (cloud.names("running") == {"conformance-1234"}) is is_left
 
 
@@ -148,7 +148,7 @@ def test_an_unknown_item_is_one_line(installed: Path) -> None:
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert re.fullmatch(r"error: --items: C99 is no item; there are C1, .*, C58\n", ended.stderr)
+    assert re.fullmatch(r"error: --items: C99 is not an item of C1, .*, C58\n", ended.stderr)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def folder(installed: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Start a driver on a free port: both `make run` and the command itself heed the variables."""
+    """Start a driver on a free port: `make run` and the command itself both read the variables."""
 
     @contextmanager
     def serve(folder: Path, commands: str) -> Iterator[dict[str, str]]:

@@ -208,7 +208,7 @@ def test_a_server_of_the_same_name_is_not_adopted(
         client.create(machine_class(), "m1")
         (server,) = project.servers.values()
         project.servers[server.id] = dataclasses.replace(server, labels={})
-        with refused("ALREADY_EXISTS", "not a machine of the cluster"):
+        with refused("ALREADY_EXISTS", "another server has this name"):
             client.create(machine_class(), "m1")
 
 
@@ -245,7 +245,7 @@ def test_answer_at_once(
             return page.AnsweringSession(acme_sdk.Client(project))
 
     with connected(AnsweringServer(project)) as client:
-        with refused("UNAVAILABLE", "is being made", "% are done"):
+        with refused("UNAVAILABLE", "is being created", "% done"):
             client.create(machine_class(), "m1")
         created = repeated(client.create, machine_class(), "m1")
         (server,) = project.servers.values()

@@ -62,7 +62,7 @@ def test_check_answers(commands: list[str], address: dict[str, str], tmp_path: P
     assert [line.removeprefix(f"{file.title}: ") for line in complaints] == [
         "licence: no such question",
         "provider_name: SDK's name; try 'azure_cloud'",
-        "github_org: no owner's name; try 'my-company'",
+        "github_org: bad owner name; try 'my-company'",
         "license: 'GPL' is not in ['Apache-2.0', 'MIT', 'none']",
     ]
     said = follow(clone, pretend, address, exit_code=1)

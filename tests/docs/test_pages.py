@@ -19,11 +19,12 @@ from tests.support import ROOT
 LANGUAGES = {"", "sh", "text", "python", "yaml", "promql"}
 ELSEWHERE = {
     "docs/tutorials/add-a-provider.md": "tests/examples/test_tutorial.py",
+    "docs/how-to/grow-a-driver.md": "tests/examples/test_tutorial.py",
     "docs/reference/older-mcm.md": "e2e/test_older_mcm.py",
     "docs/how-to/operate.md": "e2e/test_pages.py",
     "docs/how-to/several-clusters.md": "e2e/test_pages.py",
 }
-"""Pages that are followed as a whole, and by what."""
+"""Pages that another test follows as a whole, and which test."""
 
 NOT_FOLLOWED = {
     ("docs/tutorials/kind.md", "A cluster on your machine with kind"): "needs docker; it says so",
@@ -87,8 +88,8 @@ def slug(heading: str) -> str:
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
     """If not: `make reference`."""
     command = ["-m", "cogapp", "--check", "-P", "-I", "scripts"]
-    tutorial = ROOT / "docs/tutorials/add-a-provider.md"
-    pages = [*sorted((ROOT / "docs/reference").glob("*.md")), tutorial]
+    reference = (ROOT / "docs/reference").glob("*.md")
+    pages = sorted({*reference, *(ROOT / page for page in ELSEWHERE)})
     result = subprocess.run(
         [sys.executable, *command, *pages],
         cwd=ROOT,

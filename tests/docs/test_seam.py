@@ -149,14 +149,14 @@ MEANING = {
     "UNAVAILABLE": ("UNAVAILABLE", []),
     "listed": ("listed", []),
     "not listed": ("not listed", []),
-    "goes on, and waits": ("OK", ["advance"]),
-    "makes a new one": ("OK", ["create"]),
+    "continues, and waits": ("OK", ["advance"]),
+    "creates a new one": ("OK", ["create"]),
     "stops it, and waits": ("OK", ["stop"]),
     "deletes it, waits, and raises `failure": ("RESOURCE_EXHAUSTED", ["delete", "look"]),
     "deletes it, and waits": ("OK", ["delete", "look"]),
     "waits": ("OK", ["look"]),
 }
-"""What the words of the table say."""
+"""The meaning of the words in the table."""
 
 
 @pytest.mark.parametrize("state", VMState)

@@ -1,56 +1,54 @@
-"""The tutorial: following it to the letter gives the examples."""
+"""The tutorial and the page that follows it: doing what they say results in the examples."""
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
-from tests.docs.pages import follow
+import pytest
+
+from tests.docs.pages import blocks, follow
 from tests.support import ROOT, commit, copy_repository, files_of
 
-PAGE = (ROOT / "docs/tutorials/add-a-provider.md").read_text()
-FILES = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ADDITIONS = re.compile(r"^```text\n(.*?\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
+TUTORIAL = "docs/tutorials/add-a-provider.md"
+GROW = "docs/how-to/grow-a-driver.md"
 NOT_RUN = ("make ", "source ", "cmi ")
 """Commands that change no file, or none but locks."""
 
 
-def test_following_it_gives_the_examples(small: Path, filled_in: Path, tmp_path: Path) -> None:
-    """The first part the small driver, the second one the whole driver."""
+def test_following_them_gives_the_examples(small: Path, filled_in: Path, tmp_path: Path) -> None:
+    """The tutorial gives the small driver, and the next page the complete one."""
     clone = copy_repository(tmp_path / "mcm-provider-template", template=True)
     (clone / "examples").symlink_to(ROOT / "examples")
     commit(clone, tag="1.0.0")
-    first, second = PAGE.split("\n## Part two")
-    folder = follow_part(first, tmp_path)
-    has_become(folder, small)
-    has_become(follow_part(second, folder), filled_in)
+    project = follow_page(TUTORIAL, tmp_path)
+    assert_same(project, small)
+    assert_same(follow_page(GROW, project), filled_in)
 
 
-def follow_part(page: str, folder: Path) -> Path:
-    """Do what a part of the page says, and return the folder in which it ends."""
-    for command in "".join(COMMANDS.findall(page)).splitlines():
+@pytest.mark.parametrize("page", [TUTORIAL, GROW])
+def test_each_file_that_is_named_exists(page: str, filled_in: Path) -> None:
+    named = set(re.findall(r"`((?:aws|kubernetes)/[\w./-]+)`", (ROOT / page).read_text()))
+    assert named
+    missing = {name for name in named if not (filled_in / name).exists()}
+    assert missing == set()
+
+
+def follow_page(page: str, folder: Path) -> Path:
+    """Do what a page says, and return the folder in which it ends."""
+    for command in "".join(block.text for block in blocks(page, "sh")).splitlines():
         if command.startswith("cd "):
             folder /= command.removeprefix("cd ")
         elif not command.startswith(NOT_RUN):
             follow(folder, command, {})
-    for place, added in ADDITIONS.findall(page):
+    for block in blocks(page, "text"):
+        place, _, added = block.indented.partition("\n")
         pyproject = folder / "pyproject.toml"
         assert place in pyproject.read_text()
-        pyproject.write_text(pyproject.read_text().replace(place, place + added))
-    pieces: dict[str, str] = defaultdict(str)
-    for name, piece in FILES.findall(page):
-        pieces[name] += piece
-    for name, text in pieces.items():
-        (folder / name).write_text(text)
+        pyproject.write_text(pyproject.read_text().replace(place, f"{place}\n{added.rstrip()}"))
     return folder
 
 
-def has_become(folder: Path, project: Path) -> None:
+def assert_same(folder: Path, project: Path) -> None:
     for path in files_of(project):
         name = path.relative_to(project)
         if name.parts[0] != "requirements" and name.name != ".copier-answers.yml":
-            assert without_blanks(folder / name) == without_blanks(path), name
-
-
-def without_blanks(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if line.strip()]
+            assert (folder / name).read_text() == path.read_text(), name

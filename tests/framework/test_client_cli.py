@@ -221,7 +221,7 @@ def test_options_of_the_connection_stand_before_or_after_the_command(
 ) -> None:
     assert output(f"--endpoint={endpoint}", "probe") == "ready\n"
     assert output(f"--endpoint={free_endpoint}", "probe", f"--endpoint={endpoint}") == "ready\n"
-    incomplete = "TLS needs --tls-cert, --tls-key and --tls-ca; give all three or none\n"
+    incomplete = "TLS needs --tls-cert, --tls-key and --tls-ca; set all three or none\n"
     assert refusal("--tls-ca=ca.crt", "probe") == incomplete
     assert refusal("probe", "--tls-ca=ca.crt") == incomplete
     assert "can't be read" in refusal("--tls-ca=a", "probe", "--tls-cert=b", "--tls-key=c")
@@ -299,7 +299,7 @@ def test_what_fails_of_several_is_said_once_for_each_reason(cloud: Cloud) -> Non
 def test_all_machines_are_deleted(cloud: Cloud) -> None:
     assert output("delete", "--all", "--yes") == "there are no machines\n"
     output("create", "m", "--count=3")
-    assert refusal("delete", "--all").startswith("--all asks before it deletes; give --yes")
+    assert refusal("delete", "--all").startswith("--all asks before it deletes; use --yes")
     assert len(cloud.machines) == 3
     cloud.in_use.add("m-2")
     result = cmi("delete", "--all", "--yes")
@@ -311,7 +311,7 @@ def test_all_machines_are_deleted(cloud: Cloud) -> None:
 @pytest.mark.usefixtures("cloud")
 @pytest.mark.parametrize("arguments", [["delete"], ["delete", "m1", "--all", "--yes"]])
 def test_a_deletion_is_of_one_or_of_all(arguments: list[str]) -> None:
-    assert refusal(*arguments) == "give the name of a machine, or --all\n"
+    assert refusal(*arguments) == "name one machine, or use --all\n"
 
 
 @contextmanager
@@ -340,7 +340,7 @@ def test_a_person_is_asked_before_all_are_deleted(cloud: Cloud) -> None:
     output("create", "m", "--count=3")
     code, text = shown("delete", "--all", answer="n")
     assert (code, len(cloud.machines)) == (1, 3)
-    assert "nothing is deleted" in text
+    assert "nothing was deleted" in text
     code, text = shown("delete", "--all", answer="y")
     assert (code, cloud.machines) == (0, {})
     assert "deleted 3 of 3 machines" in text
@@ -373,7 +373,7 @@ def test_a_list_that_is_watched(cloud: Cloud) -> None:
         screen.expect(pexpect.EOF)
         assert "Traceback" not in (screen.before or "")
         assert process.wait(PATIENCE) == 130
-    assert refusal("list", "--watch", "-o", "json").startswith("--watch prints a table")
+    assert refusal("list", "--watch", "-o", "json").startswith("--watch only prints a table")
 
 
 def test_a_watch_outlives_a_driver_that_is_restarted(cloud: Cloud) -> None:
@@ -429,7 +429,7 @@ def test_a_class_is_chosen_by_name_and_gets_both_of_its_secrets(
     secrets.write_text(TWO_SECRETS)
     both = ["--class", str(classes), "--secret", str(secrets)]
     message = refusal("create", "m1", *both)
-    assert message.endswith("holds several of kind MachineClass: north, south; say which\n")
+    assert message.endswith("contains several of kind MachineClass: north, south; choose one\n")
     output("create", "m1", *both, "--class-name=south")
     (request,) = driver.requests
     assert request.provider_spec.region == "south"
@@ -480,7 +480,7 @@ def test_a_forgotten_secret_is_unauthenticated(file: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mentioned"),
     [
-        ("kind: Secret\nstringData: {a: b}\n", "holds no MachineClass, but Secret"),
+        ("kind: Secret\nstringData: {a: b}\n", "contains no MachineClass, but Secret"),
         ("kind: MachineClass\n", "has no providerSpec"),
         ("kind: MachineClass\nproviderSpec: null\n", "INVALID_ARGUMENT: providerSpec: "),
         ("kind: MachineClass\nproviderSpec: [a]\n", "INVALID_ARGUMENT: providerSpec: "),

@@ -67,8 +67,8 @@ def test_a_file_is_read_as_kubectl_reads_it(write: Write, text: str, expected: A
         ("{yes: a, true: b, 'true': c}", "two keys become the same text 'true'"),
         ("!acme text", "the tag !acme is not supported"),
         ("!!timestamp 2026-01-31", "tag:yaml.org,2002:timestamp is not supported"),
-        ("{a: !!str }", "a tag stands before nothing"),
-        ("a\ufeff", "holds a byte order mark"),
+        ("{a: !!str }", "a tag is not followed by a value"),
+        ("a\ufeff", "contains a byte order mark"),
         ("!!binary /w==", "!!binary and is not base64 of text"),
         ("[" * 5000 + "]" * 5000, "nest"),  # PyYAML 6.0.4 has a limit, and words, of its own
     ],
@@ -102,10 +102,10 @@ CLASS = "kind: MachineClass\nmetadata: {{name: {name}}}\nproviderSpec: {{region:
 def test_of_several_machine_classes_one_is_chosen_by_name(write: Write) -> None:
     path = write(CLASS.format(name="north") + CLASS.format(name="south"))
     assert refusal(read_provider_spec, path) == (
-        ": holds several of kind MachineClass: north, south; say which"
+        ": contains several of kind MachineClass: north, south; choose one"
     )
     assert read_machine_class(path, name="south").provider_spec == b'{"region":"south"}'
-    with pytest.raises(ManifestError, match="holds no MachineClass east, but north, south"):
+    with pytest.raises(ManifestError, match="contains no MachineClass east, but north, south"):
         read_machine_class(path, name="east")
 
 
@@ -226,11 +226,11 @@ def test_all_volumes_of_a_file_are_read(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "mentioned"),
     [
-        pytest.param("", "holds no {}, but nothing", id="empty"),
-        pytest.param("# nothing\n", "holds no {}, but nothing", id="comment"),
+        pytest.param("", "contains no {}, but nothing", id="empty"),
+        pytest.param("# nothing\n", "contains no {}, but nothing", id="comment"),
         pytest.param("- kind: {}\n", "is not an object with a kind", id="list"),
         pytest.param("just text", "is not an object with a kind", id="text"),
-        pytest.param("kind: Other\n", "holds no {}, but Other", id="other kind"),
+        pytest.param("kind: Other\n", "contains no {}, but Other", id="other kind"),
         pytest.param("Kind: {}\n", "is an object without a kind", id="capital"),
         pytest.param("kind: {}\n  spec:\n a: 1\n", "can't be read at line 2", id="indentation"),
         pytest.param("kind: {}\nspec:\n\ta: 1\n", "can't be read at line 3", id="tab"),

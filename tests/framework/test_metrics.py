@@ -300,7 +300,7 @@ def test_a_driver_process_tells_where_its_metrics_are(tmp_path: Path) -> None:
 def test_a_malformed_address_is_refused(tmp_path: Path, option: str, address: str) -> None:
     line = process.refusal(tmp_path, f"{option}={address}")
     assert line == (
-        f"{option} {address!r} has not the form host:port; use for example 127.0.0.1:9090"
+        f"{option} {address!r} is not of the form host:port; an example is 127.0.0.1:9090"
     )
 
 
@@ -311,6 +311,6 @@ def test_an_address_that_can_not_be_had_is_refused(tmp_path: Path, option: str) 
         line = process.refusal(tmp_path, f"{option}=127.0.0.1:{port}")
     assert line == (
         f"can't listen on tcp://127.0.0.1:{port}: another process listens there; "
-        f"mend that or choose another {option}"
+        f"fix that or choose another {option}"
     )
     assert option in process.refusal(tmp_path, f"{option}=192.0.2.1:0")

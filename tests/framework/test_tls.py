@@ -349,7 +349,7 @@ def test_all_three_files_are_needed(server_files: TlsFiles, tmp_path: Path, miss
     given = server_options(server_files)
     del given[missing]
     line = process.refusal(tmp_path, *given)
-    assert line == "TLS needs --tls-cert, --tls-key and --tls-client-ca; give all three or none"
+    assert line == "TLS needs --tls-cert, --tls-key and --tls-client-ca; set all three or none"
 
 
 def test_an_address_that_others_can_reach_needs_tls(tmp_path: Path) -> None:
@@ -379,14 +379,14 @@ def test_the_command_line_client_speaks_tls(
         tls = [*client_options(client_files), "--tls-server-name=driver.example"]
         assert process.client(tmp_path, *tls, "probe", to_driver).stdout == "ready\n"
         assert process.client(tmp_path, "probe", to_driver, *tls).stdout == "ready\n"
-        assert "turned the connection away" in process.client_refusal(tmp_path, "probe", to_driver)
+        assert "rejected the connection" in process.client_refusal(tmp_path, "probe", to_driver)
         assert "--tls-server-name" in process.client_refusal(
             tmp_path, *tls[:-1], "probe", to_driver
         )
         for missing in range(3):
             given = [*tls[:missing], *tls[missing + 1 :]]
             line = process.client_refusal(tmp_path, *given, "probe", to_driver)
-            assert line == "TLS needs --tls-cert, --tls-key and --tls-ca; give all three or none"
+            assert line == "TLS needs --tls-cert, --tls-key and --tls-ca; set all three or none"
     client_files.key.unlink()
     line = process.client_refusal(tmp_path, *tls, "probe", to_driver)
     assert line == f"the TLS key {client_files.key} can't be read: no such file or directory"

@@ -26,7 +26,7 @@ MERGED = {
 LEFT_ALONE = {
     "<<provider_name>>/cloud.py": ('"""The adapter', '"""The changed adapter'),
     "<<provider_name>>/machineserver.py": ('"""The machine RPCs', '"""The changed machine RPCs'),
-    "<<provider_name>>/tests/test_machines.py": ('"""What', '"""In the next release, what'),
+    "<<provider_name>>/tests/test_machines.py": ('"""Tests', '"""In the next release, tests'),
     "kubernetes/machine.yaml.jinja": ("# One machine", "# One changed machine"),
     "requirements/run.txt": ("# This file", "# This changed file"),
 }

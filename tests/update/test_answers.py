@@ -112,7 +112,7 @@ def test_the_name_of_the_provider_stays(project: Path, folder: str) -> None:
     )
     assert result.returncode != 0
     last = result.stderr.splitlines()[-1]
-    assert '"acme" stays; under another name it would be without your edits' in last
+    assert 'keep "acme"; under another name, the project would lose your edits' in last
     assert "docs/how-to/update.md" in last
     assert status(project) == []
     update(project, **ANSWERS)
@@ -120,6 +120,6 @@ def test_the_name_of_the_provider_stays(project: Path, folder: str) -> None:
 
 
 def test_a_copy_over_a_project_keeps_its_name_too(project: Path, releases: Path) -> None:
-    with pytest.raises(ValueError, match='"acme" stays; under another name'):
+    with pytest.raises(ValueError, match='keep "acme"; under another name'):
         render(releases, project, "1.0.0", provider_name="other")
     assert status(project) == []

@@ -38,7 +38,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def test_the_templates_files_follow(project: Path, releases: Path, tmp_path: Path) -> None:
-    """An updated project is what the same release renders afresh, but for what arrives once."""
+    """An updated project equals a new rendering, except for the files that are rendered once."""
     update(project)
     assert status(project) == FOLLOWING
     render(releases, tmp_path / "fresh", "2.0.0")

@@ -287,7 +287,7 @@ class TestWhatIsReceived:
 
     def test_a_history_of_its_own_is_refused(self, project: Path, clone: Path) -> None:
         git(project, "checkout", "--quiet", "--orphan", BRANCH)
-        git(project, "commit", "--quiet", "--message", "all anew")
+        git(project, "commit", "--quiet", "--message", "a new history")
         bundle = project / ".git/proposal.bundle"
         git(project, "bundle", "create", "--quiet", str(bundle), BRANCH)
         self._expect_refusal(clone, bundle, "does not begin at")

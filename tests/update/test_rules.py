@@ -25,7 +25,7 @@ with connected(MachineServer(Cloud(EmbeddedCloud("cloud.sqlite")))) as client:
         print(error.details())
 """
 RULE = "delete it first or use another name"
-MENDED = "delete it first, or choose another name"
+FIXED = "delete it first, or choose another name"
 
 
 def refusal(project: Path) -> str:
@@ -49,9 +49,9 @@ def test_a_mended_rule_arrives(template: Path, tmp_path: Path) -> None:
     assert RULE in refusal(project)
 
     rules = repository / "template/cmi/rules.py"
-    rules.write_text(rules.read_text().replace(RULE, MENDED))
+    rules.write_text(rules.read_text().replace(RULE, FIXED))
     commit(repository, tag="1.0.1")
     update(project)
-    assert MENDED in refusal(project)
+    assert FIXED in refusal(project)
     for name in ("cloud.py", "machineserver.py"):
         assert (project / "acme" / name).read_text().endswith("# Mine.\n")

@@ -66,11 +66,11 @@ def test_a_fork(releases: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     render(f"git+file://{fork}", project, "1.0.1")
     commit(project)
-    (fork / "template/fork").write_text("ours, mended\n")
+    (fork / "template/fork").write_text("ours, fixed\n")
     commit(fork, tag="1.0.2")
     update(project, "1.0.2")
     assert recorded(project)["_commit"] == "1.0.2"
-    assert (project / "fork").read_text() == "ours, mended\n"
+    assert (project / "fork").read_text() == "ours, fixed\n"
 
 
 def test_a_relative_path(releases: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ func (f TLSFiles) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// renewing reads the files anew for each connection: certificates are renewed while a process runs.
+// renewing rereads the files for each connection: certificates are renewed while a process runs.
 type renewing struct {
 	credentials.TransportCredentials
 	files TLSFiles

@@ -1,8 +1,8 @@
-"""The adapter: how EC2 does what the rules ask for, by boto3.
+"""The adapter: does in EC2, through boto3, what the framework's rules ask for.
 
-An instance is made in one call. It is found by its ID, or by its tags: those of the cluster and
-the role, and the machine's name in one of the driver's own. What each method has to do, and where
-it is used, is said in `cmi.Session`.
+One call creates an instance. The driver finds it again by its ID, or by its tags: those of the
+cluster and the role, and one of the driver's own that holds the machine's name. `cmi.Session`
+explains what each method has to do and where it is used.
 """
 
 import hashlib
@@ -64,13 +64,13 @@ STATES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Instance(VM):
-    """An instance of EC2, as the rules see it.
+    """An EC2 instance, as the rules see it.
 
     Attributes:
-        id: Its instance ID.
-        region: Where it runs.
-        client_token: That of the call which launched it.
-        made_from: The fingerprint of the spec that it was made from.
+        id: The instance ID.
+        region: The region it runs in.
+        client_token: The client token of the call that launched it.
+        made_from: The fingerprint of the spec it was created from.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Instance(VM):
 
 
 def volume_id(volume: PersistentVolumeSpec) -> str | None:
-    """Return the ID of an EBS volume, or None if it is not one (C38)."""
+    """Return the ID of an EBS volume, or None for any other volume (C38)."""
     if handle := volume.csi_handle("ebs.csi.aws.com"):
         return handle
     in_tree = volume.source("awsElasticBlockStore") or {}
@@ -90,44 +90,44 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 
 
 class Cloud:
-    """EC2, whatever the account.
+    """EC2, for any account.
 
-    Making a client takes time, so they are kept: by the access key, so that a rotated one takes
-    effect at the next call, and not too many.
+    Creating a client takes time, so a limited number of them is cached. The access key is part
+    of the cache key, so a rotated access key takes effect with the next call.
     """
 
     def __init__(self) -> None:
         self._clients = lru_cache(MAX_CLIENTS)(self._new_client)
-        self._one_at_a_time = threading.Lock()
+        self._creating = threading.Lock()
 
     @classmethod
     def from_environment(cls) -> "Cloud":
-        """Return the cloud. boto3 reads its own variables, such as AWS_ENDPOINT_URL_EC2."""
+        """Return the cloud. boto3 itself reads variables such as AWS_ENDPOINT_URL_EC2."""
         return cls()
 
     def is_ready(self) -> bool:
-        """Tell whether boto3 can use the environment; the rest comes with each call (C6)."""
+        """Check that boto3 can use the environment; credentials come with each call (C6)."""
         bundle = os.environ.get("AWS_CA_BUNDLE")
         if bundle and not Path(bundle).exists():
-            raise FailedPrecondition(f"AWS_CA_BUNDLE names {bundle}, which is not there")
+            raise FailedPrecondition(f"AWS_CA_BUNDLE names {bundle}, which does not exist")
         return True
 
     def login(self, credentials: Credentials) -> "EC2Session":
-        """Return a session with the access key of the Secret; EC2 checks it at each call."""
+        """Return a session with the Secret's access key; EC2 checks the key in every call."""
         return EC2Session(self, credentials)
 
     def client(self, credentials: Credentials, region: str) -> "EC2Client":
-        """Return the client for an access key and a region."""
+        """Return the EC2 client for an access key and a region."""
         key = credentials.access_key_id.get_secret_value()
         secret = credentials.secret_access_key.get_secret_value()
-        with self._one_at_a_time:  # boto3 can't make two at once
+        with self._creating:  # boto3 can't create two clients at the same time
             return self._clients(region, key, secret)
 
     def _new_client(self, region: str, key: str, secret: str) -> "EC2Client":
-        import boto3  # takes time, which a start can do without
+        import boto3  # slow to import, and the process can start without it
         from botocore.config import Config
 
-        # About 80 s at most, well within a machine call's deadline.
+        # With retries at most about 80 s, well within the deadline of a machine call.
         config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
         return boto3.client(
             "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=config
@@ -135,8 +135,8 @@ class Cloud:
 
 
 @contextmanager
-def _unless(code: str) -> Iterator[None]:
-    """Pass over this error of EC2."""
+def _ignoring(code: str) -> Iterator[None]:
+    """Ignore the EC2 error with this code."""
     try:
         yield
     except exceptions.ClientError as error:
@@ -145,22 +145,22 @@ def _unless(code: str) -> Iterator[None]:
 
 
 class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
-    """The calls that an access key may make."""
+    """The calls to EC2, made with one access key."""
 
     def __init__(self, cloud: Cloud, credentials: Credentials) -> None:
         self._cloud = cloud
         self._credentials = credentials
 
     def list_vms(self, scope: MachineScope) -> list[Instance]:
-        """Return the instances that have the tags of the scope."""
+        """Return the instances that carry the scope's tags."""
         return self._instances(scope.region, _filters(scope))
 
     def find_vms(self, scope: MachineScope, name: str) -> list[Instance]:
-        """Return those that have the machine's name in a tag too; EC2 takes * and ? for more."""
+        """Return those whose tag holds the machine's name; EC2 treats * and ? as wildcards."""
         return self._instances(scope.region, _filters(scope, name))
 
     def get_vm(self, scope: MachineScope, provider_id: str) -> Instance | None:
-        """Return the instance with the ID; a filter finds nothing where a look-up would fail."""
+        """Return the instance with this ID; a filter, unlike a look-up, may find nothing."""
         instance_id = PROVIDER_ID.parse(provider_id)["id"]
         found = self._instances(scope.region, {"instance-id": instance_id})
         return next((each for each in found if each.id == instance_id), None)
@@ -168,9 +168,9 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
     def create_vm(self, name: str, spec: ProviderSpec, secrets: Secrets) -> Instance:
         """Launch an instance, or return the one that a call with the same client token launched.
 
-        EC2 refuses a token with other arguments, and for at least a day that of an instance which
-        is terminated. So the token is made of all arguments and of a number, and the next number
-        is taken only if the instance of the one before is terminated.
+        EC2 refuses a token that comes with different arguments and, for at least a day, a token
+        whose instance is terminated. So the token is a digest of all arguments and a number, and
+        the number only goes up when the instance of the previous one is terminated.
         """
         client = self._client(spec.region)
         (image,) = client.describe_images(ImageIds=[spec.ami])["Images"]
@@ -185,23 +185,23 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
                     raise
 
     def differences(self, vm: Instance, spec: ProviderSpec) -> list[str]:
-        """Compare with the fingerprint: EC2 does not tell all, and some of it may change."""
+        """Compare fingerprints: EC2 does not report every field, and some may change."""
         return spec_differences(vm.made_from, spec)
 
     def stop_vm(self, vm: Instance) -> None:
-        """Begin to stop the instance."""
+        """Start stopping the instance."""
         self._client(vm.region).stop_instances(InstanceIds=[vm.id])
 
     def delete_vm(self, vm: Instance) -> None:
-        """Begin to terminate the instance. EC2 deletes its volume, if it is still its own."""
-        with _unless("InvalidInstanceID.NotFound"):
+        """Start terminating the instance. EC2 deletes its volume if it is still attached."""
+        with _ignoring("InvalidInstanceID.NotFound"):
             self._client(vm.region).terminate_instances(InstanceIds=[vm.id])
 
     def list_leftovers(self, scope: MachineScope, name: str | None = None) -> list[Leftover]:
-        """Return the volumes that nothing uses and whose machine has no instance any more."""
+        """Return the unused volumes of machines that no longer have an instance."""
         paginator = self._client(scope.region).get_paginator("describe_volumes")
         filters = {**_filters(scope, name or "*"), "status": "available"}
-        # First, or those of an instance that is being launched could be taken.
+        # Volumes come first: otherwise, an instance launched in between could lose its volume.
         volumes = [
             _leftover(each, scope.region)
             for page in paginator.paginate(**_page_by_page(filters))
@@ -214,11 +214,11 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
     def delete_leftover(self, leftover: Leftover) -> None:
         """Delete the volume."""
         region = PROVIDER_ID.parse(leftover.provider_id)["region"]
-        with _unless("InvalidVolume.NotFound"):
+        with _ignoring("InvalidVolume.NotFound"):
             self._client(region).delete_volume(VolumeId=leftover.id)
 
     def _tokens(self, name: str, spec: ProviderSpec, request: dict[str, Any]) -> Iterator[str]:
-        """Yield the tokens of a request in order, without those that EC2 reports as spent."""
+        """Yield the tokens of a request in order, skipping those that EC2 reports as used up."""
         yield _digest([request, 0])
         vms = self.find_vms(spec, name)
         spent = {vm.client_token for vm in vms if vm.state is VMState.GONE}
@@ -226,7 +226,7 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         yield from (token for token in later if token not in spent)
 
     def _instances(self, region: str, filters: Mapping[str, str]) -> list[Instance]:
-        """Return the instances that pass the filters, of all pages (C31)."""
+        """Return the instances that match the filters, from all pages (C31)."""
         paginator = self._client(region).get_paginator("describe_instances")
         pages = paginator.paginate(**_page_by_page(filters))
         reservations = (reservation for page in pages for reservation in page["Reservations"])
@@ -237,7 +237,7 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
 
 
 def _filters(scope: MachineScope, name: str | None = None) -> dict[str, str]:
-    """Return what all of the scope have in common, or what is of one machine."""
+    """Return the filters for all resources of the scope, or for those of one machine."""
     filters = {
         f"tag:{SCOPE_TAGS.cluster_prefix}{scope.cluster}": "*",
         f"tag:{SCOPE_TAGS.role_prefix}{scope.role}": "*",
@@ -312,7 +312,7 @@ def _request(name: str, spec: ProviderSpec, secrets: Secrets, root: str) -> dict
             }
         ],
         "UserData": secrets.user_data.get_secret_value(),
-        # What has the driver's tags, and no instance any more, is a leftover.
+        # A volume that carries the driver's tags but no longer has an instance is a leftover.
         "TagSpecifications": [
             {"ResourceType": kind, "Tags": tag_list} for kind in ("instance", "volume")
         ],

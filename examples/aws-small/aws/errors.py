@@ -1,4 +1,4 @@
-"""What goes wrong with EC2, and what it means to the caller (C13, C44)."""
+"""EC2's errors, and the code that each of them maps to (C13, C44)."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -37,27 +37,27 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "PendingVerification": FailedPrecondition,
     "Invalid*": InvalidArgument,
 }
-"""Patterns of EC2's codes, and what they mean. The first one that matches wins."""
+"""Patterns of EC2's error codes, and what they mean. The first match wins."""
 
 
 def refusal(code: str, message: str) -> DriverError:
-    """Return what an error, or the reason of a state, means: in EC2's words."""
+    """Translate EC2's error, or the reason for an instance's state; keep EC2's words."""
     kind = next((CODES[each] for each in CODES if fnmatchcase(code, each)), Internal)
     return kind(f"AWS answers {code}: {message}")
 
 
 def code_of(error: exceptions.ClientError) -> str:
-    """Return EC2's code."""
+    """Return EC2's error code."""
     return error.response.get("Error", {}).get("Code", "")
 
 
-def _of_ec2(error: exceptions.ClientError) -> DriverError:
+def _from_client_error(error: exceptions.ClientError) -> DriverError:
     return refusal(code_of(error), error.response.get("Error", {}).get("Message", ""))
 
 
 ERRORS: Final[ErrorTable] = {
-    exceptions.ClientError: _of_ec2,
-    exceptions.ConnectionError: Unavailable,  # nobody answers there
-    exceptions.HTTPClientError: Unavailable,  # the answer got lost, or took too long
+    exceptions.ClientError: _from_client_error,
+    exceptions.ConnectionError: Unavailable,  # no server answers
+    exceptions.HTTPClientError: Unavailable,  # the response was lost or took too long
 }
-"""What the SDK's errors mean to the caller."""
+"""What the SDK's exceptions mean to the caller."""

@@ -1,4 +1,4 @@
-"""Clients of EC2: made from what a call's Secret holds, and kept for the calls that follow."""
+"""EC2 clients: created with the credentials in a call's Secret, and cached for later calls."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_CLIENTS: Final = 32
 RENEWED_BEFORE: Final = timedelta(minutes=5)
-"""How long before their end new keys take the place of those that STS has handed out."""
+"""How long before they expire STS's temporary keys are replaced."""
 
 URL_VARIABLES: Final = (
     "AWS_ENDPOINT_URL",
@@ -34,14 +34,14 @@ URL_VARIABLES: Final = (
     "https_proxy",
 )
 BUNDLE_VARIABLES: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-"""What boto3 reads from the environment and can't do without."""
+"""Variables that boto3 reads, and that break it if they are wrong."""
 
-# At debug level boto3 logs answers whole, and those of STS hold keys that no Secret holds.
+# At debug level, boto3 logs whole answers, and those of STS contain keys that are in no Secret.
 logging.getLogger("botocore").setLevel(logging.INFO)
 
 
 class Keys(NamedTuple):
-    """What a request is signed with."""
+    """The keys that sign a request."""
 
     access_key_id: str
     secret_access_key: str
@@ -49,47 +49,47 @@ class Keys(NamedTuple):
 
 
 class Clients:
-    """Clients of EC2, by keys and region.
+    """EC2 clients, by keys and region.
 
-    Making one takes time, so they are kept, and not too many. A key that is rotated takes effect
-    at the next call.
+    Creating a client takes time, so a limited number of them is cached. A rotated key takes
+    effect with the next call.
     """
 
     def __init__(self) -> None:
-        self._kept = lru_cache(MAX_CLIENTS)(self._new_client)
+        self._cached = lru_cache(MAX_CLIENTS)(self._new_client)
         self._assumed: dict[tuple[str, str], tuple[Keys, datetime]] = {}
-        self._one_at_a_time = threading.Lock()
+        self._creating = threading.Lock()
 
     def client(self, credentials: Credentials, region: str) -> "EC2Client":
-        """Return the client for what a Secret holds, in a region."""
+        """Return the client for a Secret's credentials and a region."""
         keys = self._keys(credentials, region)
-        with self._one_at_a_time:  # boto3 can't make two at once
-            client: EC2Client = self._kept("ec2", region, keys)
+        with self._creating:  # boto3 can't create two clients at the same time
+            client: EC2Client = self._cached("ec2", region, keys)
         return client
 
     def _keys(self, credentials: Credentials, region: str) -> Keys:
         if credentials.role_arn:
-            return self._of_role(credentials.role_arn, _text(credentials.token), region)
+            return self._keys_of_role(credentials.role_arn, _text(credentials.token), region)
         return Keys(
             _text(credentials.access_key_id),
             _text(credentials.secret_access_key),
             _text(credentials.session_token) or None,
         )
 
-    def _of_role(self, role: str, token: str, region: str) -> Keys:
-        """Return the keys that STS hands out for a workload identity; they last for an hour."""
+    def _keys_of_role(self, role: str, token: str, region: str) -> Keys:
+        """Return the keys that STS issues for a workload identity; they last for an hour."""
         now = datetime.now(UTC)
-        kept = {each: pair for each, pair in self._assumed.items() if pair[1] > now}
-        if (role, token) not in kept:
-            with self._one_at_a_time:
-                sts = self._kept("sts", region, None)
+        valid = {each: pair for each, pair in self._assumed.items() if pair[1] > now}
+        if (role, token) not in valid:
+            with self._creating:
+                sts = self._cached("sts", region, None)
             answer = sts.assume_role_with_web_identity(
                 RoleArn=role, RoleSessionName="machine-driver", WebIdentityToken=token
             )["Credentials"]
             keys = Keys(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
-            kept[role, token] = keys, answer["Expiration"] - RENEWED_BEFORE
-        self._assumed = kept
-        return kept[role, token][0]
+            valid[role, token] = keys, answer["Expiration"] - RENEWED_BEFORE
+        self._assumed = valid
+        return valid[role, token][0]
 
     def _new_client(self, service: str, region: str, keys: Keys | None) -> Any:
         client: Any = self._session.client(  # type: ignore[call-overload]
@@ -106,11 +106,11 @@ class Clients:
 
     @cached_property
     def _session(self) -> "BotoSession":
-        """What all clients share: the description of EC2's API, which is large.
+        """The session that all clients share, since the description of EC2's API is large.
 
-        No profile is read, whatever AWS_PROFILE and ~/.aws say: credentials come with each call.
+        It reads no profile, whatever AWS_PROFILE and ~/.aws say: credentials come with each call.
         """
-        from boto3 import Session as BotoSession  # takes time, which a start can do without
+        from boto3 import Session as BotoSession  # slow to import, and not needed at the start
         from botocore.session import Session as BotocoreSession
 
         nothing = (None, None, os.devnull, None)
@@ -125,7 +125,7 @@ class Clients:
 
 
 def check_environment() -> None:
-    """See whether boto3 can use the environment.
+    """Check that boto3 can use the environment.
 
     Raises:
         FailedPrecondition: It can't; the message says what is wrong.
@@ -154,14 +154,14 @@ def _text(secret: "SecretStr | None") -> str:
 
 
 def _config(*, is_signed: bool) -> "Config":
-    """Return what bounds a call: to about 80 s, well within a machine call's deadline."""
+    """Return settings that limit a request to about 80 s, well within a machine call's deadline."""
     from botocore import UNSIGNED
     from botocore.config import Config
 
     return Config(
         connect_timeout=5,
         read_timeout=20,
-        retries={"mode": "standard"},  # 3 attempts with back-off, or as AWS_MAX_ATTEMPTS says
-        max_pool_connections=50,  # as many calls as MCM makes at once
+        retries={"mode": "standard"},  # 3 attempts with back-off, unless AWS_MAX_ATTEMPTS is set
+        max_pool_connections=50,  # the number of calls that MCM makes at once
         signature_version=None if is_signed else UNSIGNED,
     )

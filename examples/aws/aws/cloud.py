@@ -1,8 +1,8 @@
-"""The adapter: how EC2 does what the rules ask for, by boto3.
+"""The adapter: does in EC2, through boto3, what the framework's rules ask for.
 
-An instance is made in one call. It is found by its ID, or by its tags: those of the cluster and
-the role, and the machine's name in one of the driver's own. What each method has to do, and where
-it is used, is said in `cmi.Session`.
+One call creates an instance. The driver finds it again by its ID, or by its tags: those of the
+cluster and the role, and one of the driver's own that holds the machine's name. `cmi.Session`
+explains what each method has to do and where it is used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ PAGE_SIZE: Final = 100
 
 
 def volume_id(volume: PersistentVolumeSpec) -> str | None:
-    """Return the ID of an EBS volume, or None if it is not one (C38)."""
+    """Return the ID of an EBS volume, or None for any other volume (C38)."""
     if handle := volume.csi_handle(CSI_DRIVER):
         return handle
     in_tree = volume.source("awsElasticBlockStore") or {}
@@ -56,8 +56,8 @@ def volume_id(volume: PersistentVolumeSpec) -> str | None:
 
 
 @contextmanager
-def _unless(*codes: str) -> Iterator[None]:
-    """Pass over these errors of EC2."""
+def _ignoring(*codes: str) -> Iterator[None]:
+    """Ignore the EC2 errors with these codes."""
     try:
         yield
     except exceptions.ClientError as error:
@@ -66,43 +66,43 @@ def _unless(*codes: str) -> Iterator[None]:
 
 
 class Cloud:
-    """EC2, whatever the account."""
+    """EC2, for any account."""
 
     def __init__(self) -> None:
         self._clients = Clients()
 
     @classmethod
     def from_environment(cls) -> "Cloud":
-        """Return the cloud. boto3 reads its own variables, such as AWS_ENDPOINT_URL_EC2."""
+        """Return the cloud. boto3 itself reads variables such as AWS_ENDPOINT_URL_EC2."""
         return cls()
 
     def is_ready(self) -> bool:
-        """Tell whether boto3 can use the environment; the rest comes with each call (C6)."""
+        """Check that boto3 can use the environment; credentials come with each call (C6)."""
         check_environment()
         return True
 
     def login(self, credentials: Credentials) -> "EC2Session":
-        """Return a session with what the Secret holds; EC2 checks it at each call."""
+        """Return a session with the Secret's credentials; EC2 checks them in every call."""
         return EC2Session(self._clients, credentials)
 
 
 class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
-    """The calls that the credentials of a Secret may make."""
+    """The calls to EC2, made with the credentials of one Secret."""
 
     def __init__(self, clients: Clients, credentials: Credentials) -> None:
         self._clients = clients
         self._credentials = credentials
 
     def list_vms(self, scope: MachineScope) -> list[Instance]:
-        """Return the instances that have the tags of the scope."""
+        """Return the instances that carry the scope's tags."""
         return self._instances(scope.region, filters_of(scope, {}))
 
     def find_vms(self, scope: MachineScope, name: str) -> list[Instance]:
-        """Return those that have the machine's name in any tag too."""
+        """Return those that also have the machine's name in any tag."""
         return self._instances(scope.region, filters_of(scope, {"tag-value": name}))
 
     def get_vm(self, scope: MachineScope, provider_id: str) -> Instance | None:
-        """Return the instance with the ID; a filter finds nothing where a look-up would fail."""
+        """Return the instance with this ID; a filter, unlike a look-up, may find nothing."""
         instance_id = PROVIDER_ID.parse(provider_id)["id"]
         by_id: FilterTypeDef = {"Name": "instance-id", "Values": [instance_id]}
         found = self._instances(scope.region, [by_id])
@@ -111,9 +111,9 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
     def create_vm(self, name: str, spec: ProviderSpec, secrets: Secrets) -> Instance:
         """Launch an instance, or return the one that a call with the same client token launched.
 
-        EC2 refuses a token with other arguments, and for at least a day that of an instance which
-        is terminated. So the token is made of all arguments and of a number, and the next number
-        is taken only if the instance of the one before is terminated.
+        EC2 refuses a token that comes with different arguments and, for at least a day, a token
+        whose instance is terminated. So the token is a digest of all arguments and a number, and
+        the number only goes up when the instance of the previous one is terminated.
         """
         client = self._client(spec.region)
         request = launch_request(name, spec, secrets, self._image(spec))
@@ -127,27 +127,27 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
                     raise
 
     def advance_vm(self, vm: Instance, spec: ProviderSpec, secrets: Secrets) -> None:
-        """Do what RunInstances can't be asked for; an interface may not be visible yet."""
-        with _unless("InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound"):
+        """Do what RunInstances can't do; an interface may not be visible yet."""
+        with _ignoring("InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID.NotFound"):
             take_steps(self._client(vm.region), vm, spec)
 
     def differences(self, vm: Instance, spec: ProviderSpec) -> list[str]:
-        """Compare with the fingerprint: EC2 does not tell all, and some of it may change."""
+        """Compare fingerprints: EC2 does not report every field, and some may change."""
         return spec_differences(vm.made_from, spec)
 
     def stop_vm(self, vm: Instance) -> None:
-        """Begin to stop the instance."""
+        """Start stopping the instance."""
         self._client(vm.region).stop_instances(InstanceIds=[vm.id])
 
     def delete_vm(self, vm: Instance) -> None:
-        """Begin to terminate the instance. EC2 deletes its volumes, if they are still its own."""
-        with _unless("InvalidInstanceID.NotFound"):
+        """Start terminating the instance. EC2 deletes its volumes if they are still attached."""
+        with _ignoring("InvalidInstanceID.NotFound"):
             self._client(vm.region).terminate_instances(InstanceIds=[vm.id])
 
     def list_leftovers(self, scope: MachineScope, name: str | None = None) -> list[Leftover]:
-        """Return what nothing uses and whose machine has no instance any more."""
+        """Return the unused resources of machines that no longer have an instance."""
         unused = filters_of(scope, {f"tag:{MACHINE_TAG}": name or "*", "status": "available"})
-        # First, or those of an instance that is being launched could be taken.
+        # They come first: otherwise, an instance launched in between could lose its resources.
         leftovers = [*self._volumes(scope.region, unused), *self._interfaces(scope.region, unused)]
         vms = self.list_vms(scope) if leftovers else []
         alive = {vm.name for vm in vms if vm.state is not VMState.GONE}
@@ -156,14 +156,14 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
     def delete_leftover(self, leftover: Leftover) -> None:
         """Delete the volume or the network interface."""
         client = self._client(PROVIDER_ID.parse(leftover.provider_id)["region"])
-        with _unless("InvalidVolume.NotFound", "InvalidNetworkInterfaceID.NotFound"):
+        with _ignoring("InvalidVolume.NotFound", "InvalidNetworkInterfaceID.NotFound"):
             if leftover.kind == "volume":
                 client.delete_volume(VolumeId=leftover.id)
             else:
                 client.delete_network_interface(NetworkInterfaceId=leftover.id)
 
     def _tokens(self, name: str, spec: ProviderSpec, request: Arguments) -> Iterator[str]:
-        """Yield the tokens of a request in order, without those that EC2 reports as spent."""
+        """Yield the tokens of a request in order, skipping those that EC2 reports as used up."""
         yield client_token(request, 0)
         vms = self.find_vms(spec, name)
         spent = {vm.client_token for vm in vms if vm.state is VMState.GONE}
@@ -179,7 +179,7 @@ class EC2Session(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         return images[0]
 
     def _instances(self, region: str, filters: "Sequence[FilterTypeDef]") -> list[Instance]:
-        """Return the instances that pass the filters, of all pages (C31)."""
+        """Return the instances that match the filters, from all pages (C31)."""
         paginator = self._client(region).get_paginator("describe_instances")
         pages = paginator.paginate(Filters=filters, PaginationConfig={"PageSize": PAGE_SIZE})
         reservations = (reservation for page in pages for reservation in page["Reservations"])

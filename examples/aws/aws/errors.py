@@ -1,8 +1,8 @@
-"""What goes wrong with EC2, and what it means to the caller (C13, C44).
+"""EC2's errors, and the code that each of them maps to (C13, C44).
 
-The codes are those of EC2's API reference, "Error codes for the Amazon EC2 API"; those of
-`StateReason` in its DescribeInstances, which begin with `Client.` or `Server.`; and those of STS,
-which hands out keys for a web identity.
+The table covers the codes in EC2's API reference, "Error codes for the Amazon EC2 API"; the codes
+of `StateReason` in DescribeInstances, which begin with `Client.` or `Server.`; and the codes of
+STS, which issues keys for a web identity.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from cmi import (
 ErrorKind: TypeAlias = type[DriverError]
 
 CODES: Final[Mapping[str, ErrorKind]] = {
-    # Who is calling
+    # Identity and permissions
     "AuthFailure": Unauthenticated,
     "ExpiredToken*": Unauthenticated,
     "IncompleteSignature*": Unauthenticated,
@@ -47,7 +47,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "LogDestinationPermissionIssue": PermissionDenied,
     "OptInRequired": PermissionDenied,
     "UnauthorizedOperation": PermissionDenied,
-    # What passes
+    # Temporary problems
     "Client.InternalError": FailedPrecondition,  # at launch: a key or snapshot that can't be used
     "*InternalError": Unavailable,
     "*InternalFailure": Unavailable,
@@ -69,7 +69,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "ServerInternal": Unavailable,
     "ServiceUnavailable": Unavailable,
     "Unavailable": Unavailable,
-    # What the machine class asks for and no zone has; these sound like quotas
+    # Limits that no zone lifts; these sound like quotas
     "AttachmentLimitExceeded": InvalidArgument,  # of one instance
     "*IpAddressLimitExceeded": InvalidArgument,  # of one network interface
     "LimitPriceExceeded": InvalidArgument,
@@ -78,7 +78,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "TagLimitExceeded": InvalidArgument,
     "VolumeIOPSLimit": InvalidArgument,  # of one volume
     "FilterLimitExceeded": Internal,  # the filters are the driver's
-    # What another zone or type may have, or a quota. Gardener's autoscaler tries another group
+    # Quotas, or capacity that another zone or type may have: the autoscaler tries another group
     "InvalidCapacityReservationState.PendingActivation": ResourceExhausted,
     "*HostRequirements": ResourceExhausted,
     "*Insufficient*": ResourceExhausted,
@@ -91,7 +91,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "SpotMaxPriceTooLow": ResourceExhausted,  # prices differ from zone to zone
     "UnfulfillableCapacity": ResourceExhausted,
     "Unsupported": ResourceExhausted,  # this type in this zone
-    # What something has to become first
+    # Something has to change its state first
     "*InUse*": FailedPrecondition,
     "*InvalidState": FailedPrecondition,
     "*Unavailable": FailedPrecondition,  # an image that was deregistered
@@ -111,7 +111,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "RegionDisabledException": FailedPrecondition,  # for STS, in this account
     "Resource.AlreadyAss*": FailedPrecondition,
     "UnsupportedOperation": FailedPrecondition,
-    # What the machine class says, or whatever else a user can mend
+    # Mistakes in the machine class, or anything else that a user can fix
     "*Malformed*": InvalidArgument,
     "*Mismatched": InvalidArgument,
     "*NotFound*": InvalidArgument,
@@ -126,11 +126,11 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "Unsupported*": InvalidArgument,
     "ValidationError": InvalidArgument,
 }
-"""Patterns of EC2's codes, and what they mean. The first one that matches wins."""
+"""Patterns of EC2's error codes, and what they mean. The first match wins."""
 
 
 def refusal(code: str, message: str) -> DriverError:
-    """Return what an error, or the reason of a state, means: in EC2's words."""
+    """Translate EC2's error, or the reason for an instance's state; keep EC2's words."""
     plain = code if code in CODES else code.removeprefix("Client.").removeprefix("Server.")
     kind = next((CODES[each] for each in CODES if fnmatchcase(plain, each)), Internal)
     text, _, _ = message.partition("Encoded authorization failure message")
@@ -138,12 +138,12 @@ def refusal(code: str, message: str) -> DriverError:
 
 
 def code_of(error: exceptions.ClientError) -> str:
-    """Return EC2's code."""
+    """Return EC2's error code."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 def check_answer(parsed: Mapping[str, Any], **_: object) -> None:
-    """Refuse an answer that is not EC2's: those of EC2 have a request ID, or an error's code.
+    """Refuse an answer that does not come from EC2, whose answers have a request ID or error code.
 
     Raises:
         Unavailable: A proxy, a load balancer or a captive portal answered.
@@ -155,14 +155,14 @@ def check_answer(parsed: Mapping[str, Any], **_: object) -> None:
         raise Unavailable(f"something else answered in EC2's place (HTTP status {status})")
 
 
-def _of_ec2(error: exceptions.ClientError) -> DriverError:
+def _from_client_error(error: exceptions.ClientError) -> DriverError:
     return refusal(code_of(error), error.response.get("Error", {}).get("Message", ""))
 
 
 ERRORS: Final[ErrorTable] = {
-    exceptions.ClientError: _of_ec2,
-    exceptions.ConnectionError: Unavailable,  # nobody answers there
-    exceptions.HTTPClientError: Unavailable,  # the answer got lost, or took too long
-    parsers.ResponseParserError: Unavailable,  # a proxy answered, or the answer is cut off
+    exceptions.ClientError: _from_client_error,
+    exceptions.ConnectionError: Unavailable,  # no server answers
+    exceptions.HTTPClientError: Unavailable,  # the response was lost or took too long
+    parsers.ResponseParserError: Unavailable,  # a proxy answered, or the response is cut off
 }
-"""What the SDK's errors mean to the caller."""
+"""What the SDK's exceptions mean to the caller."""

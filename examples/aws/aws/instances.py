@@ -1,4 +1,4 @@
-"""What EC2 answers, as the rules see it: instances, and what is left of them."""
+"""Translates EC2's answers for the rules: instances, and their leftovers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,13 +48,13 @@ STATES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Instance(VM):
-    """An instance of EC2, as the rules see it.
+    """An EC2 instance, as the rules see it.
 
     Attributes:
-        id: Its instance ID.
-        region: Where it runs.
-        client_token: That of the call which launched it.
-        made_from: The fingerprint of the spec that it was made from.
+        id: The instance ID.
+        region: The region it runs in.
+        client_token: The client token of the call that launched it.
+        made_from: The fingerprint of the spec it was created from.
         interfaces: Its network interfaces, as EC2 reports them.
     """
 
@@ -66,9 +66,9 @@ class Instance(VM):
 
 
 def instance_of(instance: "InstanceTypeDef", region: str) -> Instance:
-    """Return an instance as the rules see it.
+    """Translate an instance for the rules.
 
-    One that Gardener's driver has made has its machine's name in the tag that consoles show.
+    If Gardener's driver created it, its machine's name is in the tag that consoles show.
     """
     tags = _tags(instance.get("Tags", []))
     reason = instance.get("StateReason", {})
@@ -106,14 +106,14 @@ def interface_of(interface: "NetworkInterfaceTypeDef", region: str) -> Leftover:
 
 
 def own_tags(name: str, scope: MachineScope) -> dict[str, str]:
-    """Return the tags by which all that belongs to a machine is found again."""
+    """Return the tags by which everything that belongs to a machine is found again."""
     return {MACHINE_TAG: name, CLUSTER_TAG: scope.cluster, ROLE_TAG: scope.role}
 
 
 def filters_of(scope: MachineScope, others: Mapping[str, str]) -> "list[FilterTypeDef]":
-    """Return the filters for what has the scope's two tags, and passes others by their names.
+    """Return filters for resources that carry the scope's two tags and match the other filters.
 
-    EC2 takes * and ? in them for more.
+    EC2 treats * and ? in values as wildcards.
     """
     cluster, role = SCOPE_TAGS.cluster_prefix + scope.cluster, SCOPE_TAGS.role_prefix + scope.role
     filters = {f"tag:{cluster}": "*", f"tag:{role}": "*", **others}
@@ -142,18 +142,18 @@ def _tags(tags: "Sequence[TagTypeDef]") -> dict[str, str]:
 def _scope(tags: Mapping[str, str]) -> tuple[str, str]:
     """Return the cluster and the role.
 
-    The driver's own tags count, where there are such: people give an instance the tag of a second
-    cluster, and it is still the first one's.
+    The driver's own tags take precedence: if somebody adds the tag of a second cluster to an
+    instance, it still belongs to the first one.
     """
     cluster, role = tags.get(CLUSTER_TAG), tags.get(ROLE_TAG)
     return cluster or SCOPE_TAGS.cluster(tags), role or SCOPE_TAGS.role(tags)
 
 
 def _node_name(instance: "InstanceTypeDef", region: str) -> str:
-    """Return the name that EC2 gives by default, for an instance that has none.
+    """Return the default name of an instance that reports none.
 
-    By the user guide, "EC2 instance hostnames and domains": made of its IPv4 address or, in an
-    IPv6-only subnet, of its ID.
+    See "EC2 instance hostnames and domains" in the user guide: the name is derived from the IPv4
+    address or, in an IPv6-only subnet, from the ID.
     """
     domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
     address = instance.get("PrivateIpAddress", "").replace(".", "-")

@@ -1,4 +1,4 @@
-"""From the provider spec to the arguments of RunInstances."""
+"""Translates the provider spec into the arguments of RunInstances."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Arguments = dict[str, Any]
 
 MAY_CHANGE: Final = {"tags", "region", "api_version"}
-"""Fields that do not tell what an instance was made from."""
+"""Fields that may change without making the instance a different one."""
 
 
 def launch_request(
@@ -30,9 +30,9 @@ def launch_request(
     """Return the arguments of RunInstances.
 
     Raises:
-        InvalidArgument: The block devices do not fit the image.
+        InvalidArgument: The block devices do not match the image.
     """
-    return _said(
+    return _without_none(
         {
             "MinCount": 1,
             "MaxCount": 1,
@@ -59,7 +59,7 @@ def launch_request(
 
 
 def client_token(request: Arguments, number: int) -> str:
-    """Return a token by which EC2 tells the same request, and the number of its try, again."""
+    """Return a token by which EC2 recognises the same request and attempt number."""
     text = json.dumps([request, number], sort_keys=True, default=bytes.hex)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -84,7 +84,7 @@ def _device(name: str, device: BlockDevice) -> Arguments:
 
 
 def _volume(ebs: Ebs) -> Arguments:
-    return _said(
+    return _without_none(
         {
             "VolumeSize": ebs.volume_size,
             "VolumeType": ebs.volume_type,
@@ -101,7 +101,7 @@ def _volume(ebs: Ebs) -> Arguments:
 def _interface(place: tuple[int, int], interface: NetworkInterface) -> Arguments:
     _, device_index = place
     count = interface.ipv6_address_count
-    return _said(
+    return _without_none(
         {
             "DeviceIndex": device_index,
             "NetworkCardIndex": interface.network_card_index,
@@ -118,10 +118,10 @@ def _interface(place: tuple[int, int], interface: NetworkInterface) -> Arguments
 
 
 def _tags(name: str, spec: ProviderSpec) -> list[Arguments]:
-    """Return the tags of the instance, of its volumes and of its network interfaces.
+    """Return the tags of the instance, its volumes and its network interfaces.
 
     Volumes and interfaces with the driver's tags are leftovers once their instance is gone. EC2
-    can't tag each one differently, so where some are to be kept, none has them.
+    can't tag each of them differently, so if some must be kept, none gets these tags.
     """
     tags = {NAME_TAG: name, **spec.tags}
     own = own_tags(name, spec)
@@ -156,13 +156,13 @@ def _market(spec: ProviderSpec) -> Arguments | None:
 
 
 def _reservation(reserved: CapacityReservation) -> Arguments | None:
-    target = _said(
+    target = _without_none(
         {
             "CapacityReservationId": reserved.capacity_reservation_id,
             "CapacityReservationResourceGroupArn": reserved.capacity_reservation_resource_group_arn,
         }
     )
-    return _said(
+    return _without_none(
         {
             "CapacityReservationPreference": reserved.capacity_reservation_preference,
             "CapacityReservationTarget": target or None,
@@ -171,11 +171,11 @@ def _reservation(reserved: CapacityReservation) -> Arguments | None:
 
 
 def _options(part: "BaseModel | None") -> Arguments | None:
-    """Return a part whose fields EC2 names as the provider spec does, but for the first letter."""
-    said = part.model_dump(by_alias=True, exclude_none=True) if part else {}
-    return {name[:1].upper() + name[1:]: value for name, value in said.items()} or None
+    """Return a part whose fields have the same names in EC2, except for an upper-case initial."""
+    fields = part.model_dump(by_alias=True, exclude_none=True) if part else {}
+    return {name[:1].upper() + name[1:]: value for name, value in fields.items()} or None
 
 
-def _said(arguments: Arguments) -> Arguments:
-    """Return the arguments without those that say nothing."""
+def _without_none(arguments: Arguments) -> Arguments:
+    """Return the arguments without those that are None."""
     return {name: value for name, value in arguments.items() if value is not None}

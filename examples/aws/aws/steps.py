@@ -1,8 +1,8 @@
-"""What is left to do once an instance is there: what RunInstances can't be asked for.
+"""The steps that remain once an instance exists, because RunInstances can't do them.
 
-Each look at the instance derives it from what EC2 reports, so that a step may be repeated, and a
-call may go on with an instance that an earlier one has launched. The tag `STEPS_TAG` keeps such
-an instance from being taken for finished.
+They are derived from what EC2 reports, so a step may be repeated, and a call can continue with an
+instance that an earlier call launched. Because of the tag `STEPS_TAG`, nobody considers such an
+instance finished.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def has_steps(spec: ProviderSpec) -> bool:
-    """Tell whether an instance is not finished when it runs."""
+    """Return whether an instance needs further steps once it runs."""
     prefixes = any(each.ipv6_prefix_count for each in spec.network_interfaces)
     return prefixes or not spec.src_and_dst_checks_enabled
 
 
 def take_steps(client: "EC2Client", instance: Instance, spec: ProviderSpec) -> None:
-    """Do what EC2 does not report as done; once there is nothing, the instance is finished.
+    """Do the steps that EC2 does not report as done; if there are none, mark the instance as done.
 
     AssignIpv6Addresses has no client token. So if EC2 reports new prefixes late, the interface
-    gets more of them than the class asks for, but never fewer.
+    gets more prefixes than the class asks for, but never fewer.
     """
     if not has_steps(spec) or not instance.interfaces:
         return
@@ -51,7 +51,7 @@ def _checking(instance: Instance) -> Iterator[str]:
 
 
 def _lacking(instance: Instance, spec: ProviderSpec) -> Iterator[tuple[str, int]]:
-    """Yield the interfaces that lack prefixes of IPv6, and how many."""
+    """Yield the interfaces that lack IPv6 prefixes, and how many."""
     wanted = placed(spec.network_interfaces)
     for each in instance.interfaces:
         asked = wanted.get(_place(each))

@@ -1,7 +1,9 @@
 """The provider spec and the secrets: `MachineClass.providerSpec` and the data of its Secret.
 
-Fields are snake_case here and camelCase in YAML. What does not fit is refused with
-INVALID_ARGUMENT and the path of every offending field, before any method is called (C8).
+Fields are snake_case here and camelCase in YAML. Before any method is called, invalid input is
+refused with INVALID_ARGUMENT and the path of every offending field (C8).
+
+Labels such as C8 are items of the contract. `make test` ends with the list of all of them.
 """
 
 from typing import Annotated, Literal
@@ -15,9 +17,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 
 
 class MachineScope(TaggedScope, extra="ignore"):
-    """What is needed to find a machine's VM: the region, and the tags of the cluster.
+    """The fields needed to find a machine's VM: the region and the cluster's tags.
 
-    All that status, delete, shut-down and list validate.
+    Status, delete, shut-down and list validate only these.
     """
 
     region: Name = Field(description="Region of the cloud, such as north-1")
@@ -32,18 +34,18 @@ class Disk(SpecModel):
 
 
 class Network(SpecModel):
-    """Where the VM's network interface is attached."""
+    """The network that the VM's interface is attached to."""
 
     subnet: Name
     security_groups: tuple[Name, ...] = ()
 
 
 class ProviderSpec(MachineScope, extra="forbid"):
-    """All that CreateMachine needs to know about a VM."""
+    """Everything that CreateMachine needs to know about a VM."""
 
     machine_type: Name = Field(description="Size of the VM, such as standard-2")
     image: Name = Field(description="Image of the first disk, such as linux-6.12")
-    disks: tuple[Disk, ...] = Field(min_length=1, description="The first one boots")
+    disks: tuple[Disk, ...] = Field(min_length=1, description="The VM boots from the first one")
     network: Network
 
     @field_validator("disks")

@@ -1,1 +1,1 @@
-"""The provider's tests: through a real gRPC channel, against the embedded cloud."""
+"""The provider's tests, which use a real gRPC channel and the embedded cloud."""

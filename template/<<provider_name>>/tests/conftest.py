@@ -1,4 +1,4 @@
-"""A driver of this package on an embedded cloud, and a client that talks to it."""
+"""A driver of this package with an embedded cloud, and a client that calls it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +32,6 @@ def embedded_cloud(tmp_path: Path) -> EmbeddedCloud:
 
 @pytest.fixture
 def client(embedded_cloud: EmbeddedCloud) -> Iterator[Client]:
-    """A client of a driver that runs on `embedded_cloud`."""
+    """A client of a driver that uses `embedded_cloud`."""
     with connected(MachineServer(Cloud(embedded_cloud))) as client:
         yield client

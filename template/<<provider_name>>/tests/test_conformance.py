@@ -1,8 +1,8 @@
-"""The conformance list, checked against this driver in process: nothing is left out.
+"""The conformance tests, which check this driver in process, without skipping any item.
 
-`Backstage` tells the kit how to see and do what the API does not show. When you replace the
-embedded cloud, do so here too, as far as your cloud's test double goes; what you leave out is
-skipped, and the report at the end says so.
+`Backstage` gives the kit access to things that the API hides. When you replace the embedded cloud,
+replace it here too, as far as your cloud's test double allows. Items for which you leave something
+out are skipped, and the report at the end says so.
 """
 
 import sys
@@ -31,7 +31,7 @@ ACTIONS = ("create_server", "attach_network", "start_server")
 
 
 class Console:
-    """What people can see and do in the cloud's console, by the name of a machine."""
+    """Everything that people can see and do in the cloud's console, by the name of a machine."""
 
     def __init__(self, cloud: sdk.EmbeddedCloud) -> None:
         self._cloud = cloud
@@ -71,7 +71,7 @@ class Console:
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Iterator[Target]:
-    """This driver on an embedded cloud of its own."""
+    """This driver with its own embedded cloud."""
     file = str(tmp_path_factory.mktemp("conformance") / "cloud.sqlite")
     cloud = sdk.EmbeddedCloud(file, page_size=PAGE_SIZE)
     console = Console(cloud)

@@ -1,4 +1,4 @@
-"""What the conformance kit can't know: this cloud's values, limits and tokens."""
+"""Tests of what the conformance kit can't know: this cloud's values, limits and tokens."""
 
 import json
 from typing import Any
@@ -25,16 +25,16 @@ from ..embedded_cloud import EmbeddedCloud
     ],
     ids=str,
 )
-def test_a_spec_that_can_not_be_made(
+def test_an_invalid_spec_is_refused(
     client: Client, samples: Samples, fields: dict[str, Any], code: str, path: str
 ) -> None:
-    """C8, C13; nothing is left of the try."""
+    """C8, C13; the failed call leaves nothing behind."""
     with refused(code, path):
         client.create(samples.machine_class(**fields), "m1")
     assert client.list_machines(samples.machine_class()) == {}
 
 
-def test_a_vm_is_made_as_the_spec_says(
+def test_a_vm_is_created_as_specified(
     client: Client, embedded_cloud: EmbeddedCloud, machine_class: MachineClass
 ) -> None:
     """Every field of the spec and of the Secret reaches the cloud."""

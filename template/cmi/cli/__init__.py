@@ -1,4 +1,4 @@
-"""`cmi`: talk to a running driver, with the files that `kubectl apply` takes."""
+"""`cmi`: calls a running driver, with the files that `kubectl apply` reads."""
 
 from typing import Annotated
 
@@ -25,9 +25,9 @@ def options(
         typer.Option("--version", help="Print the version.", is_eager=True, callback=version.show),
     ] = False,
 ) -> None:
-    """Talk to a running driver for machine-controller-manager.
+    """Call a running driver for machine-controller-manager.
 
-    Options of the connection may stand before the command or after it.
+    Connection options can be written before the command or after it.
     """
     connection.before_the_command.set(
         connection.Given(

@@ -1,4 +1,4 @@
-"""Where a command finds its driver: the options that all commands have in common."""
+"""The connection to the driver: options that all commands share."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -19,11 +19,11 @@ from cmi.tls import TlsFiles
 EndpointOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help=f"Where the driver listens. [default: ${ENDPOINT_VARIABLE}, else {DEFAULT_ENDPOINT}]"
+        help=f"The driver's address. [default: ${ENDPOINT_VARIABLE}, else {DEFAULT_ENDPOINT}]"
     ),
 ]
 TlsCa: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="PEM with the CA of the driver.")
+    Path | None, typer.Option(metavar="FILE", help="PEM with the driver's CA.")
 ]
 TlsCert: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="PEM with your certificate.")
@@ -33,9 +33,7 @@ TlsKey: TypeAlias = Annotated[
 ]
 TlsServerName: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="The name in the driver's certificate, if it is not the address."
-    ),
+    typer.Option(metavar="NAME", help="The name in the driver's certificate, if not the address."),
 ]
 Insecure: TypeAlias = Annotated[
     bool | None,
@@ -50,7 +48,7 @@ TimeoutOption: TypeAlias = Annotated[float, typer.Option(min=0.001, help="Deadli
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """The options of the connection, as they stand on the command line."""
+    """The connection options, as written on the command line."""
 
     endpoint: EndpointOption = None
     tls_ca: TlsCa = None
@@ -66,13 +64,13 @@ before_the_command: ContextVar[Given] = ContextVar("before_the_command", default
 
 @dataclass(frozen=True)
 class Connection:
-    """Where a driver listens, and how it is called.
+    """A driver's address, and how to call it.
 
     Attributes:
-        endpoint: Its address.
+        endpoint: The address.
         tls: The files for TLS; None means plain text.
         timeout: The deadline of a call, in seconds.
-        insecure: Send plain text to an address that is not a loopback address, too.
+        insecure: Allow plain text to an address beyond loopback.
     """
 
     endpoint: Endpoint
@@ -82,7 +80,7 @@ class Connection:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Open a client; an error within is one line and exit code 1."""
+        """Open a client; an error in this context ends the command with one line and code 1."""
         with (
             errors.in_one_line(self.endpoint),
             Client(self.endpoint, self.timeout, self.tls, insecure=self.insecure) as client,
@@ -91,10 +89,10 @@ class Connection:
 
 
 def connected(timeout: float = 300.0) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of the connection, and the `connection` that they mean.
+    """Give a command the connection options, and pass it the resulting `connection`.
 
     Args:
-        timeout: The deadline of its calls unless the user says otherwise, in seconds.
+        timeout: The default deadline of its calls, in seconds.
     """
     options = {
         name: inspect.Parameter(

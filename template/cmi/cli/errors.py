@@ -1,4 +1,4 @@
-"""Everything that goes wrong is one line on standard error, and exit code 1."""
+"""Every error ends a command with one line on standard error and exit code 1."""
 
 import os
 import sys
@@ -16,10 +16,10 @@ from cmi.tls import TlsError
 
 @contextmanager
 def in_one_line(endpoint: Endpoint | None = None) -> Iterator[None]:
-    """Turn every error within into one line and exit code 1.
+    """Turn every error in this context into one line and exit code 1.
 
     Args:
-        endpoint: Where the driver listens, for the message if it does not answer.
+        endpoint: The driver's address, for the message if it does not answer.
     """
     try:
         yield
@@ -29,19 +29,19 @@ def in_one_line(endpoint: Endpoint | None = None) -> Iterator[None]:
         fail("an argument is not UTF-8")
     except grpc.RpcError as error:
         fail(describe(error, endpoint))
-    except BrokenPipeError:  # of a reader such as `head`
+    except BrokenPipeError:  # the reader has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def fail(message: str) -> NoReturn:
-    """Print an error and end."""
+    """Print an error and exit."""
     print_error(message)
     sys.exit(1)
 
 
 def describe(error: grpc.RpcError, endpoint: Endpoint | None = None) -> str:
-    """Return the status of a call that failed, in one line."""
+    """Return the status of a failed call, in one line."""
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
         details = _no_connection(details, endpoint)
@@ -49,15 +49,15 @@ def describe(error: grpc.RpcError, endpoint: Endpoint | None = None) -> str:
 
 
 def _no_connection(details: str, endpoint: Endpoint | None) -> str:
-    """Say what to do about a connection that failed for the reason that gRPC gives."""
+    """Say what to do about a failed connection, by the reason that gRPC gives."""
     if "handshake failed" in details or "erification" in details:
         return (
-            f"the driver at {endpoint} does not prove to be the right one; check --tls-ca and "
-            "--tls-server-name, and whether it serves TLS"
+            f"the driver at {endpoint} can't be verified; check --tls-ca and --tls-server-name, "
+            "and whether it serves TLS"
         )
     if "Socket closed" in details:
         return (
-            f"the driver at {endpoint} turned the connection away; if it serves TLS, give "
-            "--tls-ca, --tls-cert and --tls-key, with a certificate of the CA that it expects"
+            f"the driver at {endpoint} rejected the connection; if it serves TLS, set --tls-ca, "
+            "--tls-cert and --tls-key, with a certificate from the CA that it expects"
         )
-    return f"no driver answers at {endpoint}; start it, or give another --endpoint"
+    return f"no driver answers at {endpoint}; start it, or choose another --endpoint"

@@ -28,7 +28,7 @@ def info(connection: Connection, output: OutputOption = Output.TABLE) -> None:
 
 @connected(timeout=10.0)
 def probe(connection: Connection) -> None:
-    """Tell whether the driver is ready; exit 1 if it is not."""
+    """Check whether the driver is ready; exit with 1 if it is not."""
     with connection.client() as client:
         ready = client.probe()
     if ready:

@@ -1,4 +1,4 @@
-"""`cmi conformance`: the conformance kit against a running driver."""
+"""`cmi conformance`: runs the conformance kit against a running driver."""
 
 import json
 import sys
@@ -40,7 +40,9 @@ def conformance(
     ] = None,
     volumes_file: Annotated[
         Path | None,
-        typer.Option("--volumes", metavar="FILE", help="PersistentVolumes, some the driver's."),
+        typer.Option(
+            "--volumes", metavar="FILE", help="PersistentVolumes, some in the driver's cloud."
+        ),
     ] = None,
     items: Annotated[str, typer.Option(help="Only these items, such as C10,C17.")] = "",
     junit: Annotated[
@@ -52,18 +54,18 @@ def conformance(
     ] = False,
     max_machines: Annotated[
         int | None,
-        typer.Option(min=3, help="The most machines at once; C31 makes as many. [default: 3]"),
+        typer.Option(min=3, help="Maximum machines at once; C31 creates all. [default: 3]"),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, help="The most calls at once.")] = 10,
+    parallel: Annotated[int, typer.Option(min=1, help="Maximum calls at once.")] = 10,
     patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to repeat a call that is ABORTED or UNAVAILABLE.")
+        float, typer.Option(min=0, help="How long to repeat ABORTED or UNAVAILABLE calls, in s.")
     ] = 60.0,
 ) -> None:
     """Check a driver against the conformance list.
 
-    The driver may be written in any language. The check makes machines of the class in its
-    cluster and in others derived from it, and deletes them again. Machines that it did not make
-    are never touched.
+    The driver may be written in any language. The check creates machines of the class, in its
+    cluster and in others derived from it, and deletes them again. It never touches machines that
+    it did not create.
     """
     try:
         from cmi.conformance import Target, command
@@ -103,7 +105,7 @@ def conformance(
 
 @contextmanager
 def _unless_unimplemented() -> Iterator[None]:
-    """Let a driver pass that answers, though it does not have the RPC."""
+    """Accept a driver that answers but does not have the RPC."""
     try:
         yield
     except grpc.RpcError as error:
@@ -112,7 +114,7 @@ def _unless_unimplemented() -> Iterator[None]:
 
 
 def _offer_clean_up(target: "Target", without_asking: bool) -> None:
-    """Delete what earlier runs of the conformance kit left behind, if that is wanted."""
+    """Delete machines that earlier runs of the kit left behind, if the user agrees."""
     from cmi.conformance import leftovers
 
     found = leftovers.find(target)
@@ -121,9 +123,9 @@ def _offer_clean_up(target: "Target", without_asking: bool) -> None:
     for each in found:
         typer.echo(f"left behind by an earlier run: {each.name}  {each.provider_id}")
     if not without_asking and sys.stdin.isatty():
-        without_asking = typer.confirm("Is no other run going on, and may they be deleted?")
+        without_asking = typer.confirm("Delete them? Say no if another run is in progress.")
     elif not without_asking:
-        typer.echo("delete them with --clean-up, unless another run is still going on")
+        typer.echo("delete them with --clean-up, unless another run is in progress")
     if without_asking:
         for machine in leftovers.delete(target, found):
             typer.echo(f"can't be deleted: {machine}", err=True)

@@ -1,4 +1,4 @@
-"""The commands about machines: each makes the calls that machine-controller-manager makes."""
+"""The commands for machines: each makes the same calls as machine-controller-manager."""
 
 import sys
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def create(
     secret_files: SecretOption = None,
     class_name: ClassNameOption = "",
     count: Annotated[
-        int | None, typer.Option(min=1, help="Create as many: NAME-1, NAME-2 and so on.")
+        int | None, typer.Option(min=1, help="Create this many: NAME-1, NAME-2 and so on.")
     ] = None,
     last_known_state: StateOption = "",
     output: OutputOption = Output.TABLE,
@@ -92,7 +92,7 @@ def list_machines(
     secret_files: SecretOption = None,
     class_name: ClassNameOption = "",
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on, and print what changes, until Ctrl-C.")
+        bool, typer.Option("--watch", "-w", help="Keep printing changes until Ctrl-C.")
     ] = False,
     interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two lists of --watch.")
@@ -101,7 +101,7 @@ def list_machines(
 ) -> None:
     """List the machines of the class's cluster and role."""
     if watch and not output.is_table:
-        errors.fail("--watch prints a table; leave --output out")
+        errors.fail("--watch only prints a table; remove --output")
     with connection.client() as client:
         machine_class = machine_class_of(class_file, secret_files, class_name)
         if watch:
@@ -151,9 +151,9 @@ def delete(
     provider_id: IdOption = "",
     last_known_state: StateOption = "",
 ) -> None:
-    """Delete a machine, or all of a class."""
+    """Delete a machine, or all machines of a class."""
     if all_machines == (name is not None):
-        errors.fail("give the name of a machine, or --all")
+        errors.fail("name one machine, or use --all")
     with connection.client() as client:
         machine_class = machine_class_of(class_file, secret_files, class_name)
         if name is not None:
@@ -183,7 +183,7 @@ def volumes(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML with PersistentVolumes.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Print the IDs of those volumes that are the driver's."""
+    """Print the IDs of the volumes that are in the driver's cloud."""
     with connection.client() as client:
         volume_ids = client.volume_ids(read_volumes(file))
     print_rows(("VOLUME ID",), [(volume_id,) for volume_id in volume_ids], output, volume_ids)
@@ -209,10 +209,10 @@ def _node_names(
 
 def _confirm_deletion(machines: Mapping[str, str]) -> None:
     if not sys.stdin.isatty():
-        errors.fail("--all asks before it deletes; give --yes where nobody can answer")
+        errors.fail("--all asks before it deletes; use --yes if nobody can answer")
     print_table(("MACHINE", "PROVIDER ID"), _by_name(machines))
     if not typer.confirm(f"Delete all {len(machines)}?"):
-        errors.fail("nothing is deleted")
+        errors.fail("nothing was deleted")
 
 
 def _print_machines(answers: Mapping[str, Any], output: Output, *, as_list: bool) -> None:

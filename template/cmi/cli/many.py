@@ -15,7 +15,7 @@ from cmi.cli.errors import describe
 from cmi.cli.output import print_error
 
 PARALLEL: Final = 10
-"""How many calls are made at once."""
+"""The maximum number of simultaneous calls."""
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def call(
                     reasons[calls[done]] = describe(error)
                 advance()
     finally:
-        # After Ctrl-C nothing is waited for: with the client the calls in flight are cancelled.
+        # After Ctrl-C, don't wait: closing the client cancels the running calls.
         pool.shutdown(wait=False, cancel_futures=True)
     result = Result({key: answers[key] for key in keys if key in answers})
     for key in keys:
@@ -81,7 +81,7 @@ def call(
 
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal; yield what moves it on."""
+    """Show a progress bar on a terminal; yield a function that advances it."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""How answers are printed: as a table, for scripts, and with colour on a terminal."""
+"""Prints answers: as a table, in formats for scripts, and in colour on a terminal."""
 
 import json
 import os
@@ -12,15 +12,15 @@ import yaml
 from cmi.redaction import Redactor, Sources
 
 _STYLES: Final = {"": "", "header": "1", "error": "31", "good": "32", "bad": "33"}
-"""Of the colours that are legible on a light and on a dark background."""
+"""Colours that are legible on both light and dark backgrounds."""
 
 
 _redactor: Final = Redactor()
-"""Knows the secrets that this process sends: what a driver tells of them is not shown."""
+"""The secrets that this process sends, so that they can be masked in a driver's answers."""
 
 
 class Output(StrEnum):
-    """How an answer is printed."""
+    """The format of an answer."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -35,7 +35,7 @@ class Output(StrEnum):
 
 
 class Columns:
-    """Lays rows out in columns. Nothing is cut, so that it can be copied."""
+    """Lays out rows in columns. Nothing is cut off, so that users can copy values."""
 
     def __init__(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         lines = [map(shown, row) for row in (header, *rows)]
@@ -53,7 +53,7 @@ def hide(secrets: Mapping[str, bytes]) -> None:
 
 
 def shown(text: str) -> str:
-    """Return a text of a driver without secrets, and without what a terminal would obey."""
+    """Return a driver's text without secrets and without control sequences for the terminal."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in _redactor.scrub(text)
@@ -61,12 +61,12 @@ def shown(text: str) -> str:
 
 
 def print_line(text: str, style: str = "") -> None:
-    """Print a line at once, also where standard output is a pipe."""
+    """Print a line and flush it, even if standard output is a pipe."""
     print(_styled(shown(text), style, sys.stdout), flush=True)
 
 
 def print_error(message: str) -> None:
-    """Print one line on standard error."""
+    """Print one line to standard error."""
     print(f"{_styled('error:', 'error', sys.stderr)} {shown(message)}", file=sys.stderr)
 
 
@@ -81,7 +81,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_rows(
     header: Sequence[str], rows: Sequence[Sequence[str]], output: Output, value: object
 ) -> None:
-    """Print rows that begin with a name; or, for scripts, the value that holds the same."""
+    """Print rows that begin with a name or, for scripts, a value with the same contents."""
     if output is Output.NAME:
         for row in rows:
             print_line(row[0])

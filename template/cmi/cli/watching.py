@@ -16,7 +16,7 @@ _HEADER: Final = ("CHANGE", "MACHINE", "PROVIDER ID")
 def watch(
     list_machines: Callable[[], Mapping[str, str]], interval: float, endpoint: Endpoint
 ) -> NoReturn:
-    """Print the machines, and what is added and removed, until Ctrl-C.
+    """Print the machines, and then additions and removals, until Ctrl-C.
 
     Only the first list has to succeed. A driver that is restarted later is waited for.
 

@@ -1,7 +1,7 @@
 """The conformance kit: checks a driver, in any language, against the conformance list.
 
-It needs pytest. A driver of this framework is checked in process, with `Backstage`; any
-other one, or a deployed one, by `cmi conformance`.
+It needs pytest. The tests of a driver with this framework run the kit in process, with
+`Backstage`; `cmi conformance` checks any other driver, or a deployed one.
 """
 
 from cmi.conformance.target import Backstage, Target

@@ -14,7 +14,7 @@ from cmi.conformance.target import Target
 
 
 class UnknownItemError(ValueError):
-    """What is to be checked is no item of the list."""
+    """The text names something that is not a conformance item."""
 
 
 def parse_items(text: str) -> list[str]:
@@ -26,7 +26,7 @@ def parse_items(text: str) -> list[str]:
     items = [item.strip().upper() for item in text.split(",")]
     for item in items:
         if item not in ITEMS:
-            raise UnknownItemError(f"{item or 'nothing'} is no item; there are {', '.join(ITEMS)}")
+            raise UnknownItemError(f"{item or 'nothing'} is not an item of {', '.join(ITEMS)}")
     return items
 
 
@@ -57,7 +57,7 @@ def run(target: Target, items: Sequence[str], junit: Path | None) -> int:
 
 
 class _Given:
-    """The plugin that hands the target to the suite."""
+    """The plugin that passes the target to the suite."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -68,7 +68,7 @@ class _Given:
 
 @contextmanager
 def _ends_in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does: what was made is deleted.
+    """Make SIGTERM and SIGHUP end the run like Ctrl-C, so that its machines are deleted.
 
     CI systems that cancel a job send SIGINT first and SIGTERM some seconds later, in the middle
     of the clean-up; so only a second Ctrl-C ends that.

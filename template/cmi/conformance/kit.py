@@ -1,4 +1,4 @@
-"""The kit's hands: calls whose outcome is looked at, and machines that are cleaned up."""
+"""The kit's tools: makes calls, checks their outcome, and cleans up machines."""
 
 import json
 import secrets
@@ -74,7 +74,7 @@ class Outcome:
 
 @dataclass
 class Findings:
-    """What the tests of one target share.
+    """State that the tests of one target share.
 
     Attributes:
         capabilities: What GetPluginCapabilities answered; None before the first call.
@@ -93,7 +93,7 @@ class Findings:
     is_gone: bool = False
 
     def is_made(self, name: str) -> None:
-        """Count a machine, unless it was there already."""
+        """Count a machine, unless it already existed."""
         self.made += name not in self.there
         self.there.add(name)
         self.most = max(self.most, len(self.there))
@@ -101,7 +101,7 @@ class Findings:
 
 @dataclass
 class Kit:
-    """Calls a driver and remembers the machines that it made.
+    """Calls a driver and remembers the machines that it created.
 
     Machine names are unique; no call about a machine is made under any other name. What a
     test made is deleted at its end. A call that answers ABORTED or UNAVAILABLE is repeated, as
@@ -461,7 +461,7 @@ class Kit:
         return ""
 
     def _is_listed(self, machine_class: MachineClass, name: str) -> bool:
-        """Tell whether a machine is there, for all that ListMachines knows."""
+        """Return whether ListMachines lists a machine."""
         outcome = self._send("ListMachines", self.request("ListMachines", "", machine_class))
         return outcome.response is None or name in outcome.response.MachineList.values()
 

@@ -1,4 +1,4 @@
-"""What an earlier run of the kit has left behind, because it was killed."""
+"""Finds and deletes machines that an earlier, killed run of the kit left behind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cmi.conformance.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A machine that a run of the kit has made.
+    """A machine that a run of the kit created.
 
     Attributes:
         machine_class: The class that it was made in.

@@ -15,7 +15,7 @@ from cmi.redaction import Redactor, Sources
 
 TARGET: Final = pytest.StashKey[Target]()
 FINDINGS: Final = pytest.StashKey[dict[str, Findings]]()
-"""What is known of each target, by its endpoint."""
+"""The state of each target, by its endpoint."""
 LEFT_BEHIND: Final = "conformance: left behind"
 _TEST: Final = re.compile(r"::test_(C\d+)_")
 
@@ -28,7 +28,7 @@ def item_of(node_id: str) -> str:
 
 @dataclass
 class _Tally:
-    """How the tests of one item ended.
+    """The results of one item's tests.
 
     Attributes:
         passed: How many passed.
@@ -74,7 +74,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Mask the target's secrets, which a driver may have told, in all that is reported."""
+    """Mask the target's secrets, which a driver may have returned, in the whole report."""
     report = yield
     target = getattr(item, "funcargs", {}).get("target")
     if isinstance(target, Target):
@@ -146,7 +146,7 @@ def _count(reports: Iterable[pytest.TestReport]) -> dict[str, _Tally]:
 
 
 def _sentence(report: pytest.TestReport, item: str) -> str:
-    """Return what a failing test said, without its traceback."""
+    """Return the message of a failing test, without its traceback."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = (crash.message if crash is not None else report.longreprtext).strip()
     first = text.partition("\n")[0] or "it failed without a word"

@@ -1,4 +1,4 @@
-"""Where a provider spec tells its cluster and role, and the classes that follow from it.
+"""Finds a provider spec's cluster and role, and derives classes with other ones.
 
 Nothing is known of the form of a spec but what reads it: a place holds the cluster's ID if a
 change there, and only there, makes the spec one of another cluster.
@@ -42,12 +42,12 @@ Read: TypeAlias = Callable[[Fields], Scope | None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a text stands in a spec: in the value at `path`, or in the last key of `path`.
+    """The place of a text in a spec: in the value at `path`, or in the last key of `path`.
 
     Attributes:
         path: Keys and indices from the root of the spec.
-        in_key: Whether it stands in the key.
-        start: Where it begins there, in characters; None is wherever it stands there.
+        in_key: Whether it is in the key.
+        start: The position at which it begins, in characters; None means at any position.
     """
 
     path: tuple[str | int, ...]
@@ -82,7 +82,7 @@ class Scopes:
 
     @cached_property
     def tags(self) -> list[str] | dict[str, str] | None:
-        """The map or list of texts that holds the cluster's ID; None if it stands alone."""
+        """The map or list of texts that contains the cluster's ID; None if a field holds it."""
         if not self._cluster_places:
             return None
         *parents, _last = self._cluster_places[0].path
@@ -188,7 +188,7 @@ def _by_model(model: type[ClusterScope]) -> Read:
 
 
 def _occurrences(value: Any, text: str, path: tuple[str | int, ...] = ()) -> Iterator[Place]:
-    """Yield every place at which a text stands, in keys, in texts, or as a whole number."""
+    """Yield every place of a text: in keys, in texts, or as a whole number."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from (Place((*path, key), True, start) for start in _starts(key, text))

@@ -1,4 +1,4 @@
-"""What the conformance kit is pointed at."""
+"""The target of the conformance kit: a driver, and access to its cloud."""
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,63 +13,64 @@ from cmi.spec import ClusterScope
 from cmi.tls import TlsFiles
 
 Switch: TypeAlias = Callable[[], AbstractContextManager[object]]
-"""Makes something go wrong for as long as its context is open."""
+"""Causes a fault for as long as its context is open."""
 
 Trap: TypeAlias = Callable[[], AbstractContextManager[threading.Event]]
-"""The same; the context is an event, which is set once a call has met what goes wrong."""
+"""Causes a fault; the context is an event, which is set once a call has met the fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backstage:
-    """What the kit can do beside the driver, where both run in one process.
+    """The kit's access to the driver's cloud, for a kit that runs in the driver's process.
 
-    Some items can't be seen through the API: a quota, a log, a second VM of the same name.
-    Give the kit what your cloud, or its test double, makes possible. Items for which something
-    is missing are skipped, and the report says so.
+    Some items can't be checked through the API: a quota, a log, a second VM of the same name.
+    Implement the hooks that your cloud, or its test double, makes possible. The kit skips items
+    whose hooks are missing, and says so in its report.
 
-    A hook that takes a machine's name is called after CreateMachine of this machine, in the
-    cluster of `Target.machine_class`. Hooks that are no contexts need not undo what they did:
-    the kit deletes the machine afterwards.
+    The kit calls a hook that takes a machine's name after it has created that machine, in the
+    cluster of `Target.machine_class`. A hook that is not a context manager need not undo its
+    changes: the kit deletes the machine afterwards.
 
     Attributes:
-        failures: For status codes by name (RESOURCE_EXHAUSTED, OUT_OF_RANGE,
+        failures: By the names of status codes (RESOURCE_EXHAUSTED, OUT_OF_RANGE,
             FAILED_PRECONDITION, UNAVAILABLE, INTERNAL): makes CreateMachine of a new machine
-            fail so (C13). INTERNAL is an exception that no table of errors has (C45). Put the
-            values of the secrets into the texts of the exceptions, as SDKs do that quote their
-            request: none may come out (C50).
+            fail with this code (C13). For INTERNAL, use an exception that is in no table of
+            errors (C45). Put the values of the secrets into the exceptions' texts, like an SDK
+            that quotes its request: none of them may be shown (C50).
         interruptions: By the names of the steps of CreateMachine and DeleteMachine, such as
-            "create_disk": makes the next call that comes to this step fail there, once (C15,
-            C29, C58). Add the actions that the cloud accepts and fails later, such as
+            "create_disk": makes the next call that reaches this step fail there, once (C15,
+            C29, C58). Add the actions that the cloud accepts and that fail later, such as
             "attach_network fails after it was accepted". The event is set as soon as the step
-            was reached.
-        pending: Keeps every action that the cloud has accepted from coming to its end, so that
-            a VM that is made does not get ready (C14).
-        unhealthy: Makes something missing that the driver depends on (C6).
-        hold: Keeps the next call to the cloud waiting for as long as the context is open; the
-            event is set once that call waits (C57).
-        stranger: Makes a VM of this name that belongs to no cluster: same account, region and
-            display name, no tags. It goes when the context is closed. The name is new; the
-            machine is created afterwards (C12, C19, C26, C29).
-        duplicate: Makes a second VM of the machine, alike in all but its ID (C20, C25).
-        rename: Gives the machine's VM another display name, the second argument, as people
-            do in the cloud's console. Whatever else it carries stays (C20, C23, C29).
-        unname: Takes from the machine's VM all that tells the name of its machine (C30).
-        vanish: Deletes the machine's VM behind the driver's back and leaves its disks, ports
+            is reached.
+        pending: Prevents every action that the cloud has accepted from finishing, so that a new
+            VM does not become ready (C14).
+        unhealthy: Removes something that the driver depends on (C6).
+        hold: Blocks the next call to the cloud for as long as the context is open; the event is
+            set once that call waits (C57).
+        stranger: Creates a VM of this name that belongs to no cluster: same account, region and
+            display name, but no tags. Deletes it when the context is closed. The name is new;
+            the machine is created afterwards (C12, C19, C26, C29).
+        duplicate: Creates a second VM of the machine that only differs in its ID (C20, C25).
+        rename: Changes the display name of the machine's VM to the second argument, as people
+            do in the cloud's console. Everything else stays (C20, C23, C29).
+        unname: Removes everything from the machine's VM that contains its name (C30).
+        vanish: Deletes the machine's VM behind the driver's back, and leaves its disks, ports
             or whatever else the cloud does not delete with a VM (C22, C29).
-        parts: Returns what the cloud has of the machine: state, size, disks, networks. Leave
-            out what differs between two VMs of one class, such as IDs, names and times: the
-            kit compares the machine with another one by `==` (C58).
-        tags: Returns the tags on the machine's VM, in the form that the machine class has
-            them: a map, or a collection of strings (C58).
+        parts: Returns what the cloud stores about the machine: state, size, disks, networks.
+            Leave out what differs between two VMs of one class, such as IDs, names and times:
+            the kit compares the machine with another one by `==` (C58).
+        tags: Returns the tags on the machine's VM, in the same form as in the machine class: a
+            map, or a collection of strings (C58).
         user_data: Returns the user data that the machine's VM boots with, decoded (C58).
-        snapshot: Returns all that the cloud has, comparable by `==`, to tell whether something
-            changed (C12, C15, C19, C20, C22, C27, C29).
+        snapshot: Returns everything in the cloud, comparable by `==`, so that the kit notices
+            changes (C12, C15, C19, C20, C22, C27, C29).
         log: Collects the lines that the driver logs at level debug while the context is open:
-            the list grows with them, each as it would be written (C45, C50).
+            they are appended to the list as they would be written (C45, C50).
         denied_secrets: Valid credentials that must not create machines (C44).
-        page_size: The most VMs that the cloud lists at once, however many are asked for. Let
-            the double have small pages, of 3 for example: C31 makes one machine more (C31).
-        command: Starts the driver as a process; `--endpoint=…` is added (C52).
+        page_size: The maximum number of VMs that the cloud returns in one list, however many
+            are requested. Use small pages in a test double, of 3 for example: C31 creates one
+            machine more than a page holds (C31).
+        command: Starts the driver as a process; the kit adds `--endpoint=…` (C52).
         sources: The folders of the driver's code (C54).
     """
 
@@ -96,33 +97,33 @@ class Backstage:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A running driver, and what to send it.
+    """A running driver, and the input for it.
 
     Attributes:
-        endpoint: Where it listens.
-        machine_class: A valid provider spec with its secrets. Machines are made from it.
-        scope: The model that tells the cluster and the role of a spec; with it, the kit
-            derives classes of other clusters and roles from a spec of any form. Without it, the
+        endpoint: The driver's address.
+        machine_class: A valid provider spec with its secrets. The kit creates machines from it.
+        scope: The model that contains the cluster and the role of a spec. With it, the kit can
+            derive classes of other clusters and roles from a spec of any form. Without it, the
             kit understands the tags `kubernetes.io/cluster/<id>` and `kubernetes.io/role/<role>`
             in a map named `tags`.
-        other_class: The class for another cluster of the same account; derived if None. Where
-            it can't be derived, the items that need it are skipped.
-        changed_class: A valid class of the same cluster and role that asks for another VM, of
-            another size for example (C11); derived if None.
+        other_class: A class for another cluster in the same account; derived if None. If it
+            can't be derived, the items that need it are skipped.
+        changed_class: A valid class of the same cluster and role that asks for a different VM,
+            for example of another size (C11); derived if None.
         moved_class: The class after it has moved, within its cluster, to another region, zone
-            or project: wherever a VM of `machine_class` is only found by its provider ID (C20).
-            None where a cloud has nothing of that kind.
-        volumes: PersistentVolumeSpecs; of the driver's at least one by CSI, and one in-tree if
-            Kubernetes ever had such a source for this cloud (C38).
-        backstage: What can be done beside the driver; None for a remote one.
+            or project, where a VM of `machine_class` can only be found by its provider ID (C20).
+            None if the cloud has nothing of that kind.
+        volumes: PersistentVolumeSpecs, including at least one CSI volume in the driver's cloud,
+            and an in-tree volume if Kubernetes ever had such a source for this cloud (C38).
+        backstage: Access to the driver's cloud; None for a remote driver.
         tls: The files for TLS; None means plain text.
-        insecure: Send secrets in plain text to an address that is not a loopback address, too.
+        insecure: Allow secrets in plain text to an address beyond loopback.
         timeout: The deadline of a call, in seconds.
-        patience: How long a call is repeated that is ABORTED or UNAVAILABLE, in seconds.
-        parallel: The most calls at once.
-        max_machines: The most machines that are there at once; at least 3. None is as many as
-            the items need: 3, or one more than `Backstage.page_size`. Where the size of a page
-            is not known, C31 makes as many as this says.
+        patience: How long to repeat a call that is ABORTED or UNAVAILABLE, in seconds.
+        parallel: The maximum number of calls at once.
+        max_machines: The maximum number of machines at once; at least 3. None means as many as
+            the items need: 3, or one more than `Backstage.page_size`. If the page size is
+            unknown, C31 creates this many machines.
     """
 
     endpoint: Endpoint

@@ -1,4 +1,4 @@
-"""Reading what `kubectl apply` reads: machine classes, secrets and persistent volumes.
+"""Reads the same files as `kubectl apply`: machine classes, secrets and persistent volumes.
 
 A file may hold several documents, lists, JSON, and what `kubectl get --output=yaml` prints. What
 the driver gets is byte for byte what machine-controller-manager (MCM) would send it, had the
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _REFERENCES = ("secretRef", "credentialsSecretRef")
-"""Where a MachineClass names its Secrets; of equal keys the last one counts, as in MCM."""
+"""The fields in which a MachineClass names its Secrets; for equal keys, the last one wins."""
 
 
 def read_machine_class(
@@ -36,7 +36,7 @@ def read_machine_class(
         class_file: The file with the MachineClass; `-` is standard input.
         secret_files: The files with the Secrets that its `secretRef` and `credentialsSecretRef`
             name. If it names none, or there are no files, the one Secret of all files is taken.
-        name: Which MachineClass, if the file holds several.
+        name: The name of the MachineClass, if the file has several.
 
     Raises:
         ManifestError: A file can't be read, or does not say clearly which object is meant.
@@ -52,7 +52,7 @@ def read_provider_spec(path: Path) -> bytes:
     """Return `providerSpec` of the one MachineClass in the file, as JSON.
 
     Raises:
-        ManifestError: The file can't be read, or holds no MachineClass, or several.
+        ManifestError: The file can't be read, or contains no MachineClass or several.
     """
     return provider_spec_of(_one_of(path, "MachineClass"))
 
@@ -61,7 +61,7 @@ def read_secret(path: Path) -> dict[str, bytes]:
     """Return the data of the one Secret in the file: `data` decoded, `stringData` over it.
 
     Raises:
-        ManifestError: The file can't be read, or holds no Secret, or several.
+        ManifestError: The file can't be read, or contains no Secret or several.
     """
     return data_of(_one_of(path, "Secret"))
 
@@ -70,7 +70,7 @@ def read_volumes(path: Path) -> bytes:
     """Return the specs of all PersistentVolumes in the file, as a JSON list.
 
     Raises:
-        ManifestError: The file can't be read, or holds no PersistentVolume.
+        ManifestError: The file can't be read, or contains no PersistentVolume.
     """
     volumes = _of_kind(path, "PersistentVolume")
     try:
@@ -85,7 +85,7 @@ def _of_kind(path: Path, kind: str) -> list[Object]:
     found = [each for each in objects if each.kind == kind]
     if not found:
         kinds = ", ".join(sorted({each.kind for each in objects})) or "nothing"
-        raise ManifestError(f"{name_of(path)}: holds no {kind}, but {kinds}")
+        raise ManifestError(f"{name_of(path)}: contains no {kind}, but {kinds}")
     return found
 
 
@@ -96,8 +96,8 @@ def _one_of(path: Path, kind: str, name: str = "") -> Object:
         return chosen[0]
     names = ", ".join(each.name or "one without a name" for each in found)
     if name:
-        raise ManifestError(f"{name_of(path)}: holds no {kind} {name}, but {names}")
-    raise ManifestError(f"{name_of(path)}: holds several of kind {kind}: {names}; say which")
+        raise ManifestError(f"{name_of(path)}: contains no {kind} {name}, but {names}")
+    raise ManifestError(f"{name_of(path)}: contains several of kind {kind}: {names}; choose one")
 
 
 def provider_spec_of(machine_class: Object) -> bytes:

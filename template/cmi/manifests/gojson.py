@@ -76,7 +76,7 @@ def _number(value: float) -> str:
     except OverflowError:
         value = math.inf
     if not math.isfinite(value):
-        raise ValueError(f"JSON has no number like {value}")
+        raise ValueError(f"JSON can't represent the number {value}")
     if value and not 1e-6 <= abs(value) < 1e21:
         return repr(value).replace("e-0", "e-")
     text = format(Decimal(repr(value)), "f")
@@ -84,7 +84,7 @@ def _number(value: float) -> str:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"JSON has no number like {constant}")
+    raise ValueError(f"JSON can't represent the number {constant}")
 
 
 def _finite(text: str) -> float:

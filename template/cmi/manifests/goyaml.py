@@ -45,7 +45,7 @@ def read(text: str) -> Json:
         YamlError: kubectl can't read it either, or would read it by chance.
     """
     if "\ufeff" in text:
-        raise YamlError("holds a byte order mark that is not at the start of the file")
+        raise YamlError("contains a byte order mark that is not at the start of the file")
     try:
         root = _Composer(text).root()
         return _Decoder().value(root) if root else None
@@ -156,7 +156,7 @@ class _Composer:
         if is_plain and self._flow_depth and "?" in event.value[1:]:
             raise YamlError("a text with ? between brackets needs quotes", line)
         if is_plain and event.tag and not event.value:
-            raise YamlError("a tag stands before nothing", line)
+            raise YamlError("a tag is not followed by a value", line)
         if event.style == '"' and event.start_mark and event.end_mark:
             written = self._text[event.start_mark.index : event.end_mark.index]
             if "\\/" in written.replace("\\\\", ""):
@@ -184,7 +184,7 @@ class _Decoder:
             return found
         _, value = _resolved(node)
         if isinstance(value, float) and not math.isfinite(value):
-            raise YamlError(f"JSON has no number like {value}", node.line)
+            raise YamlError(f"JSON can't represent the number {value}", node.line)
         return value
 
     def _fill(self, mapping: _Mapping, found: dict[str, Json], origins: dict[str, object]) -> None:

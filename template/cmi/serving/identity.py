@@ -53,7 +53,7 @@ class PluginInfo:
         if len(names) > 1:
             raise StartupError(
                 f"{' and '.join(names)} are installed in one environment, and each brings its own "
-                "package cmi, which overwrites the other's; give each an environment of its own"
+                "package cmi, which overwrites the other's; install each in its own environment"
             )
         for entry_point in installed:
             if entry_point.value == package and entry_point.dist is not None:

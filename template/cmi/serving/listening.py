@@ -112,7 +112,7 @@ def _reason(error: OSError) -> str:
 
 def _cannot_listen(option: str, endpoint: Endpoint, reason: str) -> StartupError:
     return StartupError(
-        f"can't listen on {endpoint}: {reason}; mend that or choose another {option}"
+        f"can't listen on {endpoint}: {reason}; fix that or choose another {option}"
     )
 
 

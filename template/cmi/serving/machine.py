@@ -146,11 +146,11 @@ def _identity_of(request: Any) -> Hashable:
 
 
 def _decoder(driver: Driver, method: Method, create: Method) -> Callable[[Any], Any]:
-    """Return what validates a wire message and makes of it the request that `method` takes.
+    """Return a function that validates a wire message and returns the request for `method`.
 
-    What only `create` needs never refuses the call of another method, or it could block a
-    deletion. A call that is refused anyway says all that `create` would: MCM asks for the status
-    of a new machine first, and its user is to mend everything at once.
+    A field that only `create` needs never causes the refusal of another call; otherwise, it could
+    block a deletion. If a call is refused anyway, it reports everything that `create` would: MCM
+    asks for the status of a new machine first, and its user should fix all mistakes at once.
 
     It raises:
         InvalidArgument: Names every offending field (C7, C8, C33, C36, C47, C48).

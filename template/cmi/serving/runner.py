@@ -57,7 +57,7 @@ class _Run:
 
 
 class _Deadlines:
-    """Wakes the callers whose time is up, with one timer, since a timer for each call is dear.
+    """Wakes the callers whose time is up, with a single timer: one for each call would be costly.
 
     All get the same time, so the oldest is always due first.
     """

@@ -1,7 +1,7 @@
-"""For an author's tests: a driver behind a real socket, and a client that talks to it.
+"""Helpers for an author's tests: a driver on a real socket, and a client that calls it.
 
-Nothing here knows the provider. `serving` and `connected` run a driver in this process,
-`driver_process` runs it as its users do, `Samples` reads the samples in `kubernetes/`.
+They are independent of the provider. `serving` and `connected` run a driver in this process,
+`driver_process` runs it like a user, and `Samples` reads the samples in `kubernetes/`.
 """
 
 from cmi.client import Client, MachineClass

@@ -1,4 +1,4 @@
-"""Expecting that a driver refuses a call."""
+"""Expects a driver to refuse a call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ import grpc
 
 @contextmanager
 def refused(code: str, *mentioned: str) -> Iterator[None]:
-    """Expect that the call in this context is refused with a status.
+    """Expect the driver to refuse the call in this context with a status.
 
     Write `with refused("NOT_FOUND", "m1"): …`.
 
     Args:
         code: The name of the status code.
-        mentioned: Texts that the message of the status holds.
+        mentioned: Texts that the message of the status must contain.
 
     Raises:
-        AssertionError: It is not.
+        AssertionError: The call succeeded, or has another code or message.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The log of a driver that is served in this process."""
+"""Captures the log of a driver that is served in this process."""
 
 import logging
 from collections.abc import Iterator

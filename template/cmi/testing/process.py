@@ -1,4 +1,4 @@
-"""A driver as its users meet it: a process, and the command-line client."""
+"""A driver as its users see it: a process, and the command-line client."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 60
-"""How long a process may take to start, to answer or to end."""
+"""The maximum time for a process to start, answer or exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverProcess:
-    """A driver that runs.
+    """A running driver.
 
     Attributes:
-        endpoint: Where it listens, such as `tcp://127.0.0.1:40123`.
+        endpoint: Its address, such as `tcp://127.0.0.1:40123`.
         pid: Its process ID.
     """
 
@@ -35,10 +35,10 @@ def driver_process(
 
     Args:
         package: The provider's package.
-        environment: Variables besides those of this process.
+        environment: Variables in addition to those of this process.
 
     Raises:
-        AssertionError: It does not start, or does not end cleanly at SIGTERM.
+        AssertionError: The driver does not start, or does not stop cleanly on SIGTERM.
     """
     command = [sys.executable, "-m", package, "--endpoint=tcp://127.0.0.1:0", "--log-format=json"]
     variables = {**os.environ, **(environment or {})}
@@ -56,10 +56,10 @@ def driver_process(
 
 
 def run_client(*arguments: str, folder: Path | None = None) -> str:
-    """Run `python -m cmi` with the arguments; return what it prints.
+    """Run `python -m cmi` with these arguments, and return its output.
 
     Raises:
-        AssertionError: It fails.
+        AssertionError: The command fails.
     """
     ended = subprocess.run(
         [sys.executable, "-m", "cmi", *arguments],

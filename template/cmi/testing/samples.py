@@ -1,4 +1,4 @@
-"""The samples in `kubernetes/`, as tests send them."""
+"""The samples in `kubernetes/`, prepared for tests."""
 
 import base64
 import json
@@ -15,9 +15,9 @@ class Samples:
     """The samples of a project.
 
     Args:
-        folder: Holds machine-class.yaml, secret.yaml and persistent-volumes.yaml.
-        secrets: What takes the place of the Secret's values, such as the tokens of a test double.
-        fields: What takes the place of fields of the provider spec, as in YAML.
+        folder: Contains machine-class.yaml, secret.yaml and persistent-volumes.yaml.
+        secrets: Replacements for values of the Secret, such as the tokens of a test double.
+        fields: Replacements for fields of the provider spec, as named in YAML.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class Samples:
         """Return the machine class with its secret.
 
         Args:
-            secrets: Other values of the Secret; None leaves a key out.
-            fields: Other fields of the provider spec, as in YAML; None leaves a field out.
+            secrets: Replacements for values of the Secret; None leaves a key out.
+            fields: Replacements for fields of the spec, as named in YAML; None leaves one out.
         """
         spec = json.loads(read_provider_spec(self.folder / "machine-class.yaml"))
         spec |= self._fields | fields
@@ -54,7 +54,7 @@ class Samples:
         return volumes
 
     def copy_to(self, folder: Path) -> "Samples":
-        """Write the samples into a folder, with the values of this object, and return those."""
+        """Write the samples, with this object's replacements, into a folder; return the copy."""
         machine_class = self.machine_class()
         spec = json.loads(machine_class.provider_spec)
         values = machine_class.secrets.items()

@@ -1,4 +1,4 @@
-"""A driver served in this process, over a real socket."""
+"""Serves a driver in this process, on a real socket."""
 
 import asyncio
 import threading
@@ -18,10 +18,10 @@ TEST_PLUGIN = PluginInfo("driver.under-test", "0")
 
 @contextmanager
 def serving(driver: Driver, options: ServerOptions | None = None) -> Iterator[Endpoint]:
-    """Serve `driver` while the context is open; on a free loopback port unless told otherwise.
+    """Serve `driver` while the context is open, by default on a free loopback port.
 
     Yields:
-        Where it listens.
+        The driver's address.
     """
     defaults = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), grace_period=5)
     server = Server(driver, TEST_PLUGIN, options or defaults)
@@ -42,7 +42,7 @@ def connected(driver: Driver, timeout: float = 30.0) -> Iterator[Client]:
         timeout: The deadline of a call, in seconds.
 
     Yields:
-        A client that talks to it.
+        A client that is connected to the driver.
     """
     with serving(driver) as endpoint, Client(endpoint, timeout) as client:
         yield client
@@ -50,7 +50,7 @@ def connected(driver: Driver, timeout: float = 30.0) -> Iterator[Client]:
 
 @cache
 def background_loop() -> asyncio.AbstractEventLoop:
-    """Return the one loop of this process: gRPC does not like to have several."""
+    """Return the only event loop for servers in this process: gRPC can't handle several."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="test-servers", daemon=True).start()
     return loop

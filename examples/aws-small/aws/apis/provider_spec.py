@@ -1,7 +1,7 @@
 """The provider spec and the secrets: `MachineClass.providerSpec` and the data of its Secret.
 
-Fields are snake_case here and camelCase in YAML. What does not fit is refused with
-INVALID_ARGUMENT and the path of every offending field, before EC2 is asked (C8).
+Fields are snake_case here and camelCase in YAML. Before any call reaches EC2, invalid input is
+refused with INVALID_ARGUMENT and the path of every offending field (C8).
 """
 
 from typing import Final, Literal
@@ -12,17 +12,17 @@ from cmi import Credential, SecretsModel, SpecModel, TaggedScope
 
 MACHINE_TAG: Final = "machine-name"
 SPEC_TAG: Final = "machine-spec"
-"""The driver's own tags: the machine's name, and what the instance was made from."""
+"""The driver's own tags: the machine's name, and a fingerprint of its spec."""
 
 
 class MachineScope(TaggedScope, extra="ignore"):
-    """What is needed to find a machine's instance: the region, and the tags of the cluster.
+    """The fields needed to find a machine's instance: the region and the cluster's tags.
 
-    All that status, delete, shut-down and list validate.
+    Status, delete, shut-down and list validate only these.
     """
 
     region: str = Field(
-        pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$", description="Region of EC2, such as eu-west-1"
+        pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$", description="EC2 region, such as eu-west-1"
     )
 
 
@@ -55,7 +55,7 @@ class Iam(SpecModel):
 
 
 class ProviderSpec(MachineScope, extra="forbid"):
-    """All that CreateMachine needs to know about an instance."""
+    """Everything that CreateMachine needs to know about an instance."""
 
     ami: str = Field(pattern=r"^ami-[0-9a-f]{8,17}$", description="ID of the image")
     machine_type: str = Field(
@@ -76,4 +76,4 @@ class Credentials(SecretsModel):
 class Secrets(Credentials):
     """The keys of the Secret that CreateMachine needs (C49)."""
 
-    user_data: SecretStr = Field(description="What joins the instance to the cluster")
+    user_data: SecretStr = Field(description="The script that joins the instance to the cluster")

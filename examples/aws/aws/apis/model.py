@@ -1,4 +1,4 @@
-"""What all parts of the provider spec have in common."""
+"""The base of all parts of the provider spec."""
 
 from typing import Annotated, Any
 
@@ -15,14 +15,14 @@ def _unset(value: object) -> object:
 
 
 Unset = BeforeValidator(_unset)
-"""An empty text or a zero is as if the field was not there: Go can't tell the two apart."""
+"""Treats an empty string or a zero like a missing field, because Go can't tell them apart."""
 
 
 class AWSModel(SpecModel):
-    """Reads JSON as Gardener's driver does, which is written in Go.
+    """Reads JSON like Gardener's driver, which is written in Go.
 
-    The names of fields may be in upper or lower case, and null is as if the field was not there.
-    Unlike there, a field that nobody knows is refused.
+    Field names may be in upper or lower case, and null counts as a missing field. Unlike in Go,
+    unknown fields are refused.
     """
 
     @model_validator(mode="before")

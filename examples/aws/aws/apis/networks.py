@@ -1,6 +1,6 @@
-"""Network interfaces: `networkInterfaces` of the provider spec, by name as in Gardener's.
+"""Network interfaces: `networkInterfaces` of the provider spec, with Gardener's field names.
 
-The limits are those of EC2's API reference (`InstanceNetworkInterfaceSpecification`).
+The limits come from EC2's API reference (`InstanceNetworkInterfaceSpecification`).
 """
 
 from typing import Literal
@@ -20,18 +20,18 @@ class NetworkInterface(AWSModel):
     associate_public_ip_address: bool | None = Field(
         default=None,
         alias="associatePublicIPAddress",
-        description="Whether it has a public IPv4 address; by default as the subnet says",
+        description="Whether it has a public IPv4 address; the default depends on the subnet",
     )
     ipv6_address_count: int | None = Field(default=None, ge=0)
     ipv6_prefix_count: int | None = Field(
-        default=None, ge=0, description="Prefixes of IPv6, assigned once the instance is there"
+        default=None, ge=0, description="IPv6 prefixes, assigned once the instance exists"
     )
     primary_ipv6: bool | None = Field(
-        default=None, description="The first address of IPv6 stays for good; true if there is one"
+        default=None, description="Keep the first IPv6 address; true by default if there is one"
     )
     interface_type: Literal["interface", "efa", "efa-only"] | None = None
     device_index: int | None = Field(
-        default=None, ge=0, description="By default the place in the list"
+        default=None, ge=0, description="By default the position in the list"
     )
     network_card_index: int | None = Field(default=None, ge=0)
     description: str | None = Field(default=None, max_length=255)
@@ -55,10 +55,10 @@ class NetworkInterface(AWSModel):
 
 
 def check_interfaces(interfaces: list[NetworkInterface]) -> list[NetworkInterface]:
-    """Return the interfaces of an instance: for pydantic's `AfterValidator`.
+    """Check the interfaces of an instance and return them; for pydantic's `AfterValidator`.
 
     Raises:
-        ValueError: They do not go together.
+        ValueError: They can't be combined.
     """
     places = [*placed(interfaces)]
     if len(set(places)) < len(interfaces):
@@ -73,7 +73,7 @@ def check_interfaces(interfaces: list[NetworkInterface]) -> list[NetworkInterfac
 
 
 def placed(interfaces: list[NetworkInterface]) -> dict[tuple[int, int], NetworkInterface]:
-    """Return the interfaces by network card and device index, which is how EC2 tells them apart."""
+    """Return the interfaces by network card and device index, EC2's key for an interface."""
     return {
         (
             each.network_card_index or 0,

@@ -1,6 +1,6 @@
-"""How and where an instance runs: smaller parts of the provider spec, by name as in Gardener's.
+"""How and where an instance runs: small parts of the provider spec, with Gardener's field names.
 
-The limits are those of EC2's API reference (`RunInstances`).
+The limits come from EC2's API reference (`RunInstances`).
 """
 
 from typing import Annotated, Literal
@@ -44,7 +44,7 @@ class CpuOptions(AWSModel):
     amd_sev_snp: Switch = None
 
     @model_validator(mode="after")
-    def _goes_together(self) -> "CpuOptions":
+    def _can_be_combined(self) -> "CpuOptions":
         if (self.core_count is None) != (self.threads_per_core is None):
             raise ValueError("coreCount and threadsPerCore need each other")
         return self
@@ -66,7 +66,7 @@ class CapacityReservation(AWSModel):
         default=False, alias="isMLCapacityBlock", description="It is a capacity block for ML"
     )
     is_interruptible: bool = Field(
-        default=False, description="It is an interruptible one: its owner may take it back"
+        default=False, description="It is interruptible: its owner may reclaim it"
     )
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class CapacityReservation(AWSModel):
 
 
 class Placement(AWSModel):
-    """On which hardware the instance runs."""
+    """The hardware that the instance runs on."""
 
     group_id: Annotated[str | None, Unset] = Field(default=None, pattern=r"^pg-[0-9a-f]{8,17}$")
     partition_number: Annotated[int | None, Unset] = Field(default=None, ge=1, le=7)
@@ -95,7 +95,7 @@ class Placement(AWSModel):
     affinity: Annotated[Literal["default", "host"] | None, Unset] = None
 
     @model_validator(mode="after")
-    def _goes_together(self) -> "Placement":
+    def _can_be_combined(self) -> "Placement":
         if self.partition_number and not self.group_id:
             raise ValueError("partitionNumber needs a groupId")
         if (self.host_id or self.affinity) and self.tenancy not in (None, "host"):

@@ -1,7 +1,7 @@
-"""The provider spec: `MachineClass.providerSpec`, by name as in Gardener's `AWSProviderSpec`.
+"""The provider spec: `MachineClass.providerSpec`, with the fields of Gardener's `AWSProviderSpec`.
 
-Fields are snake_case here and camelCase in YAML. What does not fit is refused with
-INVALID_ARGUMENT and the path of every offending field, before EC2 is asked (C8).
+Fields are snake_case here and camelCase in YAML. Before any call reaches EC2, invalid input is
+refused with INVALID_ARGUMENT and the path of every offending field (C8).
 """
 
 from typing import Annotated, Final, Literal
@@ -36,27 +36,27 @@ ROLE_TAG: Final = "machine-role"
 SPEC_TAG: Final = "machine-spec"
 STEPS_TAG: Final = "machine-steps"
 OWN_TAGS: Final = (MACHINE_TAG, CLUSTER_TAG, ROLE_TAG, SPEC_TAG, STEPS_TAG)
-"""The driver's own tags: the machine's name, its cluster, its role, what the instance was made
-from, and whether something is still to do for it."""
+"""The driver's own tags: the machine's name, its cluster, its role, a fingerprint of its spec, and
+whether steps remain."""
 NAME_TAG: Final = "Name"
-"""What consoles show. The driver sets it, unless the machine class does; people may change it."""
+"""The name in consoles. The driver sets it unless the machine class does; people may change it."""
 
 MAX_TAGS: Final = 50
 
 
 class MachineScope(TaggedScope, AWSModel, extra="ignore"):
-    """What is needed to find a machine's instance: the region, and the tags of the cluster.
+    """The fields needed to find a machine's instance: the region and the cluster's tags.
 
-    All that status, delete, shut-down and list validate.
+    Status, delete, shut-down and list validate only these.
     """
 
     region: str = Field(
-        pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$", description="Region of EC2, such as eu-west-1"
+        pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$", description="EC2 region, such as eu-west-1"
     )
 
 
 class ProviderSpec(MachineScope, extra="forbid"):
-    """All that CreateMachine needs to know about an instance."""
+    """Everything that CreateMachine needs to know about an instance."""
 
     api_version: Annotated[Literal["mcm.gardener.cloud/v1alpha1"] | None, Unset] = None
     ami: str = Field(pattern=r"^ami-[0-9a-f]{8,17}$", description="ID of the image")
@@ -64,7 +64,7 @@ class ProviderSpec(MachineScope, extra="forbid"):
         pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", description="Instance type, such as m7i.large"
     )
     network_interfaces: Annotated[list[NetworkInterface], AfterValidator(check_interfaces)] = Field(
-        min_length=1, description="The first one is the primary one, unless they say otherwise"
+        min_length=1, description="The first one is the primary one, unless an index says otherwise"
     )
     block_devices: Annotated[list[BlockDevice], AfterValidator(check_devices)] = Field(
         min_length=1, description="One of them is the image's root device"
@@ -76,10 +76,10 @@ class ProviderSpec(MachineScope, extra="forbid"):
     spot_price: str | None = Field(
         default=None,
         pattern=r"^([0-9]{1,6}(\.[0-9]{1,6})?)?$",
-        description="The most to pay for a spot instance, in USD an hour; empty for no limit",
+        description="Maximum price of a spot instance, in USD an hour; empty for no limit",
     )
     src_and_dst_checks_enabled: bool = Field(
-        default=True, description="False lets the instance forward what is not its own"
+        default=True, description="False lets the instance forward packets of others"
     )
     ebs_optimized: bool = False
     monitoring: bool = Field(default=False, description="Metrics every minute")
@@ -90,7 +90,7 @@ class ProviderSpec(MachineScope, extra="forbid"):
 
     @field_validator("tags")
     @classmethod
-    def _are_tags_of_ec2(cls, tags: dict[str, str]) -> dict[str, str]:
+    def _are_valid_in_ec2(cls, tags: dict[str, str]) -> dict[str, str]:
         for key, value in tags.items():
             if key in OWN_TAGS or key.lower().startswith("aws:"):
                 raise ValueError(f"the tag {key} is reserved")
@@ -101,7 +101,7 @@ class ProviderSpec(MachineScope, extra="forbid"):
         return tags
 
     @model_validator(mode="after")
-    def _is_of_one_market(self) -> "ProviderSpec":
+    def _has_one_market(self) -> "ProviderSpec":
         reserved = self.capacity_reservation
         if (
             self.spot_price is not None

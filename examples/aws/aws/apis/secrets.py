@@ -1,6 +1,6 @@
 """The data of the machine class's Secret, and of the one that `credentialsSecretRef` names.
 
-MCM makes one of the two. The keys are those of Gardener.
+MCM merges the two. The keys are Gardener's.
 """
 
 import re
@@ -20,7 +20,7 @@ from pydantic import (
 from cmi import Credential, SecretsModel
 
 CHECKED: Final = ("token", "accessKeyID", "secretAccessKey")
-"""Keys that are looked at even if the Secret does not have them."""
+"""Keys that are checked even if the Secret does not have them."""
 
 MAX_USER_DATA_BYTES: Final = 16 * 1024
 
@@ -29,30 +29,31 @@ ALIASES: Final = {
     "providerAccessKeyId": "accessKeyID",
     "providerSecretAccessKey": "secretAccessKey",
 }
-"""Other names of keys. Of several that a Secret has, the last one here counts, as in Gardener's."""
+"""Other names of keys. If a Secret has several, the last one here wins, as in Gardener's driver."""
 
 _can_be_sent = re.compile(r"[A-Za-z0-9/+=._-]{4,}").fullmatch
 
 
-def _can_be_a_key(secret: SecretStr) -> SecretStr:
-    """Take off what files and editors put around a key.
+def _cleaned(secret: SecretStr) -> SecretStr:
+    """Remove what files and editors put around a key.
 
-    What can't stand in an HTTP header is refused here: boto3's error would quote the header.
+    Characters that are not allowed in an HTTP header are refused here, because boto3's error
+    message would quote the header.
     """
     text = secret.get_secret_value().strip("\ufeff \t\r\n")
     if not _can_be_sent(text):
-        raise ValueError("holds blanks, quotes or other characters that no key of AWS has")
+        raise ValueError("contains spaces, quotes or other characters that are in no AWS key")
     return SecretStr(text)
 
 
-Key = Annotated[Credential, AfterValidator(_can_be_a_key)]
+Key = Annotated[Credential, AfterValidator(_cleaned)]
 
 
 class Credentials(SecretsModel):
-    """What every call needs (C49): an access key, or a role and a token of its workload identity.
+    """What every call needs (C49): an access key, or a role and a workload identity's token.
 
-    Gardener keeps a fresh token in the Secret. So the file that `workloadIdentityTokenFile` names
-    is not read: whoever may write Secrets could have any file of the driver's Pod sent away.
+    Gardener keeps a fresh token in the Secret, so the file in `workloadIdentityTokenFile` is not
+    read. Otherwise, anyone who can write Secrets could send away any file in the driver's Pod.
     """
 
     role_arn: str | None = Field(
@@ -90,12 +91,12 @@ class Secrets(Credentials):
     """What CreateMachine needs (C49)."""
 
     user_data: SecretBytes = Field(
-        min_length=1, description="What joins the instance to the cluster; gzip and MIME too"
+        min_length=1, description="Joins the instance to the cluster; may be gzip or MIME"
     )
 
     @field_validator("user_data")
     @classmethod
-    def _is_taken_by_ec2(cls, user_data: SecretBytes) -> SecretBytes:
+    def _is_not_too_large(cls, user_data: SecretBytes) -> SecretBytes:
         size = len(user_data.get_secret_value())
         if size > MAX_USER_DATA_BYTES:
             raise ValueError(f"is {size} bytes, and EC2 takes {MAX_USER_DATA_BYTES}")

@@ -1,7 +1,6 @@
-"""Block devices: `blockDevices` of the provider spec, by name as in Gardener's.
+"""Block devices: `blockDevices` of the provider spec, with Gardener's field names.
 
-The limits of volumes are those of EC2's API reference (`EbsBlockDevice`) and of the EBS user
-guide.
+The limits of volumes come from EC2's API reference (`EbsBlockDevice`) and the EBS user guide.
 """
 
 import re
@@ -13,19 +12,19 @@ from pydantic import Field, model_validator
 from .model import AWSModel, Unset
 
 ROOT_ALIAS: Final = "/root"
-"""The device that the image boots from, whatever the image calls it."""
+"""The device that the image boots from, whatever its name in the image."""
 
 _is_device_name = re.compile(r"/root|/dev/(sd[a-z][0-9]{0,2}|xvd[a-z]{1,2})").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeType:
-    """What EBS offers of one volume type.
+    """EBS's limits for one volume type.
 
     Attributes:
-        size: Smallest and largest size, in GiB.
-        iops: Fewest and most IOPS that can be asked for; None if they follow from the size.
-        iops_per_gib: The most IOPS for each GiB; `iops[0]` are always possible.
+        size: Minimum and maximum size, in GiB.
+        iops: Minimum and maximum IOPS that can be set; None if they depend on the size.
+        iops_per_gib: Maximum IOPS for each GiB; `iops[0]` is always possible.
         boots: Whether an instance can boot from it.
     """
 
@@ -45,23 +44,23 @@ VOLUME_TYPES: Final = {
     "standard": VolumeType(size=(1, 1_024)),
 }
 GP3_IOPS: Final = 3_000
-"""What a gp3 volume has if nothing is asked for."""
+"""The default IOPS of a gp3 volume."""
 IOPS_PER_MIBPS: Final = 4
-"""The fewest IOPS of a gp3 volume for each MiB/s of throughput."""
+"""The minimum IOPS of a gp3 volume for each MiB/s of throughput."""
 
 
 class Ebs(AWSModel):
-    """A volume of EBS, which is created with the instance."""
+    """An EBS volume that is created with the instance."""
 
     volume_size: Annotated[int | None, Unset] = Field(
-        default=None, description="In GiB; only a volume of a snapshot can do without"
+        default=None, description="In GiB; optional only for a volume from a snapshot"
     )
     volume_type: Literal["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"] = "gp3"
     iops: Annotated[int | None, Unset] = Field(
-        default=None, description="For io1 and io2 mandatory, for gp3 if 3000 are not enough"
+        default=None, description="Mandatory for io1 and io2; optional for gp3, which has 3000"
     )
     throughput: int | None = Field(
-        default=None, ge=125, le=2_000, description="In MiB/s, for gp3 only"
+        default=None, ge=125, le=2_000, description="In MiB/s; only for gp3"
     )
     encrypted: bool = Field(
         default=False, description="The account may encrypt all volumes by default"
@@ -119,15 +118,15 @@ class Ebs(AWSModel):
 
 
 class BlockDevice(AWSModel):
-    """A volume of EBS, a disk of the host, or a device of the image that is left out."""
+    """An EBS volume, a disk of the host, or a device of the image that is left out."""
 
     device_name: str = Field(
         default=ROOT_ALIAS,
-        description="Such as /dev/sdf; /root is the image's root device, and so is the only one",
+        description="Such as /dev/sdf; /root, or a single device, is the image's root device",
     )
     ebs: Ebs | None = None
     no_device: str | None = Field(
-        default=None, description="Not empty, or alone: the image's device of this name is left out"
+        default=None, description="If not empty, or alone: leave out the image's device"
     )
     virtual_name: Annotated[str | None, Unset] = Field(
         default=None,
@@ -149,10 +148,10 @@ class BlockDevice(AWSModel):
 
 
 def check_devices(devices: list[BlockDevice]) -> list[BlockDevice]:
-    """Return the devices of an instance: for pydantic's `AfterValidator`.
+    """Check the devices of an instance and return them; for pydantic's `AfterValidator`.
 
     Raises:
-        ValueError: They do not go together.
+        ValueError: They can't be combined.
     """
     names = [device.device_name for device in devices]
     if len(set(names)) < len(names):
@@ -169,17 +168,17 @@ def check_devices(devices: list[BlockDevice]) -> list[BlockDevice]:
 
 
 def named_devices(devices: list[BlockDevice], root: str) -> dict[str, BlockDevice]:
-    """Return the devices by their names at EC2.
+    """Return the devices by their names in EC2.
 
-    If none was the image's root device, EC2 would make one more volume, and boot from an
-    unencrypted one that is as small as the image.
+    If none of them were the image's root device, EC2 would create another volume, unencrypted and
+    as small as the image, and boot from that.
 
     Args:
-        devices: Those of the provider spec.
+        devices: The devices in the provider spec.
         root: The name of the device that the image boots from.
 
     Raises:
-        ValueError: None is the root device, or two are.
+        ValueError: None of the devices is the root device, or two are.
     """
     if len(devices) == 1:
         return {root: devices[0]}

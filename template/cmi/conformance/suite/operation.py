@@ -79,10 +79,10 @@ def test_C56_survives_garbage(kit: Kit) -> None:
     )
     with suppress(grpc.RpcError):
         method(b"\xff" * 1000, timeout=kit.target.timeout)
-        kit.fail("CreateMachine answered OK to bytes that are no request")
+        kit.fail("CreateMachine answered OK to bytes that are not a request")
     outcome = kit.identity("GetPluginInfo")
     is_there = outcome.code not in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)
-    kit.check(is_there, f"after bytes that are no request, {outcome}")
+    kit.check(is_there, f"after bytes that are not a request, {outcome}")
 
 
 def test_C57_one_call_for_each_machine(kit: Kit) -> None:
