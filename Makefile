@@ -93,7 +93,7 @@ conformance: .venv/.stamp ## check any driver: ENDPOINT=tcp://… CLASS=FILE SEC
 		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
 .PHONY: bench
-bench: .venv/.stamp build/stubs/.stamp ## measure machines under MCM, and calls (QUICK=1: 10 minutes)
+bench: .venv/.stamp build/stubs/.stamp ## measure machines under MCM, and calls (QUICK=1: 10 min)
 	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
 
 ##@ While you write

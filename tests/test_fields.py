@@ -31,7 +31,7 @@ def test_the_fields_are_those_of_the_models(project: Path) -> None:
     make(project, "reference")
     page = (project / "docs/machine-class.md").read_text()
     for row in (
-        "| `disks` | list of object | required | The first one boots |",
+        "| `disks` | list of object | required | The VM boots from the first one |",
         "| `disks[].sizeGiB` | integer, at least 1 | required | Size in GiB |",
         '| `disks[].type` | `ssd` or `hdd` | `"ssd"` |  |',
         "| `network.securityGroups` | list of string |  |  |",

@@ -29,8 +29,8 @@ SPOILED = {
     ),
     "half-made-vms-are-reported": (
         "cmi/rules.py",
-        "if vm.state not in (VMState.RUNNING, VMState.STOPPED):",
-        "if not vm.state:",
+        "return vm.state in (VMState.RUNNING, VMState.STOPPED)",
+        "return bool(vm.state)",
         {"C15"},
     ),
     "disks-are-left-over": (
@@ -120,7 +120,7 @@ WRONG_ADAPTERS: dict[str, tuple[dict[str, str], set[str]]] = {
         {
             """\
         if server.action.status == "running":
-            return  # the cloud refuses two actions at once; the rules look again
+            return  # the cloud runs one action at a time; the rules call again
 """: """\
         while server.action.status == "running":
             __import__("time").sleep(0.1)
