@@ -29,6 +29,7 @@ CODES: Final[Mapping[str, ErrorKind]] = {
     "InternalError": Unavailable,
     "RequestLimitExceeded": Throttled,
     "Server.InternalError": Unavailable,
+    "ServiceUnavailable": Unavailable,
     "Client.UserInitiatedShutdown": Unavailable,
     "*Insufficient*Capacity": ResourceExhausted,
     "*LimitExceeded": ResourceExhausted,
