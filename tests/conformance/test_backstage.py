@@ -52,7 +52,7 @@ SPOILED = {
             "        rules.shut_down_machine(self._cloud.login(request.secrets), request)\n"
             "        return rules.get_machine_status(self"
         ),
-        {"C27"},
+        {"C27", "C59"},
     ),
     "interruptions-of-nothing": (
         "acme/tests/test_conformance.py",
@@ -172,7 +172,7 @@ WRONG_ADAPTERS: dict[str, tuple[dict[str, str], set[str]]] = {
         return [replace(each, **mine) for each in found]
 """,
         },
-        {"C12", "C19", "C26", "C34"},
+        {"C12", "C19", "C26", "C34", "C60"},
     ),
     "the-display-name-is-the-machine": (
         {

@@ -69,4 +69,4 @@ class MandatoryOnly(Saboteur):
     def GetMachineStatus(self, _request: Any, _forward: Forward, context: Context) -> Any:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "this driver does not have it")
 
-    ListMachines = ShutDownMachine = GetVolumeIDs = GetMachineStatus
+    ListMachines = ShutDownMachine = GetVolumeIDs = InitializeMachine = GetMachineStatus
