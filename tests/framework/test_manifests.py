@@ -80,6 +80,13 @@ def test_what_kubectl_reads_by_chance_or_mangles_is_refused(
     assert mentioned in refusal(read_provider_spec, path)
 
 
+def test_a_number_that_json_can_not_represent_matters_only_if_it_stays(write: Write) -> None:
+    path = write("kind: MachineClass\nproviderSpec:\n  a: [.inf]\n  a: 1\n")
+    assert read_provider_spec(path) == b'{"a":1}'
+    path = write("kind: MachineClass\nproviderSpec:\n  a: 1\n  a: [.inf]\n")
+    assert "at line 4: JSON can't represent the number inf" in refusal(read_provider_spec, path)
+
+
 def test_aliases_that_multiply_are_refused(write: Write) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]

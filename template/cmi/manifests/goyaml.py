@@ -10,7 +10,7 @@ keys and the merges are spelled out here. `e2e/test_manifests.py` compares the t
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import yaml
 from yaml import events
@@ -48,7 +48,9 @@ def read(text: str) -> Json:
         raise YamlError("contains a byte order mark that is not at the start of the file")
     try:
         root = _Composer(text).root()
-        return _Decoder().value(root) if root else None
+        value = _Decoder().value(root) if root else None
+        _check_numbers(value)
+        return value
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(error.problem or "is malformed", mark.line if mark else None) from None
@@ -184,7 +186,7 @@ class _Decoder:
             return found
         _, value = _resolved(node)
         if isinstance(value, float) and not math.isfinite(value):
-            raise YamlError(f"JSON can't represent the number {value}", node.line)
+            return _NotFinite(value, node.line)
         return value
 
     def _fill(self, mapping: _Mapping, found: dict[str, Json], origins: dict[str, object]) -> None:
@@ -238,6 +240,25 @@ class _Decoder:
         excess = min(max(self._count - 400_000, 0) / 3_600_000, 1)
         if self._count_in_aliases / self._count > 0.99 - 0.89 * excess:
             raise YamlError("repeats too much by aliases", node.line)
+
+
+class _NotFinite(float):
+    """A number that JSON can't represent, which matters only if no later key replaces it."""
+
+    line: int
+
+    def __new__(cls, value: float, line: int) -> Self:
+        number = super().__new__(cls, value)
+        number.line = line
+        return number
+
+
+def _check_numbers(value: Json) -> None:
+    if isinstance(value, _NotFinite):
+        raise YamlError(f"JSON can't represent the number {float(value)}", value.line)
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_numbers(item)
 
 
 class _Following:
