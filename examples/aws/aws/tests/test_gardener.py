@@ -18,7 +18,7 @@ CLASSES = sorted((Path(__file__).parent / "classes").glob("*.yaml"))
 REASONS = {
     "sample-placeholders": ("ami: ", "networkInterfaces[0].securityGroupIDs[0]: "),
     "silently-broken": (
-        "monitorring: is not a field",
+        "monitorring: is an unknown field",
         "blockDevices[0].ebs: iops can't be set for gp2, kmsKeyID needs encrypted: true",
     ),
     "two-reservations": (
