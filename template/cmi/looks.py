@@ -28,6 +28,7 @@ from cmi.waiting import (
     is_waiting_for,
     paced,
     pauses,
+    sleep_until,
 )
 
 T = TypeVar("T")
@@ -349,11 +350,7 @@ class _Group:
             seconds = self._seconds_left(waiter)
             if waiter.seen or seconds <= 0:
                 return
-        call = current_call.get()
-        if call:
-            call.wait(waiter.woken, seconds)
-        else:
-            waiter.woken.wait(seconds)
+        sleep_until(waiter.woken, seconds)
 
     def _look_for(self, audience: list[_Waiter], look: Callable[[], Any]) -> None:
         """Look, and let the audience see what there is."""

@@ -100,6 +100,18 @@ def pauses(first: float | None = None, longest: float | None = None) -> Iterator
         pause = min(2 * pause, longest)
 
 
+def sleep_until(event: threading.Event, seconds: float) -> None:
+    """Sleep until the event is set, for so many seconds at most.
+
+    Raises:
+        DeadlineExceeded: Nobody waits for the call any more.
+    """
+    if call := current_call.get():
+        call.wait(event, seconds)
+    else:
+        event.wait(seconds)
+
+
 def is_waiting_for(what: str) -> None:
     """Let the call's messages and the log say what it waits for; nothing once it is over."""
     call = current_call.get()
@@ -143,9 +155,8 @@ def despite_throttling(what: str, act: Callable[[], T]) -> T:
     """
 
     def pause_and_act(seconds: float) -> T:
-        call = current_call.get()
-        if call and seconds:
-            call.wait(threading.Event(), seconds)
+        if seconds:
+            sleep_until(threading.Event(), seconds)
         return act()
 
     return paced(what, pause_and_act)
@@ -205,13 +216,10 @@ def wait_for(what: str, look: Callable[[], T | None]) -> T:
     Raises:
         DeadlineExceeded: Nobody waits for the call any more.
     """
-    call = current_call.get()
-    given_up = call.given_up if call else threading.Event()
     between_looks = pauses()
     while not (found := look()):
         is_waiting_for(what)
-        if given_up.wait(next(between_looks)):
-            raise DeadlineExceeded(f"gave up waiting for {what}")
+        sleep_until(threading.Event(), next(between_looks))
     is_waiting_for("")
     return found
 

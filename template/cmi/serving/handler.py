@@ -156,9 +156,10 @@ class _Unary:
     async def answer(self, wire: bytes, context: Context) -> bytes:
         call = self._call(context, len(wire))
         reply, code, detail = await self._answer(call, wire)
-        trailer = await self._trailer(call, code)
+        failed = code is not grpc.StatusCode.OK
+        trailer = await self._trailer(call) if failed else ()
         del wire, call  # gRPC keeps the exception of the last abort, and with it this frame
-        if code is not grpc.StatusCode.OK:
+        if failed:
             # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
             # exception that was being handled, which is the SDK's.
             await context.abort(code, detail, trailer)
@@ -201,10 +202,10 @@ class _Unary:
     def _is_failure(self, error: Exception) -> bool:
         return not isinstance(translate(error, self._errors), NotFound)
 
-    async def _trailer(self, call: Call, code: grpc.StatusCode) -> tuple[tuple[str, bytes], ...]:
+    async def _trailer(self, call: Call) -> tuple[tuple[str, bytes], ...]:
         """Return what goes with an error: the last known state, unless it tells a secret."""
         state = call.last_known_state
-        if code is grpc.StatusCode.OK or not self._keeps_state or not state:
+        if not self._keeps_state or not state:
             return ()
         text = state.decode(errors="replace")
         if len(state) > MAX_STATE_BYTES or await _scrubbed(text) != text:
