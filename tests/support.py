@@ -121,6 +121,17 @@ def make(folder: Path, *targets: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
+def run_script(folder: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run one of our scripts in a folder, as make does in the repository."""
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / name, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def bytes_rpc(channel: grpc.Channel, path: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
     """Return an RPC that takes and returns bytes."""
     return channel.unary_unary(path)

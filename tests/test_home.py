@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.home import forms, home
-from tests.support import ROOT, commit, files_of
+from tests.support import ROOT, commit, files_of, run_script
 
 ADDRESS = re.compile(r"(?:github\.com[/:]|gh:)([^/\s\"'`]+/mcm-provider-template)\b")
 OWNER = "my-company"
@@ -35,13 +34,7 @@ def texts(folder: Path) -> dict[str, str]:
 
 
 def moved(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts/home.py", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_script(folder, "home.py", *arguments)
 
 
 def test_all_addresses_name_the_same_place() -> None:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from copier import run_copy
 
 from scripts.release import STAMPED, targets_of_ci
-from tests.support import ROOT, commit, git
+from tests.support import ROOT, commit, git, run_script
 from tests.update.projects import recorded
 
 CHANGELOG = """# Changelog
@@ -90,13 +89,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def release(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts/release.py", *arguments],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_script(repository, "release.py", *arguments)
 
 
 def test_a_release_is_stamped_checked_dated_committed_and_tagged(repository: Path) -> None:
