@@ -77,7 +77,8 @@ nightly: setup ## run the tests that are slow and rarely broken
 .PHONY: e2e
 e2e: setup ## run drivers under the real MCM; needs Go
 	@.venv/bin/python -m e2e.binaries
-	$(python) -m pytest -n 6 -rP e2e
+	@.venv/bin/python -m e2e.real
+	$(python) -m pytest -n 6 --dist loadgroup -rP e2e
 
 .PHONY: bridge
 bridge: ## build the bridge and MCM into bridge/bin; needs Go

@@ -1,8 +1,8 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. etcd, kube-apiserver, kubectl and promtool are built from
-their Go modules, at the versions in `kubernetes/go.mod` and `prometheus/go.mod`, into a cache
-outside of the checkout.
+The bridge and MCM come from `bridge/`. Kubernetes, etcd and promtool are built from their Go
+modules, at the versions in `kubernetes/go.mod` and `prometheus/go.mod`, into a cache outside of the
+checkout.
 """
 
 import fcntl
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -32,18 +34,26 @@ def _version(module: Path, of: str) -> str:
     return required[1]
 
 
-def _cache(module: Path, of: str) -> Path:
+CACHE: Final = (
+    Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mcm-provider-template"
+)
+"""All checkouts share what takes minutes to make."""
+
+
+def _kept(name: str, module: Path, of: str) -> Path:
     """Return a folder of its own for each state of a module's locked versions."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    locked = b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))
+    locked = b"".join((module / file).read_bytes() for file in ("go.mod", "go.sum"))
     digest = sha256(locked).hexdigest()[:8]
-    return home / "mcm-provider-template" / f"{module.name}-{_version(module, of)}-{digest}"
+    return CACHE / f"{name}-{_version(module, of)}-{digest}"
 
 
-KUBERNETES: Final = _cache(_KUBERNETES, "k8s.io/kubernetes")
+KUBERNETES: Final = _kept("kubernetes", _KUBERNETES, "k8s.io/kubernetes")
 """etcd, kube-apiserver and kubectl."""
 
-PROMETHEUS: Final = _cache(_PROMETHEUS, "github.com/prometheus/prometheus")
+NODES: Final = _kept("nodes", _KUBERNETES, "k8s.io/kubernetes")
+"""What a cluster with nodes needs in addition: kubelet, kube-proxy, controllers, scheduler."""
+
+PROMETHEUS: Final = _kept("prometheus", _PROMETHEUS, "github.com/prometheus/prometheus")
 """promtool."""
 
 _PROGRAMS: Final = {
@@ -55,6 +65,13 @@ _PROGRAMS: Final = {
             "kubectl": "k8s.io/kubernetes/cmd/kubectl",
         },
     ),
+    NODES: (
+        _KUBERNETES,
+        {
+            name: f"k8s.io/kubernetes/cmd/{name}"
+            for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+        },
+    ),
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
 }
 """What is kept: the module that locks its versions, and the packages of its programs."""
@@ -64,6 +81,9 @@ LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 
 MANIFESTS: Final = ROOT / "build" / "manifests"
 """What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
+
+PAUSE: Final = ROOT / "build" / "pause"
+"""A program that waits until it is stopped, from `e2e/kubernetes/pause`."""
 
 
 def mcm_source() -> Path:
@@ -79,17 +99,36 @@ def main() -> None:
     if shutil.which("go") is None:
         sys.exit("error: go is not there; install Go 1.26.2 or newer")
     try:
-        KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
-        with (KUBERNETES.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be building the same
-            for kept in _PROGRAMS:
-                if not kept.exists():
-                    _build_all_of(kept)
+        for kept in (KUBERNETES, PROMETHEUS):
+            build(kept)
         _build(_KUBERNETES, "./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
         _build_last_bridge()
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: {' '.join(error.cmd)} failed; see above")
+
+
+@contextmanager
+def cache_lock() -> Iterator[None]:
+    """Prevent other checkouts from adding the same to the cache at the same time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build(kept: Path) -> None:
+    """Build the programs of one folder of the cache, unless it exists."""
+    if kept.exists():
+        return
+    with cache_lock():
+        if not kept.exists():
+            _build_all_of(kept)
+
+
+def build_pause() -> None:
+    """Build the program that Pods run which only wait."""
+    _build(_KUBERNETES, "./pause", PAUSE)
 
 
 def _build_all_of(kept: Path) -> None:

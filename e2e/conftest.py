@@ -8,6 +8,11 @@ import pytest
 
 from e2e.binaries import BRIDGE, KUBERNETES
 from e2e.cluster import Cluster
+from e2e.process import await_value
+from e2e.real import requirements
+from e2e.real.cluster import RealCluster
+from e2e.real.host import kernel_settings
+from e2e.real.images import BASE, images_of
 from tests.conftest import installed, surroundings, template  # noqa: F401 - fixtures
 from tests.driver import starting
 from tests.forks import no_forks  # noqa: F401 - a fixture for every test
@@ -30,6 +35,28 @@ def cluster(binaries: None, tmp_path: Path, installed: Path) -> Iterator[Cluster
         assert cluster.control_plane.refused() == []
 
 
+@pytest.fixture(scope="session")
+def real_cluster(
+    binaries: None,
+    installed: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RealCluster]:
+    """A cluster with a node, in whose default namespace all Pods have to be restricted."""
+    if reason := requirements.unmet():
+        pytest.skip(reason)
+    if requirements.missing() or not BASE.exists():
+        pytest.skip("what it needs is not there; `make e2e` installs it")
+    images = images_of(installed)
+    for image in images:
+        assert image.archive.exists(), f"{image.archive} is not there; `make e2e` builds it"
+    settings = kernel_settings()
+    with ExitStack() as processes:
+        cluster = RealCluster(tmp_path_factory.mktemp("real"), images, processes)
+        yield cluster
+    await_value(cluster.leftovers, [])
+    assert kernel_settings() == settings
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
@@ -42,4 +69,6 @@ def pytest_runtest_makereport(
         for log in sorted(fixtures["tmp_path"].glob("*.log")):
             lines = log.read_text().splitlines()[-LAST_LINES:]
             report.sections.append((f"end of {log}", "\n".join(lines)))
+    if report.failed and "real_cluster" in fixtures:
+        report.sections.append(("the real cluster", fixtures["real_cluster"].report()))
     return report

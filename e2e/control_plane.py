@@ -1,10 +1,12 @@
 """A Kubernetes control plane: etcd and kube-apiserver, with RBAC and an audit log."""
 
 import json
+import secrets
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -20,6 +22,9 @@ from tests.support import TEMPLATE, free_port
 
 ADMIN_TOKEN = "admin-of-the-tests"
 NAMESPACE = "default"
+SERVICES = "10.0.0.0/24"
+NO_CONTROLLERS = "--disable-admission-plugins=ServiceAccount"
+"""For a control plane without the controller that makes the service accounts of Pods."""
 
 _AUDIT_POLICY = """
 apiVersion: audit.k8s.io/v1
@@ -39,19 +44,36 @@ class ControlPlane:
         folder: For its files and logs.
         processes: Ends what is started here.
         definitions: Whether MCM's custom resource definitions are there.
+        address: Where the API server listens.
+        options: More of them, for the API server.
+        users: More users, who need no service account, and the group of each.
 
     Attributes:
+        server: The URL of the API server.
         kubeconfig: The administrator's.
         client: The administrator's, too.
     """
 
-    def __init__(self, folder: Path, processes: ExitStack, *, definitions: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        processes: ExitStack,
+        *,
+        definitions: bool = True,
+        address: str = "127.0.0.1",
+        options: Sequence[str] = (NO_CONTROLLERS,),
+        users: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._folder = folder
         self._processes = processes
         etcd = self._start_etcd()
-        self._server = f"https://127.0.0.1:{free_port()}"
-        self._start_apiserver(etcd)
-        self.kubeconfig = self._write_kubeconfig("admin", ADMIN_TOKEN)
+        self.server = f"https://{address}:{free_port()}"
+        tokens = {user: (secrets.token_hex(), group) for user, group in users.items()}
+        tokens["admin"] = (ADMIN_TOKEN, "system:masters")
+        self._start_apiserver(etcd, address, tokens, options)
+        for user, (token, _) in tokens.items():
+            self._write_kubeconfig(user, token)
+        self.kubeconfig = self.kubeconfig_of_user("admin")
         await_value(self._is_ready, wanted=True)
         config = lightkube.KubeConfig.from_file(self.kubeconfig)
         # Its own time limit of 10 s is too short for a long list from a busy API server.
@@ -82,6 +104,20 @@ class ControlPlane:
         token = self.kubectl("create", "token", service_account, f"--namespace={NAMESPACE}")
         return self._write_kubeconfig(service_account, token.strip())
 
+    def kubeconfig_of_user(self, user: str) -> Path:
+        """Return the kubeconfig of the administrator, or of another user without an account."""
+        return self._folder / f"{user.replace(':', '-')}.kubeconfig"
+
+    @property
+    def certificate(self) -> Path:
+        """The API server's, and its authority's."""
+        return self._folder / "apiserver.crt"
+
+    @property
+    def signing_key(self) -> Path:
+        """The one of the tokens of service accounts."""
+        return self._folder / "service-accounts.key"
+
     def refused(self) -> list[str]:
         """Return what service accounts tried and RBAC did not let them do."""
         return [
@@ -109,35 +145,40 @@ class ControlPlane:
         self._start("etcd", command)
         return clients
 
-    def _start_apiserver(self, etcd: str) -> None:
+    def _start_apiserver(
+        self,
+        etcd: str,
+        address: str,
+        tokens: Mapping[str, tuple[str, str]],
+        options: Sequence[str],
+    ) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        signing_key = self._write(
-            "service-accounts.key",
+        self._write(
+            self.signing_key.name,
             key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             ).decode(),
         )
-        tokens = self._write("tokens.csv", f'{ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        lines = (f'{token},{user},{user},"{group}"\n' for user, (token, group) in tokens.items())
         command: list[str | Path] = [
             KUBERNETES / "kube-apiserver",
             f"--etcd-servers={etcd}",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={self._server.rpartition(':')[2]}",
+            f"--bind-address={address}",
+            f"--secure-port={self.server.rpartition(':')[2]}",
             f"--cert-dir={self._folder}",
-            "--authorization-mode=RBAC",
-            f"--token-auth-file={tokens}",
+            "--authorization-mode=Node,RBAC",
+            f"--token-auth-file={self._write('tokens.csv', ''.join(lines))}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={signing_key}",
-            f"--service-account-signing-key-file={signing_key}",
-            # Nobody makes the service accounts of pods here.
-            "--disable-admission-plugins=ServiceAccount",
+            f"--service-account-key-file={self.signing_key}",
+            f"--service-account-signing-key-file={self.signing_key}",
             # As strict as clusters get.
-            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             f"--audit-policy-file={self._write('audit-policy.yaml', _AUDIT_POLICY)}",
             f"--audit-log-path={self._folder / 'audit.jsonl'}",
-            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--service-cluster-ip-range={SERVICES}",
+            *options,
         ]
         self._start("kube-apiserver", command)
 
@@ -152,8 +193,8 @@ class ControlPlane:
                 {
                     "name": "e2e",
                     "cluster": {
-                        "server": self._server,
-                        "certificate-authority": str(self._folder / "apiserver.crt"),
+                        "server": self.server,
+                        "certificate-authority": str(self.certificate),
                     },
                 }
             ],
@@ -161,7 +202,7 @@ class ControlPlane:
             "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": user}}],
             "current-context": "e2e",
         }
-        return self._write(f"{user}.kubeconfig", json.dumps(config))
+        return self._write(self.kubeconfig_of_user(user).name, json.dumps(config))
 
     def _write(self, name: str, text: str) -> Path:
         path = self._folder / name

@@ -1,0 +1,69 @@
+"""What a real cluster needs of this machine."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+CNI: Final = Path("/usr/lib/cni")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+
+_PACKAGES: Final = {
+    "buildah": "buildah",
+    "containerd": "containerd",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "runc": "runc",
+    str(CNI / "bridge"): "containernetworking-plugins",
+}
+"""Debian's packages by a program of theirs."""
+
+_NAMESPACES: Final = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc"]
+
+
+def unmet() -> str:
+    """Return in one line what makes a real cluster impossible here; nothing if it is possible."""
+    if os.geteuid() != 0:
+        return "they need root"
+    if shutil.which("apt-get") is None or shutil.which("unshare") is None:
+        return "they need packages of Debian"
+    if not _succeeds([*_NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/run"]):
+        return "the kernel does not allow namespaces"
+    if not os.access(CGROUPS, os.W_OK) or not [*CGROUPS.rglob("cgroup.procs")]:
+        return f"{CGROUPS} is not writable"
+    return ""
+
+
+def missing() -> list[str]:
+    """Return the packages that are not installed yet."""
+    return [package for program, package in _PACKAGES.items() if shutil.which(program) is None]
+
+
+def install() -> str:
+    """Install the packages that are missing.
+
+    Returns:
+        The reason in one line if that failed; nothing otherwise.
+    """
+    packages = missing()
+    if not packages:
+        return ""
+    print(f"Installing {', '.join(packages)}, for a cluster with nodes", flush=True)
+    quietly = ["apt-get", "--quiet=2", "--option=Dpkg::Use-Pty=0"]
+    command = [*quietly, "install", "--yes", "--no-install-recommends", *packages]
+    if _succeeds(command) or (_succeeds([*quietly, "update"]) and _succeeds(command)):
+        return ""
+    return f"{' '.join(command)} failed"
+
+
+def _succeeds(command: list[str]) -> bool:
+    result = subprocess.run(
+        command,
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return result.returncode == 0
