@@ -242,7 +242,7 @@ class EmbeddedCloud:
             )
         except ValueError as error:
             raise ValueError(
-                f"a variable of the embedded cloud is malformed ({error}); valid ones are for example "
+                f"a variable of the embedded cloud is malformed ({error}); examples: "
                 "EMBEDDED_CLOUD_QUOTA=10 EMBEDDED_CLOUD_LATENCY=0.5 EMBEDDED_CLOUD_ACTION_TIME=3 "
                 "EMBEDDED_CLOUD_FAULTS=create_server=throttled*2,delete_server=crash"
             ) from None
