@@ -33,7 +33,7 @@ def _version(module: Path, of: str) -> str:
 
 
 def _cache(module: Path, of: str) -> Path:
-    """Return a folder of its own for each state of a module's locked versions."""
+    """Return a folder that depends on a module's locked versions."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     locked = b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))
     digest = sha256(locked).hexdigest()[:8]
@@ -63,7 +63,7 @@ LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 """The bridge of the last release, as a folder like `BRIDGE`."""
 
 MANIFESTS: Final = ROOT / "build" / "manifests"
-"""What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
+"""The program that reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
 
 
 def mcm_source() -> Path:
@@ -75,9 +75,9 @@ def mcm_source() -> Path:
 
 
 def main() -> None:
-    """Build all that is missing."""
+    """Build the missing programs."""
     if shutil.which("go") is None:
-        sys.exit("error: go is not there; install Go 1.26.2 or newer")
+        sys.exit("error: go is not installed; install Go 1.26.2 or newer")
     try:
         KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
         with (KUBERNETES.parent / "lock").open("w") as lock:
