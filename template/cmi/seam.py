@@ -207,7 +207,7 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         few seconds until it is; the rest is as in `advance_vm`. By then MCM knows the VM's
         provider ID, so this is for steps that may fail while the VM should stay: to let it
         forward packets of Pods, or to tag what the cloud made with it. The default does nothing,
-        which is right where `advance_vm` does all. The older MCM never calls InitializeMachine:
+        which is right where `advance_vm` does all. MCM stops calling once the node is ready, so
         what a VM can't do without belongs in `advance_vm`.
 
         Args:
