@@ -1,7 +1,7 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. etcd, kube-apiserver, kubectl and promtool are built from
-their Go modules, at the versions in `kubernetes/go.mod` and `prometheus/go.mod`, into a cache
+The bridge and MCM come from `bridge/`. etcd, kube-apiserver, kubectl, promtool and actionlint are
+built from their Go modules, at the versions in the `go.mod` of the folders here, into a cache
 outside of the checkout.
 """
 
@@ -24,6 +24,7 @@ BRIDGE: Final = ROOT / "bridge" / "bin"
 
 _KUBERNETES: Final = ROOT / "e2e" / "kubernetes"
 _PROMETHEUS: Final = ROOT / "e2e" / "prometheus"
+_ACTIONLINT: Final = ROOT / "e2e" / "actionlint"
 
 
 def _version(module: Path, of: str) -> str:
@@ -46,6 +47,9 @@ KUBERNETES: Final = _cache(_KUBERNETES, "k8s.io/kubernetes")
 PROMETHEUS: Final = _cache(_PROMETHEUS, "github.com/prometheus/prometheus")
 """promtool."""
 
+ACTIONLINT: Final = _cache(_ACTIONLINT, "github.com/rhysd/actionlint")
+"""actionlint."""
+
 _PROGRAMS: Final = {
     KUBERNETES: (
         _KUBERNETES,
@@ -56,6 +60,7 @@ _PROGRAMS: Final = {
         },
     ),
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
+    ACTIONLINT: (_ACTIONLINT, {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
 }
 """What is kept: the module that locks its versions, and the packages of its programs."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:8080"
-"""The address at which the older MCM calls a driver, whatever the machine class says."""
+"""Where a driver serves, and where the client looks for one, unless they are told otherwise."""
 
 ENDPOINT_VARIABLE = "CMI_ENDPOINT"
 """The environment variable that the contract names for the listen address."""

@@ -207,8 +207,8 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         a fresh look, until it is. Everything else is as in `advance_vm`. By now MCM knows the VM's
         provider ID. So use this for steps whose failure should not replace the VM, such as
         letting it forward packets of Pods, or tagging resources that the cloud created with it.
-        The default does nothing, which is right if `advance_vm` does everything. The older MCM
-        never calls InitializeMachine, so steps that a VM can't do without belong in `advance_vm`.
+        The default does nothing, which is right if `advance_vm` does everything. MCM stops
+        calling once the node is ready, so steps that a VM can't do without belong in `advance_vm`.
 
         Args:
             vm: The VM, as just returned by `find_vms` or `get_vm`.
