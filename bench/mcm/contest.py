@@ -199,7 +199,7 @@ class Arena:
         return time.monotonic() - began
 
     def _delete(self, cloud: "_Cloud") -> tuple[float, float, float]:
-        """Delete all machines; return when MCM had none, how many VMs were left, and when none was."""
+        """Delete all machines; return when MCM had none, the VMs left then, and when none was."""
         began = time.monotonic()
         (name,) = self._names()
         self.control_plane.client.delete(MachineDeployment, name)
