@@ -162,6 +162,6 @@ release: .venv/.stamp ## check, date the changelog, commit, tag: VERSION=1.2.3
 	@$(python) scripts/release.py $(VERSION)
 
 .PHONY: clean
-clean: ## remove what the targets made
+clean: ## remove everything that the targets created
 	rm -rf .venv build bridge/bin .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
