@@ -1,7 +1,7 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. Kubernetes, etcd and promtool are built from their Go
-modules, at the versions in `kubernetes/go.mod` and `prometheus/go.mod`, into a cache outside of the
+The bridge and MCM come from `bridge/`. Kubernetes, etcd, promtool and actionlint are built from
+their Go modules, at the versions in the `go.mod` of the folders here, into a cache outside of the
 checkout.
 """
 
@@ -26,6 +26,7 @@ BRIDGE: Final = ROOT / "bridge" / "bin"
 
 _KUBERNETES: Final = ROOT / "e2e" / "kubernetes"
 _PROMETHEUS: Final = ROOT / "e2e" / "prometheus"
+_ACTIONLINT: Final = ROOT / "e2e" / "actionlint"
 
 
 def _version(module: Path, of: str) -> str:
@@ -41,7 +42,7 @@ CACHE: Final = (
 
 
 def _kept(name: str, module: Path, of: str) -> Path:
-    """Return a folder of its own for each state of a module's locked versions."""
+    """Return a folder that depends on a module's locked versions."""
     locked = b"".join((module / file).read_bytes() for file in ("go.mod", "go.sum"))
     digest = sha256(locked).hexdigest()[:8]
     return CACHE / f"{name}-{_version(module, of)}-{digest}"
@@ -55,6 +56,9 @@ NODES: Final = _kept("nodes", _KUBERNETES, "k8s.io/kubernetes")
 
 PROMETHEUS: Final = _kept("prometheus", _PROMETHEUS, "github.com/prometheus/prometheus")
 """promtool."""
+
+ACTIONLINT: Final = _kept("actionlint", _ACTIONLINT, "github.com/rhysd/actionlint")
+"""actionlint."""
 
 _PROGRAMS: Final = {
     KUBERNETES: (
@@ -73,6 +77,7 @@ _PROGRAMS: Final = {
         },
     ),
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
+    ACTIONLINT: (_ACTIONLINT, {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
 }
 """What is kept: the module that locks its versions, and the packages of its programs."""
 
@@ -80,7 +85,7 @@ LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 """The bridge of the last release, as a folder like `BRIDGE`."""
 
 MANIFESTS: Final = ROOT / "build" / "manifests"
-"""What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
+"""The program that reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
 
 PAUSE: Final = ROOT / "build" / "pause"
 """A program that waits until it is stopped, from `e2e/kubernetes/pause`."""
@@ -95,11 +100,11 @@ def mcm_source() -> Path:
 
 
 def main() -> None:
-    """Build all that is missing."""
+    """Build the missing programs."""
     if shutil.which("go") is None:
-        sys.exit("error: go is not there; install Go 1.26.2 or newer")
+        sys.exit("error: go is not installed; install Go 1.26.2 or newer")
     try:
-        for kept in (KUBERNETES, PROMETHEUS):
+        for kept in (KUBERNETES, PROMETHEUS, ACTIONLINT):
             build(kept)
         _build(_KUBERNETES, "./manifests", MANIFESTS)
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 import pytest
@@ -50,7 +49,8 @@ class Call:
         name: What is asked for, as in `list` or `get vm-1`.
         answered: Whether it may end.
         trouble: What it raises then, if it is to fail.
-        began: When it began, in seconds.
+        began: When the cloud saw it, in seconds. A busy machine delays that by any time, so two
+            of these may be closer together than the looks were.
         caller: The machine call that made it.
     """
 
@@ -471,12 +471,13 @@ def test_calls_that_wait_leave_the_cloud_alone_between_two_looks(
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.001)
     server.cloud.vms = [vm(state=VMState.CREATING)]
     server.cloud.be_quick()
+    start = time.monotonic()
     outcomes = [server.begin(is_running("vm-1")) for _ in range(5)]
     await_condition(lambda: server.cloud.asked.count("list") > 5)
     server.cloud.vms = [vm()]
     assert [result(outcome) for outcome in outcomes] == [vm()] * 5
     began = [call.began for call in server.cloud.calls if call.name == "list"]
-    assert all(later - earlier >= 0.05 for earlier, later in pairwise(began))
+    assert began[-1] - start >= 0.05 * (len(began) - 1)
 
 
 def test_a_group_backs_off_while_the_cloud_throttles(
@@ -486,6 +487,7 @@ def test_a_group_backs_off_while_the_cloud_throttles(
     monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.001)
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.001)
     server.cloud.vms = [vm()]
+    start = time.monotonic()
     outcomes = [server.begin(is_running("vm-1"))]
     server.await_asked("get vm-1")
     outcomes.append(server.begin(is_running("vm-1")))
@@ -495,9 +497,7 @@ def test_a_group_backs_off_while_the_cloud_throttles(
         server.cloud.end(number, Throttled("slow down"))
     server.cloud.be_quick()
     assert [result(outcome) for outcome in outcomes] == [vm()] * 2
-    began = [call.began for call in server.cloud.calls]
-    gaps = [later - earlier for earlier, later in pairwise(began)]
-    assert all(gap >= 0.01 * 2 ** (number + 1) for number, gap in enumerate(gaps))
+    assert server.cloud.calls[5].began - start >= 0.01 * (2 + 4 + 8 + 16 + 32)
     (group,) = groups
     assert group.failures == 0, "and comes back as before once the cloud answers"
 
