@@ -111,7 +111,7 @@ def _picture(page: str, found: re.Match[str]) -> str:
     if not path.exists():
         return found[0]  # Sphinx warns of it
     svg = _STYLE.sub(lambda style: f"<style>{_scoped(style['rules'])}</style>", path.read_text())
-    svg = re.sub(r' aria-labelledby="[^"]*"| id="(title|description)"', "", svg)
+    svg = re.sub(r' aria-labelledby="[^"]*"| id="(title|description|(graph|node|edge)\d+)"', "", svg)
     svg = svg.replace("<svg ", f'<svg aria-label="{escape(found["text"])}" ', 1)
     return f'```{{raw}} html\n<figure class="picture">\n{svg}</figure>\n```'
 

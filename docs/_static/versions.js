@@ -10,6 +10,11 @@
     }
   }
 
+  // Code that scrolls must be reachable by the keyboard.
+  for (const code of document.querySelectorAll("article pre")) {
+    if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+  }
+
   const place = document.querySelector(".version");
   if (!place || !location.protocol.startsWith("http")) return;
   const home = new URL(place.dataset.root || "./", location.href);
