@@ -88,6 +88,8 @@ _TITLE = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.
 _PICTURE = re.compile(r"^!\[(?P<text>[^\]]+)\]\((?P<file>[^)]+\.svg)\)$", re.MULTILINE)
 _DARK = re.compile(r"@media \(prefers-color-scheme: dark\) \{(?P<rules>.*)\}\s*\Z", re.DOTALL)
 _STYLE = re.compile(r"<style>(?P<rules>.*?)</style>", re.DOTALL)
+# Names within a picture, which another picture on the page has too.
+_NAMES = re.compile(r' aria-labelledby="[^"]*"| id="(title|description|(graph|node|edge)\d+)"')
 _LINK_OUT = re.compile(r"\]\((\.\./[^)\s]+)\)")
 
 
@@ -111,7 +113,7 @@ def _picture(page: str, found: re.Match[str]) -> str:
     if not path.exists():
         return found[0]  # Sphinx warns of it
     svg = _STYLE.sub(lambda style: f"<style>{_scoped(style['rules'])}</style>", path.read_text())
-    svg = re.sub(r' aria-labelledby="[^"]*"| id="(title|description)"', "", svg)
+    svg = _NAMES.sub("", svg)
     svg = svg.replace("<svg ", f'<svg aria-label="{escape(found["text"])}" ', 1)
     return f'```{{raw}} html\n<figure class="picture">\n{svg}</figure>\n```'
 
