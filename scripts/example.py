@@ -1,7 +1,7 @@
 """Fill in a rendered project with the worked example, as docs/tutorials/add-a-provider.md does.
 
-The tutorial makes a small driver first, which is in `examples/aws-small`, and puts the whole one,
-`examples/aws`, in its place. The small one has the samples of the whole one, and some of its tests.
+The tutorial first builds a small driver, which is in `examples/aws-small`, and then replaces it by
+the complete one, `examples/aws`. The small one has the samples and some of the tests of that one.
 """
 
 import shutil
@@ -56,7 +56,7 @@ def lay_over(project: Path, root: Path = ROOT, *, is_small: bool = False) -> Non
     else:
         _copy(example, project)
     (project / "aws/embedded_cloud.py").unlink()
-    # Our own lock pins all that the example needs, and a pin that is there stays.
+    # Our own lock pins everything that the example needs, and existing pins stay.
     for lock in ("run", "dev"):
         shutil.copy(ROOT / "requirements/dev.txt", project / f"requirements/{lock}.txt")
     subprocess.run(["make", "--silent", "lock"], cwd=project, check=True)

@@ -1,8 +1,7 @@
-"""Serving one gRPC service: bytes in, bytes or a status out, one log line for each call.
+"""Serves one gRPC service: bytes in, bytes or a status out, one log line for each call.
 
-This is the outermost layer. Whatever happens within a call ends here as one of the
-contract's codes with a message for people (C41, C42), without status details (C43) and
-without a secret (C50).
+This is the outermost layer. Every error within a call becomes one of the contract's codes here,
+with a message for people (C41, C42), without status details (C43) and without a secret (C50).
 """
 
 import asyncio
@@ -51,10 +50,10 @@ class Call:
         time_remaining: Returns the seconds until the caller's deadline, or None without one.
         size: The size of the request, in bytes.
         lease: Keeps the call's secrets out of the log; None for a call without secrets.
-        fields: What the log line says besides rpc, code and duration.
-        context: What the driver's code leaves for the end of the call.
-        known_state: The last known state that came with the request.
-        span: Its span; None without tracing.
+        fields: The fields of the log line besides rpc, code and duration.
+        context: What the driver's code reports about the call.
+        known_state: The last known state in the request.
+        span: The call's span; None without tracing.
     """
 
     rpc: str
@@ -68,7 +67,7 @@ class Call:
 
     @property
     def last_known_state(self) -> bytes:
-        """What the next call for the machine is to get if this one fails."""
+        """The state that the next call for the machine gets if this one fails."""
         told = self.context.last_known_state
         return self.known_state if told is None else told.encode()
 
@@ -93,10 +92,10 @@ def generic_handler(
 
     Args:
         service: Its descriptor.
-        behaviours: For every method of the service, by name, what answers it.
-        errors: What the exceptions of the driver's SDK mean.
+        behaviours: The function that answers each method of the service, by the method's name.
+        errors: The meaning of the SDK's exceptions.
         level: The log level of a call that succeeds.
-        intake: Bounds what is in flight; None for calls without secrets that end at once.
+        intake: Bounds the requests in flight; None for calls without secrets that end at once.
         metrics: Counts each call, and each request that it makes to the cloud.
         tracing: Makes a span for each call.
     """
@@ -112,7 +111,8 @@ def generic_handler(
 class _Unary:
     """Answers the calls of one RPC.
 
-    It takes and returns bytes, so that undecodable ones get a status of ours, not gRPC's.
+    It takes and returns bytes, so that the framework, not gRPC, chooses the status for bytes that
+    can't be decoded.
     """
 
     def __init__(
@@ -143,8 +143,8 @@ class _Unary:
         trailer = await self._trailer(call) if failed else ()
         del wire, call  # gRPC keeps the exception of the last abort, and with it this frame
         if failed:
-            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
-            # exception that was being handled, which is the SDK's.
+            # Outside of `except`: if the caller has gone, gRPC logs the abort together with the
+            # exception that is being handled, which would be the SDK's.
             await context.abort(code, detail, trailer)
         return reply
 
@@ -186,7 +186,7 @@ class _Unary:
         return not isinstance(translate(error, self._errors), NotFound)
 
     async def _trailer(self, call: Call) -> tuple[tuple[str, bytes], ...]:
-        """Return what goes with an error: the last known state, unless it tells a secret."""
+        """Return the last known state as an error's trailer, unless it contains a secret."""
         state = call.last_known_state
         if not self._keeps_state or not state:
             return ()
@@ -237,7 +237,7 @@ class _Unary:
 
 
 def _forget_tracebacks(error: BaseException) -> None:
-    """Let go of what they hold, which is all of the call: an SDK may keep its exceptions."""
+    """Release the tracebacks, which keep the whole call alive if an SDK caches its exceptions."""
     chain: list[BaseException | None] = [error]
     seen = set()
     while chain:
@@ -249,9 +249,9 @@ def _forget_tracebacks(error: BaseException) -> None:
 
 
 async def _public(text: str) -> str:
-    """Return a message as its caller may see it.
+    """Return a message without secrets, and within the maximum length.
 
-    It is scrubbed first, then cut: half a secret is hard to find.
+    It is scrubbed before it is cut, because half a secret is hard to find.
     """
     return public_message(await _scrubbed(text))
 
@@ -265,11 +265,11 @@ async def _scrubbed(text: str) -> str:
 
 
 def _unexpected(call: Call, error: Exception) -> DriverError:
-    """Log an exception that nobody mapped, and return what its caller may know (C45)."""
+    """Log an unmapped exception, and return the error that the caller may see (C45)."""
     incident = secrets.token_hex(4)
     log.error(
         "unexpected error",
         exc_info=error,
         extra={"fields": {"rpc": call.rpc, "incident": incident}},
     )
-    return Internal(f"internal error of the driver; its log tells more under incident {incident}")
+    return Internal(f"internal error in the driver; see incident {incident} in its log")

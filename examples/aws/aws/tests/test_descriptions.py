@@ -1,33 +1,22 @@
-"""The description of EC2's API is botocore's own, without the documentation in it."""
+"""The descriptions of AWS's APIs are botocore's own, in plain dictionaries."""
 
-from typing import Any
-
+import pytest
 from botocore.loaders import Loader
 
 from .. import descriptions
-from ..apis.secrets import Credentials
 from ..clients import Clients
 
 
-def test_only_the_documentation_is_left_out() -> None:
-    for kind in ("service-2", "paginators-1", "endpoint-rule-set-1"):
-        original = Loader().load_service_model("ec2", kind)
-        assert descriptions.loader().load_service_model("ec2", kind) == undocumented(original)
-    assert descriptions.loader().load_data("endpoints") == Loader().load_data("endpoints")
+@pytest.mark.parametrize("kind", ["service-2", "paginators-1", "endpoint-rule-set-1"])
+def test_a_description_is_the_same(kind: str) -> None:
+    original = Loader().load_service_model("ec2", kind)
+    assert descriptions.loader().load_service_model("ec2", kind) == original
 
 
-def test_clients_hold_no_documentation() -> None:
-    credentials = Credentials.model_validate({"accessKeyID": "AKIA", "secretAccessKey": "abcd"})
-    model = Clients().client(credentials, "eu-west-1").meta.service_model
-    assert model.documentation == ""
-    assert model.operation_model("RunInstances").documentation == ""
+def test_what_is_not_there_is_not_found() -> None:
+    assert descriptions.loader().file_loader.load_file("nothing") is None
 
 
-def undocumented(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: undocumented(each)
-            for key, each in value.items()
-            if key != "documentation" or not isinstance(each, str)
-        }
-    return [*map(undocumented, value)] if isinstance(value, list) else value
+def test_the_session_of_all_clients_holds_plain_dictionaries() -> None:
+    loader = Clients()._session._session.get_component("data_loader")
+    assert type(loader.load_data("endpoints")) is dict
