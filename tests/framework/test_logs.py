@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from cmi import redaction
 from cmi.serving import logs
 from cmi.serving.options import LogFormat, LogLevel
 from tests.framework.conftest import LogFile, logging_to_file
@@ -178,3 +179,19 @@ def test_a_record_needs_no_lock_of_the_base_class(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(handler, "filter", lambda _: False)
     assert not handler.handle(record)
     assert handled == [record]
+
+
+def test_a_secret_is_forgotten_once_what_was_logged_is_searched(start: Start) -> None:
+    stream = start(LogLevel.INFO, LogFormat.JSON)
+    sources = redaction.Sources(plain=[b"correct-horse"])
+    redaction.in_flight.add(sources)
+    log.info("correct-horse")
+    redaction.after_log(lambda: redaction.in_flight.forget(sources))
+    assert "correct-horse" not in stream.getvalue()
+
+
+def test_nothing_waits_for_a_log_without_events(start: Start) -> None:
+    start(LogLevel.INFO, LogFormat.JSON)
+    threads: list[threading.Thread] = []
+    redaction.after_log(lambda: threads.append(threading.current_thread()))
+    assert threads == [threading.current_thread()]

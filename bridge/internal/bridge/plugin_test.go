@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -69,4 +70,61 @@ func TestWaitCanBeGivenUp(t *testing.T) {
 	if err := r.start(t).AwaitReady(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+func TestADriverIsAskedWhoItIsOnceAndThenOnlyWhatMCMAsks(t *testing.T) {
+	r := &remote{capabilities: everything}
+	r.create = func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
+		return &cmi.CreateMachineResponse{}, nil
+	}
+	r.delete = func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error) {
+		return &cmi.DeleteMachineResponse{}, nil
+	}
+	r.status = func(context.Context, *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error) {
+		return &cmi.GetMachineStatusResponse{}, nil
+	}
+	r.list = func(context.Context, *cmi.ListMachinesRequest) (*cmi.ListMachinesResponse, error) {
+		return &cmi.ListMachinesResponse{}, nil
+	}
+	r.initialize = func(context.Context, *cmi.InitializeMachineRequest) (*cmi.InitializeMachineResponse, error) {
+		return &cmi.InitializeMachineResponse{}, nil
+	}
+	r.volumes = func(context.Context, *cmi.GetVolumeIDsRequest) (*cmi.GetVolumeIDsResponse, error) {
+		return &cmi.GetVolumeIDsResponse{}, nil
+	}
+	d := r.start(t)
+	requireEqual(t, d.AwaitReady(t.Context()), nil)
+	calls := []func(context.Context) error{
+		func(ctx context.Context) error {
+			_, err := createOne(ctx, d)
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := d.DeleteMachine(ctx, &driver.DeleteMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := d.GetMachineStatus(ctx, &driver.GetMachineStatusRequest{Machine: machine, MachineClass: class, Secret: secret})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := d.ListMachines(ctx, &driver.ListMachinesRequest{MachineClass: class, Secret: secret})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := d.InitializeMachine(ctx, &driver.InitializeMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := d.GetVolumeIDs(ctx, &driver.GetVolumeIDsRequest{})
+			return err
+		},
+	}
+	for range 2 {
+		for _, call := range calls {
+			requireEqual(t, call(t.Context()), nil)
+		}
+	}
+	requireEqual(t, r.machineCalls.Load(), int64(2*len(calls)))
+	requireEqual(t, r.identityCalls.Load(), int64(3)) // Probe, GetPluginInfo and GetPluginCapabilities
 }

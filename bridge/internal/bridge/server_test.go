@@ -31,23 +31,26 @@ var everything = []capability{
 type remote struct {
 	cmi.UnimplementedIdentityServer
 	cmi.UnimplementedMachineServer
-	capabilities []capability
-	probe        func() (*cmi.ProbeResponse, error)
-	create       func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error)
-	delete       func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error)
-	status       func(context.Context, *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error)
-	list         func(context.Context, *cmi.ListMachinesRequest) (*cmi.ListMachinesResponse, error)
-	initialize   func(context.Context, *cmi.InitializeMachineRequest) (*cmi.InitializeMachineResponse, error)
-	volumes      func(context.Context, *cmi.GetVolumeIDsRequest) (*cmi.GetVolumeIDsResponse, error)
-	manifest     map[string]string
-	machineCalls atomic.Int64
+	capabilities  []capability
+	probe         func() (*cmi.ProbeResponse, error)
+	create        func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error)
+	delete        func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error)
+	status        func(context.Context, *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error)
+	list          func(context.Context, *cmi.ListMachinesRequest) (*cmi.ListMachinesResponse, error)
+	initialize    func(context.Context, *cmi.InitializeMachineRequest) (*cmi.InitializeMachineResponse, error)
+	volumes       func(context.Context, *cmi.GetVolumeIDsRequest) (*cmi.GetVolumeIDsResponse, error)
+	manifest      map[string]string
+	machineCalls  atomic.Int64
+	identityCalls atomic.Int64
 }
 
 func (r *remote) GetPluginInfo(context.Context, *cmi.GetPluginInfoRequest) (*cmi.GetPluginInfoResponse, error) {
+	r.identityCalls.Add(1)
 	return &cmi.GetPluginInfoResponse{Name: "test.example", Version: "1.2.3", Manifest: r.manifest}, nil
 }
 
 func (r *remote) GetPluginCapabilities(context.Context, *cmi.GetPluginCapabilitiesRequest) (*cmi.GetPluginCapabilitiesResponse, error) {
+	r.identityCalls.Add(1)
 	answer := &cmi.GetPluginCapabilitiesResponse{}
 	for _, one := range r.capabilities {
 		answer.Capabilities = append(answer.Capabilities, &cmi.PluginCapability{
@@ -58,6 +61,7 @@ func (r *remote) GetPluginCapabilities(context.Context, *cmi.GetPluginCapabiliti
 }
 
 func (r *remote) Probe(context.Context, *cmi.ProbeRequest) (*cmi.ProbeResponse, error) {
+	r.identityCalls.Add(1)
 	if r.probe != nil {
 		return r.probe()
 	}
@@ -109,7 +113,7 @@ func (c *counting) Accept() (net.Conn, error) {
 }
 
 // serve lets a driver serve until the end of the test, or until it is stopped.
-func (r *remote) serve(t *testing.T, listener net.Listener, options ...grpc.ServerOption) *grpc.Server {
+func (r *remote) serve(t testing.TB, listener net.Listener, options ...grpc.ServerOption) *grpc.Server {
 	t.Helper()
 	server := grpc.NewServer(options...)
 	cmi.RegisterIdentityServer(server, r)
@@ -127,7 +131,7 @@ func (r *remote) serve(t *testing.T, listener net.Listener, options ...grpc.Serv
 	return server
 }
 
-func listen(t *testing.T, network, address string) *counting {
+func listen(t testing.TB, network, address string) *counting {
 	t.Helper()
 	listener, err := net.Listen(network, address)
 	if err != nil {
@@ -136,7 +140,7 @@ func listen(t *testing.T, network, address string) *counting {
 	return &counting{Listener: listener}
 }
 
-func onLoopback(t *testing.T) *counting {
+func onLoopback(t testing.TB) *counting {
 	t.Helper()
 	return listen(t, "tcp", "127.0.0.1:0")
 }
@@ -148,7 +152,7 @@ func onSocket(t *testing.T) (*counting, string) {
 }
 
 // dial returns a driver that forwards to the listener, with the given options beyond the defaults.
-func dial(t *testing.T, listener net.Listener, change ...func(*Options)) *Driver {
+func dial(t testing.TB, listener net.Listener, change ...func(*Options)) *Driver {
 	t.Helper()
 	options := NewOptions()
 	options.Endpoint = "tcp://" + listener.Addr().String()
@@ -168,7 +172,7 @@ func dial(t *testing.T, listener net.Listener, change ...func(*Options)) *Driver
 }
 
 // start serves a driver on loopback and returns one that forwards to it.
-func (r *remote) start(t *testing.T, change ...func(*Options)) *Driver {
+func (r *remote) start(t testing.TB, change ...func(*Options)) *Driver {
 	t.Helper()
 	listener := onLoopback(t)
 	r.serve(t, listener)

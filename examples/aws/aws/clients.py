@@ -113,6 +113,8 @@ class Clients:
         from boto3 import Session as BotoSession  # slow to import, and not needed at the start
         from botocore.session import Session as BotocoreSession
 
+        from . import descriptions
+
         nothing = (None, None, os.devnull, None)
         session = BotocoreSession(
             {
@@ -121,6 +123,7 @@ class Clients:
                 "credentials_file": nothing,
             }
         )
+        session.register_component("data_loader", descriptions.loader())
         return BotoSession(botocore_session=session)
 
 

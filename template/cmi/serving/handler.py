@@ -33,6 +33,7 @@ from cmi.serving.background import in_background
 from cmi.serving.intake import Intake
 
 if TYPE_CHECKING:
+    from cmi.serving.metrics import Metrics
     from cmi.serving.tracing import CallSpan, Tracing
 
 log = logging.getLogger(__name__)
@@ -74,12 +75,6 @@ class Call:
 Behaviour = Callable[[Call, Any], Awaitable[Message]]
 """Answers a request message with a response message, or raises."""
 
-Record = Callable[[str, grpc.StatusCode, float], None]
-"""Gets the RPC, the status and the seconds of every call that ended."""
-
-RecordApiRequest = Callable[[ApiRequest], None]
-"""Gets every request to the cloud that ended."""
-
 STATE_TRAILER: Final = "cmi-last-known-state-bin"
 """The trailing metadata of an error that carries the last known state, as `cmi.proto` says."""
 
@@ -89,9 +84,8 @@ def generic_handler(
     behaviours: Mapping[str, Behaviour],
     errors: ErrorTable,
     level: int,
-    record: Record | None = None,
     intake: Intake | None = None,
-    record_api_request: RecordApiRequest | None = None,
+    metrics: "Metrics | None" = None,
     tracing: "Tracing | None" = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler of `service`.
@@ -101,23 +95,13 @@ def generic_handler(
         behaviours: The function that answers each method of the service, by the method's name.
         errors: The meaning of the SDK's exceptions.
         level: The log level of a call that succeeds.
-        record: Called after every call.
         intake: Bounds the requests in flight; None for calls without secrets that end at once.
-        record_api_request: Called after every request that a call makes to the cloud.
+        metrics: Counts each call, and each request that it makes to the cloud.
         tracing: Makes a span for each call.
     """
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _Unary(
-                method,
-                behaviours[method.name],
-                errors,
-                level,
-                record,
-                intake,
-                record_api_request,
-                tracing,
-            ).answer
+            _Unary(method, behaviours[method.name], errors, level, intake, metrics, tracing).answer
         )
         for method in service.methods
     }
@@ -137,9 +121,8 @@ class _Unary:
         behaviour: Behaviour,
         errors: ErrorTable,
         level: int,
-        record: Record | None,
         intake: Intake | None,
-        record_api_request: RecordApiRequest | None,
+        metrics: "Metrics | None",
         tracing: "Tracing | None",
     ) -> None:
         self._name = method.name
@@ -147,9 +130,9 @@ class _Unary:
         self._behaviour = behaviour
         self._errors = errors
         self._level = level
-        self._record = record
         self._intake = intake
-        self._record_api_request = record_api_request
+        self._metrics = metrics
+        self._record_api_request = metrics.record_api_request if metrics else None
         self._tracing = tracing
         self._keeps_state = "LastKnownState" in method.output_type.fields_by_name
 
@@ -243,8 +226,8 @@ class _Unary:
 
     def _end(self, call: Call, began: float, code: grpc.StatusCode, level: int) -> None:
         seconds = time.perf_counter() - began
-        if self._record is not None:
-            self._record(call.rpc, code, seconds)
+        if self._metrics is not None:
+            self._metrics.record(call.rpc, code, seconds)
         if call.span is not None:
             call.span.end(code, call.fields)
         if log.isEnabledFor(level):

@@ -190,7 +190,7 @@ class Handler(logging.Handler):
 
     def after_log(self, action: Callable[[], None]) -> None:
         """Call `action` once everything that was logged so far has been scrubbed."""
-        if self._pid == os.getpid():
+        if self._sizes and self._pid == os.getpid():
             self._events.put(action)
         else:
             action()

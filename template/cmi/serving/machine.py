@@ -14,7 +14,7 @@ from cmi.driver import Driver
 from cmi.errors import InvalidArgument, Unauthenticated, Unimplemented
 from cmi.messages import PersistentVolumeSpec
 from cmi.serving.background import in_background
-from cmi.serving.handler import Behaviour, Call, Record, RecordApiRequest, generic_handler
+from cmi.serving.handler import Behaviour, Call, generic_handler
 from cmi.serving.intake import Intake
 from cmi.serving.methods import Method
 from cmi.serving.runner import Runner
@@ -22,6 +22,7 @@ from cmi.spec import located, read_secrets, read_spec, summary
 from cmi.v1 import cmi_pb2
 
 if TYPE_CHECKING:
+    from cmi.serving.metrics import Metrics
     from cmi.serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,7 @@ def machine_handler(
     methods: Mapping[str, Method],
     runner: Runner,
     intake: Intake,
-    record: Record | None = None,
-    count_left_out: Callable[[int], None] | None = None,
-    record_api_request: RecordApiRequest | None = None,
+    metrics: "Metrics | None" = None,
     tracing: "Tracing | None" = None,
 ) -> grpc.GenericRpcHandler:
     """Return the handler that serves `cmi.v1.Machine` with the methods of `driver`.
@@ -51,35 +50,21 @@ def machine_handler(
         methods: The driver's methods.
         runner: Runs the methods.
         intake: Bounds the requests in flight.
-        record: Called after every call.
-        count_left_out: Called with the number of VMs that a list left out.
-        record_api_request: Called after every request to the cloud.
+        metrics: Counts calls, requests to the cloud, and VMs that a list left out.
         tracing: Makes a span for each call.
     """
     create = methods["CreateMachine"]
     can_initialize = "InitializeMachine" in methods
     behaviours: dict[str, Behaviour] = {
         rpc.name: _answer(
-            driver,
-            methods[rpc.name],
-            create,
-            runner,
-            count_left_out,
-            can_initialize=can_initialize,
+            driver, methods[rpc.name], create, runner, metrics, can_initialize=can_initialize
         )
         if rpc.name in methods
         else _unimplemented(rpc.name, rpc.capability_name)
         for rpc in RPCS
     }
     return generic_handler(
-        MACHINE,
-        behaviours,
-        driver.errors,
-        logging.INFO,
-        record,
-        intake,
-        record_api_request,
-        tracing,
+        MACHINE, behaviours, driver.errors, logging.INFO, intake, metrics, tracing
     )
 
 
@@ -95,7 +80,7 @@ def _answer(
     method: Method,
     create: Method,
     runner: Runner,
-    count_left_out: Callable[[int], None] | None,
+    metrics: "Metrics | None",
     *,
     can_initialize: bool,
 ) -> Behaviour:
@@ -133,8 +118,8 @@ def _answer(
             call.fields["provider_id"] = provider_id
         if left_out := getattr(response, "left_out", 0):
             call.fields["left_out"] = left_out
-            if count_left_out is not None:
-                count_left_out(left_out)
+            if metrics is not None:
+                metrics.count_left_out(left_out)
         return reply
 
     return answer

@@ -112,20 +112,10 @@ class Server:
         self._probes = Runner(max_calls=1, call_timeout=PROBE_TIMEOUT)
         self._intake = Intake(options.max_request_bytes, options.max_bytes_in_flight)
         self._metrics = self._make_metrics(plugin) if options.metrics_address else None
-        record = self._metrics.record if self._metrics else None
-        count_left_out = self._metrics.count_left_out if self._metrics else None
-        record_api_request = self._metrics.record_api_request if self._metrics else None
         self._tracing = _tracing(plugin) if options.tracing else None
         methods = methods_of(driver)
         self._machine = machine_handler(
-            driver,
-            methods,
-            self._runner,
-            self._intake,
-            record,
-            count_left_out,
-            record_api_request,
-            self._tracing,
+            driver, methods, self._runner, self._intake, self._metrics, self._tracing
         )
         self._identity = identity_handler(driver, methods, plugin, self._probes)
         self._health = Health(*SERVICES)
