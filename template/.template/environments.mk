@@ -34,8 +34,10 @@ check_python = $(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < 
 	case "$$PWD" in *:*) echo "error: Python makes no environment in a folder with a colon in its path:" \
 	"move $$PWD" >&2; exit 1;; esac
 
-# Hashes don't cover what a package is built with, and building it runs its code. So nothing is built here.
-wheels := --only-binary :all:
+# Hashes don't cover what a package is built with, and building it runs its code. So nothing is built here, unless
+# pyproject.toml names it, for an SDK that has no wheels: under [tool.uv], no-binary-package = ["its-name"].
+sdists := $(shell sed -n 's/^no-binary-package = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d '",')
+wheels := --only-binary :all: $(addprefix --no-binary ,$(sdists))
 
 # $(call environment,DIR,LOCK): DIR becomes a virtual environment of what LOCK pins and nothing else.
 # From uv's cache if that holds it all: no network is asked, or needed.
