@@ -132,7 +132,7 @@ pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages aga
 .PHONY: reference
 reference: .venv/.stamp ## write what the pages have from the code
 	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts \
-		docs/reference/*.md docs/tutorials/add-a-provider.md docs/how-to/grow-a-driver.md
+		docs/reference/*.md docs/tutorials/add-a-provider.md docs/how-to/grow-a-driver.md docs/how-to/libvirt.md
 
 .PHONY: stubs
 stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto

@@ -139,7 +139,7 @@ class LibvirtSession(Session[MachineScope, ProviderSpec, Secrets, Domain]):
         """Make the volumes, start the domain, and note that it is finished.
 
         Nobody knows whether a volume of an earlier call is complete. So as long as the domain
-        has not been started, all of them are made anew.
+        has not been started, all of them are made again.
         """
         host = self._host(vm.host)
         if not vm.is_active:

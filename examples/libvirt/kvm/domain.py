@@ -28,7 +28,7 @@ class Record:
         role: Its role.
         made_from: The fingerprint of the spec it was created from.
         tags: The tags of the spec.
-        is_finished: Whether it has been started. One that is not is created anew.
+        is_finished: Whether it has been started. One that is not will be created again.
         failure: Why it can never be started; empty otherwise.
     """
 
