@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 include template/.template/environments.mk
 
-# Whatever make was told on its command line is for this make alone, and not for those that run in rendered projects.
+# The options on make's command line are for this make only, not for those that run in rendered projects.
 alone := env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS
 python := $(alone) .venv/bin/python
 
@@ -11,7 +11,7 @@ $(1)/bin/codespell --dictionary=- --dictionary=.codespell-words.txt; \
 PYTHONPATH=template $(1)/bin/lint-imports --no-logo --no-cache
 endef
 
-# What the tests install and lock without a network lies here: nobody empties it but `make clean`.
+# The tests install and lock packages from this cache, without a network. Only `make clean` empties it.
 export UV_CACHE_DIR := $(CURDIR)/build/cache
 $(shell [ -e build/cache/.stamp ] || rm -f .venv/.stamp build/check/.stamp build/stubs/.stamp)
 
@@ -38,7 +38,7 @@ build/check/.stamp build/stubs/.stamp build/libvirt/.stamp: build/%/.stamp: requ
 	@$(call environment,build/$*,$<)
 	@$(stamp)
 
-# Tests lock dependencies too, without a network: from what this leaves in the cache.
+# Tests lock dependencies too, without a network, from the packages that this leaves in the cache.
 build/cache/.stamp: $(wildcard template/requirements/*.txt requirements/*.txt) $(fetched)
 	@echo 'Looking up what the locks pin'
 	@set -e; locks=$$(mktemp -d); trap 'rm -rf "$$locks"' EXIT; \
@@ -166,6 +166,6 @@ release: .venv/.stamp ## check, date the changelog, commit, tag: VERSION=1.2.3
 	@$(python) scripts/release.py $(VERSION)
 
 .PHONY: clean
-clean: ## remove what the targets made
+clean: ## remove everything that the targets created
 	rm -rf .venv build bridge/bin .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

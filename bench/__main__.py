@@ -31,7 +31,7 @@ GROUPS: dict[str, Callable[[Setting, Report], None]] = {
 
 
 def main() -> None:
-    """Run the groups that were asked for, or all."""
+    """Run the requested groups, or all of them."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and so are the servers
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))

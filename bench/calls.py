@@ -1,4 +1,4 @@
-"""Calls: throughput, CPU and latency of a driver without a cloud, against the smallest servers."""
+"""Calls: throughput, CPU and latency of a driver without a cloud, compared with minimal servers."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

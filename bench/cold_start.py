@@ -1,4 +1,4 @@
-"""Cold start: from the start of a process to its first answer."""
+"""Cold start: the time from the start of a process to its first answer."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The load: many callers of one RPC, from the client's cores."""
+"""The load: many callers of one RPC, on the client's cores."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What came of it; durations in seconds.
+    """The result; durations are in seconds.
 
     Attributes:
         rate: Calls per second.
@@ -68,7 +68,7 @@ class Generator:
         seconds: float = 1.0,
         calls: int = 0,
     ) -> Seen:
-        """Call `server` for so many seconds, or until so many calls are made.
+        """Call `server` for a number of seconds, or until a number of calls is made.
 
         Raises:
             RuntimeError: A call failed.

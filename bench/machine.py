@@ -25,7 +25,7 @@ CLIENT_CORES: frozenset[int] = frozenset(_CORES[len(_CORES) // 2 :])
 
 
 def describe() -> str:
-    """Say what the machine is, by cores and memory alone."""
+    """Describe the machine by its cores and memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return f"{len(_CORES)} cores, {memory:.0f} GiB"
 
@@ -37,21 +37,21 @@ def pinned(cores: frozenset[int], command: Sequence[str | Path]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used so far, by its ID."""
+    """The resources that a process has used so far, by its ID."""
 
     pid: int
 
     def cpu(self) -> float:
-        """Return how long it has computed, in seconds."""
+        """Return the CPU time of the process, in seconds."""
         fields = self._proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def resident(self) -> float:
-        """Return how much memory it holds, in MiB."""
+        """Return the current memory of the process, in MiB."""
         return self._memory("VmRSS")
 
     def peak(self) -> float:
-        """Return the most memory that it has held, in MiB."""
+        """Return the peak memory of the process, in MiB."""
         return self._memory("VmHWM")
 
     def _memory(self, name: str) -> float:
@@ -117,7 +117,7 @@ class Process:
 
 
 def _await_serving(endpoint: str) -> None:
-    """Return as soon as health says SERVING."""
+    """Return as soon as the health check reports SERVING."""
     options = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)]
     with grpc.insecure_channel(endpoint, options) as channel:
         check = channel.unary_unary(
@@ -131,5 +131,5 @@ def _await_serving(endpoint: str) -> None:
 
 
 def free_endpoint() -> str:
-    """Return the host and port of an address that nobody listens on."""
+    """Return the host and port of a free address."""
     return f"127.0.0.1:{free_port()}"

@@ -7,7 +7,7 @@ from bench.setting import Setting
 
 
 def measure(setting: Setting, report: Report) -> None:
-    """Compare what an idle process holds; then see whether calls leave anything behind."""
+    """Compare the memory of idle processes; then check whether calls leave anything behind."""
 
     def idle_driver() -> float:
         with setting.driver() as driver:
@@ -22,7 +22,7 @@ def measure(setting: Setting, report: Report) -> None:
     calls = 5_000 if setting.quick else 100_000
     generator = setting.generator()
     with setting.driver(log=True) as driver:
-        generator.run(driver, Load(), calls=calls // 5)  # fills what is filled once
+        generator.run(driver, Load(), calls=calls // 5)  # fills caches
         before = driver.usage.resident()
         generator.run(driver, Load(), calls=calls)
         grown = (driver.usage.resident() - before) * 2**20 / calls

@@ -1,4 +1,4 @@
-"""What the benchmarks found: a table for people, and JSON."""
+"""The results of the benchmarks: a table for people, and JSON."""
 
 import json
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from bench import machine
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound that a ratio is to keep."""
+    """A target for a ratio."""
 
     bound: float
     at_least: bool = False
 
     def is_met(self, ratio: float) -> bool:
-        """Tell whether the ratio keeps it."""
+        """Return whether the ratio meets the target."""
         return ratio >= self.bound if self.at_least else ratio <= self.bound
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Report:
     _group: str = ""
 
     def figure(self, group: str, case: str, measure: str, value: float) -> None:
-        """Add a figure that stands for itself."""
+        """Add a figure without a comparison."""
         self._add(Row(group=group, case=case, measure=measure, value=value))
 
     def compare(
@@ -74,7 +74,7 @@ class Report:
         base: Sequence[float],
         target: Target | None = None,
     ) -> None:
-        """Add what all rounds gave for the subject, divided by what they gave for the base."""
+        """Add the results of all rounds for the subject, divided by those for the base."""
         ratios = [one / other for one, other in zip(subject, base, strict=True) if other]
         ratio = median(ratios) if ratios else None
         self._add(
@@ -93,7 +93,7 @@ class Report:
         )
 
     def note(self, text: str) -> None:
-        """Add what a reader has to know about the figures."""
+        """Add a note about the figures."""
         self.notes.append(text)
         print(f"note: {text}", flush=True)
 

@@ -1,4 +1,4 @@
-"""Rounds: contestants take turns, so that what the machine does meanwhile meets them all alike."""
+"""Rounds: contestants take turns, so that other load on the machine affects all of them equally."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar

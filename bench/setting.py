@@ -1,4 +1,4 @@
-"""What all benchmarks share: a rendered project with a provider that does nothing, and floors."""
+"""The setting of all benchmarks: a project whose provider does nothing, and the floors."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ NAMES = {"async": "async def", "thread": "def"}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where the benchmarks run.
+    """The setting in which the benchmarks run.
 
     Attributes:
         folder: A temporary folder.
@@ -49,15 +49,15 @@ class Setting:
 
     @property
     def python(self) -> Path:
-        """The Python of its environment, which floors run with too."""
+        """The Python of its environment, which also runs the floors."""
         return self.project / ".venv/bin/python"
 
     def prepare(self) -> None:
-        """Render and install the project, and build what is in Go."""
+        """Render and install the project, and build the programs in Go."""
         render(self.project)
         install(self.project)
         shutil.copy(ROOT / "bench/provider/app.py", self.project / PROVIDER / "app.py")
-        # The floor sees the stubs, and nothing else of the framework.
+        # The floor can import the stubs, but nothing else from the framework.
         shutil.copytree(self.project / "cmi/v1", self.folder / "floor/cmi/v1")
         shutil.copy(ROOT / "bench/floor.py", self.folder / "floor")
         sample = self.machine_class()
@@ -120,14 +120,14 @@ class Setting:
 
 
 def render(target: Path, template: Path = ROOT) -> None:
-    """Render the template as it lies here, uncommitted changes included."""
+    """Render the template in this working tree, including uncommitted changes."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # copier warns of those changes
+        warnings.simplefilter("ignore")  # copier warns about those changes
         run_copy(str(template), target, ANSWERS, defaults=True, quiet=True, vcs_ref="HEAD")
 
 
 def install(project: Path) -> None:
-    """Make the project's environment."""
+    """Create the project's environment."""
     run(project, "make", "--silent", "setup")
 
 

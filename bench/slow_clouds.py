@@ -12,7 +12,7 @@ TARGETS = {"async": Target(1.15), "thread": Target(1.3)}
 
 
 def measure(setting: Setting, report: Report) -> None:
-    """Compare the time that all take together with that of one."""
+    """Compare the time of all calls together with that of one."""
     generator = setting.generator()
     load = Load(callers=CALLS)
     for form in FORMS:

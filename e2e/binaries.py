@@ -1,7 +1,7 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. etcd, kube-apiserver, kubectl and promtool are built from
-their Go modules, at the versions in `kubernetes/go.mod` and `prometheus/go.mod`, into a cache
+The bridge and MCM come from `bridge/`. etcd, kube-apiserver, kubectl, promtool and actionlint are
+built from their Go modules, at the versions in the `go.mod` of the folders here, into a cache
 outside of the checkout.
 """
 
@@ -24,6 +24,7 @@ BRIDGE: Final = ROOT / "bridge" / "bin"
 
 _KUBERNETES: Final = ROOT / "e2e" / "kubernetes"
 _PROMETHEUS: Final = ROOT / "e2e" / "prometheus"
+_ACTIONLINT: Final = ROOT / "e2e" / "actionlint"
 
 
 def _version(module: Path, of: str) -> str:
@@ -33,7 +34,7 @@ def _version(module: Path, of: str) -> str:
 
 
 def _cache(module: Path, of: str) -> Path:
-    """Return a folder of its own for each state of a module's locked versions."""
+    """Return a folder that depends on a module's locked versions."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     locked = b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))
     digest = sha256(locked).hexdigest()[:8]
@@ -46,6 +47,9 @@ KUBERNETES: Final = _cache(_KUBERNETES, "k8s.io/kubernetes")
 PROMETHEUS: Final = _cache(_PROMETHEUS, "github.com/prometheus/prometheus")
 """promtool."""
 
+ACTIONLINT: Final = _cache(_ACTIONLINT, "github.com/rhysd/actionlint")
+"""actionlint."""
+
 _PROGRAMS: Final = {
     KUBERNETES: (
         _KUBERNETES,
@@ -56,6 +60,7 @@ _PROGRAMS: Final = {
         },
     ),
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
+    ACTIONLINT: (_ACTIONLINT, {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
 }
 """What is kept: the module that locks its versions, and the packages of its programs."""
 
@@ -63,7 +68,7 @@ LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 """The bridge of the last release, as a folder like `BRIDGE`."""
 
 MANIFESTS: Final = ROOT / "build" / "manifests"
-"""What reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
+"""The program that reads manifests with kubectl's code, from `e2e/kubernetes/manifests`."""
 
 
 def mcm_source() -> Path:
@@ -75,9 +80,9 @@ def mcm_source() -> Path:
 
 
 def main() -> None:
-    """Build all that is missing."""
+    """Build the missing programs."""
     if shutil.which("go") is None:
-        sys.exit("error: go is not there; install Go 1.26.2 or newer")
+        sys.exit("error: go is not installed; install Go 1.26.2 or newer")
     try:
         KUBERNETES.parent.mkdir(parents=True, exist_ok=True)
         with (KUBERNETES.parent / "lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""A cluster whose machines a rendered driver makes, under the real machine-controller-manager."""
+"""A cluster whose machines are created by a rendered driver, under the real MCM."""
 
 import subprocess
 import urllib.request
@@ -100,7 +100,7 @@ class Cluster:
         self.mcm = self._start("machine-controller-manager", self.mcm_address, nodes, *common)
 
     def start_driver(self, **settings: object) -> None:
-        """Start the driver, or start it again where it was."""
+        """Start the driver, or restart it at the same address."""
         options = (f"--endpoint={self.endpoint}", "--log-level=debug", *self.driver_options)
         self._drivers.append(self._start_driver(self.cloud, *options, **settings))
 
@@ -110,12 +110,12 @@ class Cluster:
         return self._drivers[-1]
 
     def write_driver_logs(self) -> None:
-        """Put the drivers' logs beside those of the other processes."""
+        """Put the drivers' logs next to those of the other processes."""
         lines = [line for driver in self._drivers for line in driver.log]
         (self._folder / "driver.log").write_text("".join(lines))
 
     def log_of(self, program: str) -> str:
-        """Return what one of the two programs has logged."""
+        """Return the log of one of the two programs."""
         return (self._folder / f"{program}.log").read_text()
 
     def _start(self, program: str, address: str, nodes: bool, *options: str) -> Process:
@@ -151,7 +151,7 @@ class Cluster:
                 self.control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
 
     def take_back(self, name: str) -> None:
-        """Delete what one file of `deploy/rbac` made."""
+        """Delete the objects in one file of `deploy/rbac`."""
         self.control_plane.kubectl("delete", "-f", self.samples / "deploy/rbac" / name)
 
     def patch(self, kind: type[GenericNamespacedResource], name: str, change: Manifest) -> None:
@@ -159,7 +159,7 @@ class Cluster:
         self.control_plane.client.patch(kind, name, change, patch_type=PatchType.MERGE)
 
     def delete(self, kind: type[GenericNamespacedResource], name: str) -> None:
-        """Begin to delete an object."""
+        """Start deleting an object."""
         self.control_plane.client.delete(kind, name)
 
     def names(self, kind: type[GenericNamespacedResource]) -> set[str]:
@@ -167,7 +167,7 @@ class Cluster:
         return {item["metadata"]["name"] for item in self._list(kind)}
 
     def phases(self) -> dict[str, str]:
-        """Return the phase of each machine; nothing is empty."""
+        """Return the phase of each machine; an empty text if it has none."""
         return {
             machine["metadata"]["name"]: machine.get("status", {})
             .get("currentStatus", {})
@@ -193,31 +193,31 @@ class Cluster:
         return {name: state for name, state, _ in inventory}
 
     def machine_types(self) -> dict[str, str]:
-        """Return the type of each machine's VM, as the cloud has it."""
+        """Return the type of each machine's VM in the cloud."""
         servers = opened(self.cloud.path).servers()
         return {server.labels[NAME_LABEL]: server.machine_type for server in servers}
 
     def revoke(self, token: str) -> None:
-        """Let the cloud refuse an API token."""
+        """Make the cloud refuse an API token."""
         opened(self.cloud.path).set_token(token, None)
 
     def calls(self, operation: str) -> int:
-        """Return how often the driver has done something for MCM, by its metrics."""
+        """Return how many calls of an operation the driver has served, from its metrics."""
         name = "driver_request_duration_seconds_count"
         lines = self.driver.metrics().splitlines()
         counts = [line for line in lines if line.startswith(name) and f'"{operation}"' in line]
         return sum(int(float(line.split()[-1])) for line in counts)
 
     def bridge_answers(self, path: str) -> str:
-        """Return what the bridge answers to an HTTP request."""
+        """Return the bridge's response to an HTTP request."""
         return _answer(self.bridge_address, path)
 
     def mcm_answers(self, path: str) -> str:
-        """Return what machine-controller-manager answers to an HTTP request."""
+        """Return machine-controller-manager's response to an HTTP request."""
         return _answer(self.mcm_address, path)
 
     def await_listings(self, count: int) -> None:
-        """Wait until MCM has looked for orphans so many more times."""
+        """Wait until MCM has looked for orphans a number of times."""
         wanted = self.calls("list_machines") + count
         await_condition(
             lambda: self.calls("list_machines"),
@@ -226,7 +226,7 @@ class Cluster:
         )
 
     def create_behind_mcm(self, name: str, machine_class: Manifest) -> None:
-        """Make a VM with the rendered project's client."""
+        """Create a VM with the rendered project's client."""
         file = self._folder / "client-machine-class.yaml"
         file.write_text(yaml.safe_dump(machine_class))
         python = str(self.samples.parent / ".venv" / "bin" / "python")

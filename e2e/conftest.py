@@ -18,12 +18,12 @@ LAST_LINES = 15
 @pytest.fixture(scope="session")
 def binaries() -> None:
     for folder in (BRIDGE, KUBERNETES):
-        assert folder.exists(), f"{folder} is not there; `make e2e` builds it"
+        assert folder.exists(), f"{folder} does not exist; `make e2e` builds it"
 
 
 @pytest.fixture
 def cluster(binaries: None, tmp_path: Path, installed: Path) -> Iterator[Cluster]:  # noqa: F811
-    """A cluster in which nothing runs yet but the control plane."""
+    """A cluster in which only the control plane runs."""
     with ExitStack() as processes:
         cluster = Cluster(tmp_path, installed, starting(installed, processes), processes)
         yield cluster

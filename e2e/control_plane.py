@@ -33,7 +33,7 @@ rules:
 
 
 class ControlPlane:
-    """A control plane of its own, that ends with `processes`.
+    """A control plane, which ends with `processes`.
 
     Args:
         folder: For its files and logs.
@@ -65,13 +65,13 @@ class ControlPlane:
             self.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=60s")
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
-        """Run kubectl as the administrator, and return what it prints."""
+        """Run kubectl as the administrator, and return its output."""
         result = self._kubectl(*arguments, stdin=stdin)
         assert result.returncode == 0, result.stderr
         return result.stdout
 
     def may(self, service_account: str, *action: str) -> bool:
-        """Tell whether a service account may do something: verb, resource, options."""
+        """Return whether a service account may do something: verb, resource, options."""
         user = f"system:serviceaccount:{NAMESPACE}:{service_account}"
         answer = self._kubectl("auth", "can-i", *action, "--as", user).stdout.strip()
         assert answer in ("yes", "no"), answer
@@ -83,7 +83,7 @@ class ControlPlane:
         return self._write_kubeconfig(service_account, token.strip())
 
     def refused(self) -> list[str]:
-        """Return what service accounts tried and RBAC did not let them do."""
+        """Return the actions of service accounts that RBAC refused."""
         return [
             f"{event['user']['username']}: {event['verb']} {event['requestURI']}"
             for event in self._audit()

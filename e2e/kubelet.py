@@ -16,7 +16,7 @@ from tests.embedded_cloud import NAME_LABEL, opened
 
 
 class Kubelets:
-    """Let each running VM of a cloud join as a ready node, and end the pods that are deleted there.
+    """Let each running VM of a cloud join as a ready node, and end the Pods that are deleted there.
 
     Args:
         provider: The scheme of the provider IDs.

@@ -17,12 +17,12 @@ INTERVAL = 0.2
 
 
 def await_value(read: Callable[[], object], wanted: object) -> None:
-    """Return as soon as `read` returns what is wanted; a test that waits in vain shows both."""
+    """Wait until `read` returns the wanted value; on failure, show both values."""
     await_condition(read, lambda value: value == wanted, f"wanted: {wanted}")
 
 
 def await_condition(read: Callable[[], T], holds: Callable[[T], bool], what: str) -> T:
-    """Return what `read` returns as soon as `holds` is true of it."""
+    """Wait until `holds` is true of the result of `read`, and return that."""
     deadline = time.monotonic() + PATIENCE
     while not holds(value := read()):
         assert time.monotonic() < deadline, f"{what}; still: {value}"
@@ -55,7 +55,7 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        """Start it, or start it again."""
+        """Start or restart the process."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -74,20 +74,20 @@ class Process:
         return self._process.pid
 
     def kill(self) -> None:
-        """End it as kill -9 does."""
+        """End the process like kill -9."""
         assert self._process is not None
         with suppress(ProcessLookupError):  # it has ended, and left nobody behind
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
 
     def stop(self) -> int:
-        """End it as Kubernetes does, with SIGTERM, and return its exit status."""
+        """End the process with SIGTERM, like Kubernetes, and return its exit status."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(PATIENCE)
 
     def check(self) -> None:
-        """Fail if it has ended."""
+        """Fail if the process has ended."""
         assert self._process is not None
         assert self._process.poll() is None, f"{self._log.stem} has ended; see {self._log}"
 

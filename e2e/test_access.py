@@ -1,4 +1,4 @@
-"""The rendered roles: what they do not allow. All other tests run with what they do allow."""
+"""Actions that the rendered roles do not allow. All other tests run with the allowed ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The bridge between MCM and a driver in Python: how they connect, and what it tells."""
+"""The bridge between MCM and a driver in Python: connections, and messages."""
 
 import signal
 import subprocess
@@ -64,7 +64,7 @@ def test_other_ways_to_connect(cluster: Cluster, connect: Connect) -> None:
 
 
 def leader(cluster: Cluster) -> str:
-    """Return who holds the machine-controllers' lease; nobody is empty."""
+    """Return the holder of the machine-controllers' lease; an empty text if there is none."""
     lease = cluster.control_plane.client.get(Lease, "machine-controller")
     assert lease.spec is not None
     return lease.spec.holderIdentity or ""

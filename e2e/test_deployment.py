@@ -20,7 +20,7 @@ def large_class(cluster: Cluster) -> Manifest:
 
 
 def await_machines(cluster: Cluster, count: int, machine_type: str) -> None:
-    """Wait until there are so many running machines of that type, and no other VM."""
+    """Wait until there is the given number of running machines of that type, and no other VM."""
 
     def state() -> tuple[list[str], dict[str, str]]:
         phases = cluster.phases()
@@ -37,7 +37,7 @@ def await_machines(cluster: Cluster, count: int, machine_type: str) -> None:
 
 
 def await_nothing(cluster: Cluster) -> None:
-    """Wait until all machines are deleted, and see that nothing is left."""
+    """Wait until all machines are deleted, and check that nothing is left."""
     await_value(lambda: cluster.names(MachineDeployment) | cluster.names(MachineSet), set())
     await_value(cluster.phases, {})
     assert cluster.vms() == {}

@@ -1,4 +1,4 @@
-"""What happens to the pods of a machine that is deleted."""
+"""The Pods of a machine that is deleted."""
 
 from lightkube.models.core_v1 import (
     AttachedVolume,
@@ -22,7 +22,7 @@ CSI_VOLUME = "kubernetes.io/csi/csi.embedded.cloud^volume-0001"
 
 
 def attach(cluster: Cluster, volumes: list[AttachedVolume]) -> None:
-    """Tell which volumes are attached to the node, as the attach-detach controller would."""
+    """Set the volumes that are attached to the node, as the attach-detach controller would."""
     status = NodeStatus(volumesAttached=volumes, volumesInUse=[volume.name for volume in volumes])
     cluster.control_plane.client.patch(
         Node.Status, "acme-machine", Node.Status(status=status).to_dict()

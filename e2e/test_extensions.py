@@ -1,4 +1,4 @@
-"""What MCM's drivers in Go have, through the bridge."""
+"""Features of MCM's drivers in Go, through the bridge."""
 
 import re
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Single machines: from `kubectl apply` to nothing left, and what goes wrong in between."""
+"""Single machines, from `kubectl apply` to their deletion, and the errors in between."""
 
 from lightkube.resources.core_v1 import Node, Secret
 
@@ -16,7 +16,7 @@ def second_machine(cluster: Cluster) -> Manifest:
 
 
 def await_error(cluster: Cluster, machine: str, code: str) -> str:
-    """Wait until a machine's status tells of an error; return its message."""
+    """Wait until a machine's status contains an error; return its message."""
     operation = await_condition(
         lambda: cluster.status(machine).get("lastOperation", {}),
         lambda operation: operation.get("errorCode") == code,

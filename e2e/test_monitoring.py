@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.binaries import PROMETHEUS
 from e2e.cluster import Cluster, Manifest
@@ -21,6 +22,8 @@ CASES = ROOT / "e2e/alerts.yaml"
 NAME = re.compile(r"\b(?:mcm|driver|process)_[a-z0-9_]+")
 GRAFANA = {"$__rate_interval": "5m", "$namespace": ".*"}
 """What Grafana puts in place of its variables."""
+SCRAPED = {"namespace": "default", "pod": "machine-controller-0"}
+"""Labels that Prometheus adds to what a Pod serves."""
 
 
 def promtool(*arguments: str | Path) -> None:
@@ -74,24 +77,69 @@ def test_the_optional_parts_are_added_by_their_comments(cluster: Cluster, tmp_pa
     assert {"PodMonitor", "PrometheusRule", "ConfigMap"} <= kinds
 
 
-def test_all_metrics_that_are_asked_for_are_served(cluster: Cluster) -> None:
-    """Once machines run, and a call has failed."""
+def labels_of(texts: list[str]) -> dict[str, list[dict[str, str]]]:
+    """Return the labels of all series that are scraped, by the names of the metrics."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append(sample.labels | SCRAPED)
+    return found
+
+
+def shows_something(query: str) -> Manifest:
+    """Return a test for promtool: at some time within an hour a query has a result."""
+    query = query.removesuffix(" or vector(0)")
+    return {
+        "expr": f"count(count_over_time(({query})[1h:1m])) > bool 0",
+        "eval_time": "1h",
+        "exp_samples": [{"labels": "{}", "value": 1}],
+    }
+
+
+def test_alerts_and_dashboard_ask_for_what_is_served(cluster: Cluster, tmp_path: Path) -> None:
+    """Once machines run, and a call has failed.
+
+    Prometheus then evaluates each query of the dashboard with series that have the names and the
+    labels of the real ones. Their values pass through all that a phase can be.
+    """
     cluster.start(quota=2)
     cluster.apply("secret.yaml", "machine-class.yaml", "machine-deployment.yaml")
     await_condition(
         lambda: [*cluster.phases().values()].count("Running"), lambda n: n == 2, "2 machines run"
     )
 
-    def served() -> set[str]:
-        return {
-            name
-            for text in (
-                cluster.driver.metrics(),
-                cluster.bridge_answers("/metrics"),
-                cluster.mcm_answers("/metrics"),
-            )
-            for name in NAME.findall(text)
-        }
+    def served() -> list[str]:
+        return [
+            cluster.driver.metrics(),
+            cluster.bridge_answers("/metrics"),
+            cluster.mcm_answers("/metrics"),
+        ]
 
     asked = {*NAME.findall(RULES.read_text())}.union(*map(NAME.findall, queries()))
-    await_value(lambda: asked - served(), set())
+    await_value(lambda: asked - labels_of(served()).keys(), set())
+    labels = labels_of(served())
+    series = {
+        f"{name}{{{', '.join(f'{key}={json.dumps(value)}' for key, value in each.items())}}}"
+        for name in asked
+        for each in labels[name]
+    }
+    evaluated = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": each, "values": "-9+1x60"} for each in sorted(series)],
+                "promql_expr_test": [shows_something(query) for query in queries()],
+            }
+        ],
+    }
+    (tmp_path / "dashboard.yaml").write_text(yaml.safe_dump(evaluated))
+    promtool("test", "rules", tmp_path / "dashboard.yaml")
+
+    # The cases for the alerts are made of such series too.
+    for case in yaml.safe_load(CASES.read_text())["tests"]:
+        for each in case["input_series"]:
+            name, *given = re.findall(r"\w+(?=[{=]|$)", each["series"])
+            if name != "up":
+                assert {*given} <= labels[name][0].keys(), each

@@ -1,4 +1,4 @@
-"""The table on docs/reference/aws-fields.md, made from the one that the example's tests go by."""
+"""The table on docs/reference/aws-fields.md, generated from the one in the example's tests."""
 
 import re
 import runpy

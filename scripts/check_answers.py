@@ -1,6 +1,6 @@
-"""`make check-answers FILE=answers.yml`: say in one line each what the template would refuse.
+"""`make check-answers FILE=answers.yml`: print each problem with the answers in one line.
 
-copier itself refuses one answer at a time, with a traceback.
+copier itself reports one problem at a time, with a traceback.
 """
 
 import re
@@ -45,7 +45,7 @@ def asked() -> list[str]:
 
 
 def refused(given: dict[str, Any]) -> list[str]:
-    """Return what is wrong with answers: a line for each of them."""
+    """Return the problems with the answers, one line each."""
     complaints = [f"{name}: no such question" for name in given if name not in asked()]
     answers = dict(given)
     found: set[str] = set()
@@ -55,7 +55,7 @@ def refused(given: dict[str, Any]) -> list[str]:
         except (UserMessageError, ValueError) as error:
             what = REFUSED.search(str(error))
             name = str(what["missing"] or what["name"] or what["choice"]) if what else ""
-            if what is None or name in found:  # none of the answers that were given
+            if what is None or name in found:  # it is not about a given answer
                 return [*complaints, " ".join(str(error).split())]
             why = "is missing" if what["missing"] else what["why"] or what["choices"]
             complaints.append(f"{name}: {why}")
@@ -73,7 +73,7 @@ def resulting(answers: dict[str, Any]) -> dict[str, Any]:
         UserMessageError: One is missing.
         ValueError: One is refused.
     """
-    warnings.simplefilter("ignore")  # copier warns of uncommitted changes
+    warnings.simplefilter("ignore")  # copier warns about uncommitted changes
     with tempfile.TemporaryDirectory() as folder:
         worker = run_copy(
             str(ROOT),

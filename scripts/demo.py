@@ -1,6 +1,6 @@
-"""`make demo`: from the template to machines that are created, listed and deleted again.
+"""`make demo`: renders a project, and creates, lists and deletes machines with its driver.
 
-It runs in copier's environment. The driver gets one of its own, with what it needs to run.
+It runs in copier's environment. The driver gets a separate one, with its runtime dependencies only.
 """
 
 import json
@@ -64,13 +64,13 @@ def main() -> None:
 
 
 def render(project: Path) -> None:
-    """Render the template as it lies here, uncommitted changes included."""
-    warnings.simplefilter("ignore")  # copier warns of those changes
+    """Render the template in this working tree, including uncommitted changes."""
+    warnings.simplefilter("ignore")  # copier warns about those changes
     run_copy(str(ROOT), project, ANSWERS, defaults=True, quiet=True, vcs_ref="HEAD")
 
 
 def install(project: Path) -> None:
-    """Install what the locks pin for the driver, and the project; no tools to work on it."""
+    """Install the driver's locked dependencies and the project, but no development tools."""
     run(project, *UV, "venv", "--quiet", "--python", sys.executable, ".venv")
     locks = ["requirements/run.txt", "requirements/build.txt"]
     hashes = ["--require-hashes", "--only-binary", ":all:"]
@@ -98,7 +98,7 @@ def driver(project: Path) -> Iterator[str]:
 
 
 def show_machines(project: Path, endpoint: str, took: dict[str, float]) -> None:
-    """Take three machines through their lives."""
+    """Create three machines, and delete them again."""
     variables = {"CMI_ENDPOINT": endpoint, **FILES}
     exports = [f"export {name}={value}" for name, value in variables.items()]
     show("Say once where the driver is, and which files to use", *exports)
@@ -111,7 +111,7 @@ def show_machines(project: Path, endpoint: str, took: dict[str, float]) -> None:
 
 
 def run(folder: Path, *command: str, **variables: str) -> None:
-    """Run a command in `folder` and show what it prints.
+    """Run a command in `folder` and show its output.
 
     Raises:
         subprocess.CalledProcessError: It failed.
@@ -120,13 +120,13 @@ def run(folder: Path, *command: str, **variables: str) -> None:
 
 
 def show(title: str, *commands: str) -> None:
-    """Say what happens next, and by which commands."""
+    """Print the next step and its commands."""
     print(f"\n{bold(title)}", *(f"$ {command}" for command in commands), sep="\n", flush=True)
 
 
 @contextmanager
 def progress(title: str, took: dict[str, float]) -> Iterator[None]:
-    """Say what happens, in one line, and how long it has taken so far."""
+    """Print the current step in one line, and how long it has taken so far."""
     start = time.monotonic()
     done = threading.Event()
 

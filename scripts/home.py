@@ -1,6 +1,6 @@
-"""`make home REPOSITORY=owner/name`: say everywhere where the template's repository is.
+"""`make home REPOSITORY=owner/name`: set the address of the template's repository everywhere.
 
-The present home is the one that the Go module of the bridge names.
+The current address is the one in the Go module of the bridge.
 """
 
 import re
@@ -15,7 +15,7 @@ PLACE: Final = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*/[A-Za-z0-9._-]+")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Move all mentions to the repository that the command line names."""
+    """Replace the address in all files by the one on the command line."""
     if len(arguments) != 1 or not PLACE.fullmatch(arguments[0]):
         sys.exit("error: say where it is on GitHub: make home REPOSITORY=owner/name")
     present, new = home(), arguments[0]
@@ -46,7 +46,7 @@ def mentions(place: str) -> list[Path]:
         ["git", "grep", "--files-with-matches", "--fixed-strings", place],
         stdout=subprocess.PIPE,
         text=True,
-        check=False,  # 1 is none
+        check=False,  # the exit code 1 means no matches
     )
     return [Path(name) for name in found.stdout.splitlines()]
 

@@ -1,7 +1,7 @@
-"""`make pictures`: the pictures of the documentation, from what they are drawn in to SVG.
+"""`make pictures`: converts the sources of the documentation's pictures to SVG.
 
-The SVGs are committed, so that the pages have them on GitHub too, and a build of the site needs no
-Graphviz. Each names the digest of its source; a test compares the two.
+The SVGs are committed, so that GitHub shows them too, and building the site does not require
+Graphviz. Each contains the digest of its source, which a test checks.
 """
 
 import re
@@ -18,25 +18,25 @@ STYLE: Final = FOLDER / "style.css"
 
 _DESCRIPTION: Final = re.compile(r'^  desc="(?P<text>.*)"$', re.MULTILINE)
 _SIZE: Final = re.compile(r'<svg width="(?P<width>\d+)pt" height="(?P<height>\d+)pt"')
-# What the style sheet decides, Graphviz must not: an attribute of its own has no dark form.
+# Colours come from the style sheet, because attributes from Graphviz have no dark variant.
 _COLOURS: Final = re.compile(r' (fill|stroke|font-family)="[^"]*"')
 
 
 def main() -> None:
     """Draw all pictures again."""
     if shutil.which("dot") is None:
-        sys.exit("error: Graphviz is not there; install it: apt-get install graphviz")
+        sys.exit("error: Graphviz is not installed; run apt-get install graphviz")
     for source in sorted(FOLDER.glob("*.dot")):
         picture(source).write_text(draw(source))
 
 
 def picture(source: Path) -> Path:
-    """Return where the SVG of a source is."""
+    """Return the path of a source's SVG."""
     return source.with_suffix(".svg")
 
 
 def digest(source: Path) -> str:
-    """Return what an SVG is recognised by: a digest of its source and of the style."""
+    """Return the digest of a source and of the style."""
     return sha256(source.read_bytes() + STYLE.read_bytes()).hexdigest()
 
 
@@ -55,7 +55,7 @@ def draw(source: Path) -> str:
     ).stdout
     svg = _COLOURS.sub("", drawn[drawn.index("<svg") :])
     svg = re.sub(r"<!--.*?-->\n", "", svg, flags=re.DOTALL)
-    # Names of nodes would show as tooltips.
+    # The names of nodes would appear as tooltips.
     svg = re.sub(r"<title>.*?</title>\n", "", svg)
     svg = _SIZE.sub(r'<svg role="img" width="\g<width>" height="\g<height>"', svg, count=1)
     opening = svg.index(">") + 1

@@ -1,6 +1,6 @@
-"""`make pictures`: what the demo prints, as a picture of a terminal for the landing page.
+"""`make pictures`: shows the demo's output as a picture of a terminal on the landing page.
 
-Reads the output of `make demo`, and keeps what it does with machines.
+It reads the output of `make demo`, and keeps the part about machines.
 """
 
 import sys
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def draw(lines: list[str]) -> str:
-    """Return the picture of the lines: what follows is said in grey, the commands are green."""
+    """Return the picture of the lines, with descriptions in grey and commands in green."""
     height = 2 * MARGIN + LINE * len(lines)
     size = f'width="{WIDTH}" height="{height}"'
     texts = []

@@ -98,7 +98,7 @@ def items() -> str:
 
 
 def versions() -> str:
-    """Return which versions were tested together, for this tree and for each earlier release."""
+    """Return the versions that were tested together, for this tree and for each earlier release."""
     settings = yaml.safe_load((ROOT / "copier.yml").read_text())
     ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     pythons = ci["jobs"]["test"]["strategy"]["matrix"]["python"]

@@ -1,4 +1,4 @@
-"""What all tests share: surroundings that are nobody's, the template, and running drivers."""
+"""Fixtures of all tests: a neutral environment, the template, and running drivers."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the settings of whoever runs the tests away from copier and git."""
+    """Hide the user's settings from copier and git."""
     # A shell's background job ignores it, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tmp_path_factory.mktemp("home")
@@ -75,5 +75,5 @@ def start_for_all(installed: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> CloudFile:
-    """Where the cloud of this test keeps its state; there is nothing yet."""
+    """The path of this test's cloud, which does not exist yet."""
     return CloudFile(tmp_path / "cloud.sqlite")

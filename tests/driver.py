@@ -1,4 +1,4 @@
-"""The rendered driver as a process, and what its cloud holds."""
+"""The rendered driver as a process, and the contents of its cloud."""
 
 import json
 import os
@@ -61,7 +61,7 @@ class RunningDriver:
         self.close()
 
     def close(self) -> None:
-        """Make sure that nothing is left of it."""
+        """Make sure that the process and its children have ended."""
         for client in self._clients:
             client.close()
         self._process.kill()
@@ -76,14 +76,14 @@ class RunningDriver:
         return self._process.poll() is None
 
     def client(self, timeout: float = PATIENCE) -> Client:
-        """Return a client with a connection of its own."""
+        """Return a client with a separate connection."""
         client = Client(self.endpoint, timeout)
         self._clients.append(client)
         return client
 
     @contextmanager
     def stub(self) -> Iterator[cmi_pb2_grpc.MachineStub]:
-        """Yield a stub, for calls that are not waited for."""
+        """Yield a stub, for calls that the test does not wait for."""
         with connect(self.endpoint) as channel:
             yield cmi_pb2_grpc.MachineStub(channel)
 
@@ -116,7 +116,7 @@ class RunningDriver:
                 assert self._news.wait(PATIENCE), f"no {fields} in {self.log}"
 
     def metrics(self) -> str:
-        """Return what it answers on its metrics address."""
+        """Return the driver's metrics."""
         with urllib.request.urlopen(self.serving["metrics"], timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
@@ -130,7 +130,7 @@ class RunningDriver:
         return int(float(line.split()[-1]))
 
     def resident_kib(self) -> int:
-        """Return how much memory it holds."""
+        """Return the memory of the driver."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
@@ -147,7 +147,7 @@ class RunningDriver:
 
 @dataclass(frozen=True)
 class CloudFile:
-    """What the embedded cloud holds, read behind the driver's back."""
+    """The contents of the embedded cloud, read behind the driver's back."""
 
     path: Path
 
@@ -173,12 +173,12 @@ class CloudFile:
         return {name for name, its_state, _ in self.inventory() if its_state == state}
 
     def allow(self, token: str) -> None:
-        """Let a token write."""
+        """Allow a token to write."""
         opened(self.path).set_token(token, "write")
 
     @contextmanager
     def stuck(self) -> Iterator[None]:
-        """Let every API call take as long as the context is open."""
+        """Block every API call while the context is open."""
         with opened(self.path).transaction():
             yield
 
@@ -258,5 +258,5 @@ def code_of(call: "grpc.Future[Any]") -> str:
 
 
 def figure(text: str) -> None:
-    """Tell a measured figure. `pytest -rP` shows it."""
+    """Print a measured figure; `pytest -rP` shows it."""
     print(f"figure: {text}")

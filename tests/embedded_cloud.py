@@ -1,4 +1,4 @@
-"""The embedded cloud of rendered drivers, for those that look into it from another process."""
+"""The embedded cloud of rendered drivers, for access from another process."""
 
 import importlib.util
 import sys
@@ -15,7 +15,7 @@ NAME_LABEL = "machine-name"
 
 @cache
 def module() -> ModuleType:
-    """Return the module of the embedded cloud. It stands in a folder that is no package here."""
+    """Return the module of the embedded cloud, whose folder is not a package here."""
     spec = importlib.util.spec_from_file_location("embedded_cloud", SOURCE)
     assert spec is not None
     assert spec.loader is not None
@@ -26,5 +26,5 @@ def module() -> ModuleType:
 
 
 def opened(file: object) -> Any:
-    """Return the `EmbeddedCloud` of a file, with all that tests may see and do."""
+    """Return the `EmbeddedCloud` of a file."""
     return module().EmbeddedCloud(str(file))

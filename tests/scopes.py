@@ -1,4 +1,4 @@
-"""Where machine classes of real clouds say which cluster and role their machines belong to."""
+"""Machine classes of real clouds, with the places of their cluster and role."""
 
 from typing import Annotated
 

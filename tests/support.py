@@ -1,4 +1,4 @@
-"""What several test files need: this repository and copies of it, git, make, pieces of gRPC."""
+"""Helpers for several test files: copies of this repository, git, make, parts of gRPC."""
 
 import shutil
 import socket
@@ -31,7 +31,7 @@ UNRELEASED = "HEAD"
 """What is committed stands for the last release as long as there is none."""
 
 PATIENCE = 120.0
-"""Seconds after which a test gives up on what it waits for, however busy the machine is."""
+"""Seconds after which a test stops waiting, however busy the machine is."""
 
 
 def link(source: Path, folder: Path, *left_out: str) -> None:
@@ -56,7 +56,7 @@ def link(source: Path, folder: Path, *left_out: str) -> None:
 
 
 def git(folder: Path, *args: str) -> str:
-    """Run git in a folder and return what it prints."""
+    """Run git in a folder and return its output."""
     return subprocess.run(
         ["git", *args], cwd=folder, check=True, capture_output=True, text=True
     ).stdout
@@ -73,14 +73,14 @@ def last_release() -> str:
 
 
 def check_out(revision: str, folder: Path) -> Path:
-    """Let a folder have what this repository has at a revision."""
+    """Fill a folder with the contents of this repository at a revision."""
     git(folder.parent, "clone", "--quiet", str(ROOT), str(folder))
     git(folder, "checkout", "--quiet", "--detach", revision)
     return folder
 
 
 def commit(folder: Path, *, tag: str | None = None) -> None:
-    """Commit all that a folder holds."""
+    """Commit everything in a folder."""
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "state")
@@ -162,7 +162,7 @@ def free_port() -> int:
 
 
 def await_condition(holds: Callable[[], bool]) -> None:
-    """Return as soon as `holds` returns True: for what nobody gives notice of."""
+    """Wait until `holds` returns True, for events without a notification."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline

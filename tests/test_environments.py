@@ -285,7 +285,7 @@ class TestSteps:
         result = project.make()
         assert result.returncode != 0
         said, *rest = result.stdout.splitlines()
-        assert said.startswith("error: Python makes no environment in a folder with a colon")
+        assert said.startswith("error: Python can't create an environment in a path with a colon")
         assert len(rest) == 1  # of make itself
 
     def test_ours_are_made_again_without_their_cache(self, tmp_path: Path) -> None:

@@ -237,7 +237,9 @@ class TestVersionsAgree:
     def test_dependencies(self) -> None:
         """The wheel with the kit asks for what a rendered project asks for, and for pytest."""
         ours = tomllib.loads(text_of("pyproject.toml"))["project"]["dependencies"]
-        framework = PYPROJECT.partition("# The framework's.")[2].partition("# Yours")[0]
+        framework = PYPROJECT.partition("# Dependencies of the framework.")[2].partition("# Yours")[
+            0
+        ]
         theirs = re.findall(r'"(.+)"', framework)
         assert ours == [*theirs, *re.findall(r'"(pytest>=.+)"', PYPROJECT)]
 

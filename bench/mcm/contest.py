@@ -21,7 +21,7 @@ from e2e.process import Process, await_condition
 
 PATIENCE: Final = 1800.0
 INTERVAL: Final = 0.5
-"""Seconds between two looks; a figure is as precise as that."""
+"""Seconds between two looks, which limit the precision of the figures."""
 
 ALIVE: Final = {"pending", "running", "shutting-down"}
 """The states of instances that a cloud charges for, or will."""
@@ -46,7 +46,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Who makes the machines.
+    """A contestant, which creates the machines.
 
     Attributes:
         options: Of the driver in Go; None for the bridge and a rendered driver.
@@ -57,7 +57,7 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What a run has shown. Times are in seconds, memory is in MiB.
+    """The result of a run. Times are in seconds, memory is in MiB.
 
     Attributes:
         rate: Machines that were created a minute.
@@ -117,7 +117,7 @@ class Arena:
         self.processes.enter_context(Process(command, self.folder / f"{program}.log"))
 
     def run(self, contestant: Contestant, count: int, timing: Timing) -> Sample:
-        """Let a contestant make so many machines, and delete them."""
+        """Let a contestant create a number of machines, and delete them."""
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
@@ -190,7 +190,7 @@ class Arena:
         ]
 
     def _create(self, count: int) -> float:
-        """Ask for machines; return how long it took until the last one was available."""
+        """Create machines; return how long it took until the last one was available."""
         deployment = yaml.safe_load((self.programs.samples / "machine-deployment.yaml").read_text())
         deployment["spec"] |= {"replicas": count, "minReadySeconds": 0}
         began = time.monotonic()
@@ -199,7 +199,7 @@ class Arena:
         return time.monotonic() - began
 
     def _delete(self, cloud: "_Cloud") -> tuple[float, float, float]:
-        """Delete all machines; tell when MCM had none, how many were alive then, and when none."""
+        """Delete all machines; return when MCM had none, the VMs left then, and when none was."""
         began = time.monotonic()
         (name,) = self._names()
         self.control_plane.client.delete(MachineDeployment, name)
@@ -224,7 +224,7 @@ class Arena:
 
 
 class _Cloud:
-    """The cloud of one run, in a process of its own."""
+    """The cloud of one run, in a separate process."""
 
     def __init__(self, program: Path, folder: Path, timing: Timing, processes: ExitStack) -> None:
         log = folder / "cloud.log"
@@ -240,7 +240,7 @@ class _Cloud:
         self.url = f"http://{json.loads(first)['endpoint']}"
 
     def report(self) -> dict[str, Any]:
-        """Return what it tells of itself."""
+        """Return the cloud's report."""
         with urllib.request.urlopen(f"{self.url}/report", timeout=60) as answer:  # noqa: S310
             report: dict[str, Any] = json.load(answer)
             return report
@@ -267,7 +267,7 @@ def _does_hold(holds: Callable[[], bool]) -> bool:
     """Ask; an API server that has no time for an answer does not count."""
     try:
         return holds()
-    except httpx2.HTTPError:  # an ApiError is one
+    except httpx2.HTTPError:  # ApiError is a subclass
         return False
 
 

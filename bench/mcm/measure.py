@@ -1,4 +1,4 @@
-"""Machines under the real machine-controller-manager, beside drivers in Go."""
+"""Machines under the real machine-controller-manager, compared with drivers in Go."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ MEASURES: Final = {
     "peak": "MiB peak",
     "connections": "connections",
 }
-"""Figures of a sample, and what they are called in the table."""
+"""The figures of a sample, and their names in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ MATCHES: Final = {
 
 
 def measure(setting: Setting, report: Report) -> None:
-    """Let the contestants make machines in turns, and delete them."""
+    """Let the contestants take turns in creating machines and deleting them."""
     if not setting.go:
         report.note("mcm: left out, since etcd, the API server and MCM are built with Go")
         return
@@ -100,7 +100,7 @@ def hold(arena: Arena, match: Match, count: int, rounds: int) -> dict[str, list[
 
 
 def tell(report: Report, case: str, match: Match, samples: dict[str, list[Sample]]) -> None:
-    """Report what a match has shown, divided by what it showed of each of the others."""
+    """Report the results of a match, divided by those of each of the other contestants."""
     targets = match.targets
     for other in match.others:
         for name, unit in MEASURES.items():

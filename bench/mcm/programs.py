@@ -1,4 +1,4 @@
-"""What the contest runs: the programs of the end-to-end tests, the peer, and a rendered driver."""
+"""The programs of the contest: those of the end-to-end tests, the peer, and a rendered driver."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ _SOURCE = ROOT / "bench/mcm"
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where they are.
+    """The paths of the programs.
 
     Attributes:
         project: The rendered project, with an adapter to the contest's cloud.

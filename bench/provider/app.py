@@ -1,4 +1,4 @@
-"""A provider without a cloud, laid over a rendered one: a call costs what the framework costs."""
+"""A provider without a cloud, so that only the framework costs time. It replaces a rendered one."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ MACHINES = {
     f"noop:///machine-{each}": f"machine-{each}"
     for each in range(int(os.environ.get("BENCH_MACHINES", "1")))
 }
-"""What ListMachines answers."""
+"""The response of ListMachines."""
 
 
 def created(name: str) -> CreateMachineResponse:

@@ -1,28 +1,28 @@
-# The environments the targets run in: each holds what one of the hashed locks in requirements/ pins.
+# The virtual environments of the targets. Each contains the packages in one of the locks in requirements/.
 PYTHON ?= python3
 here := $(dir $(lastword $(MAKEFILE_LIST)))
 locks := $(here:.template/=requirements/)
 
-# uv installs them. One that is there already saves fetching it: make setup UV=/usr/local/bin/uv
+# uv installs them. To use an installed uv instead of downloading it: make setup UV=/usr/local/bin/uv
 ifndef UV
 UV := $(CURDIR)/build/uv/bin/uv
 fetched := build/uv/.stamp
 endif
 export PYTHON UV
 
-# Environments hold what the locks pin, and nothing from elsewhere.
+# Don't let packages from elsewhere into the environments.
 unexport PYTHONHOME PYTHONPATH PYTHONOPTIMIZE
 
-# The machine's certificates, as pip has them: a company's proxy signs with its own.
+# Use the machine's certificates, like pip does: a company's proxy signs with its own CA.
 UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
 UV_PYTHON_DOWNLOADS ?= never
 export UV_PYTHON_DOWNLOADS
 
-# A command without the settings of whoever runs it.
+# Runs a command without the user's settings.
 isolated = $(PYTHON) -I $(here)isolated.py
 
-# An environment is made anew if its Python is gone, or if it has been moved.
+# Recreate an environment if its Python is gone, or if it was moved.
 made := $(shell for stamp in .venv/.stamp build/*/.stamp; do folder=$${stamp%/.stamp}; \
 	if [ -f "$$stamp" ] && [ -e "$$folder/pyvenv.cfg" ] && \
 		! { [ -x "$$folder/bin/python" ] && [ "$$(cat "$$stamp")" = "$$(cd "$$folder" && pwd -P)" ]; }; then rm "$$stamp"; fi; done)
@@ -30,24 +30,29 @@ stamp = (cd $(@D) && pwd -P) > $@
 
 check_python = $(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	echo "$(PYTHON) is not Python 3.11 or newer with its venv module (Debian: python3-venv):" \
-	"install it, or name another: make setup PYTHON=python3.13" >&2; exit 1; }; \
-	case "$$PWD" in *:*) echo "error: Python makes no environment in a folder with a colon in its path:" \
+	"install it, or choose another: make setup PYTHON=python3.13" >&2; exit 1; }; \
+	case "$$PWD" in *:*) echo "error: Python can't create an environment in a path with a colon:" \
 	"move $$PWD" >&2; exit 1;; esac
 
+<<<<<<< HEAD
 # Hashes don't cover what a package is built with, and building it runs its code. So nothing is built here, unless
 # pyproject.toml names it, for an SDK that has no wheels: under [tool.uv], no-binary-package = ["its-name"].
 sdists := $(shell sed -n 's/^no-binary-package = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d '",')
 wheels := --only-binary :all: $(addprefix --no-binary ,$(sdists))
+=======
+# Hashes don't cover a package's build dependencies, and a build runs its code. So install wheels only.
+wheels := --only-binary :all:
+>>>>>>> 0d4ad0ed1f29171d7a2549ad5dd8e9cf119a8331
 
-# $(call environment,DIR,LOCK): DIR becomes a virtual environment of what LOCK pins and nothing else.
-# From uv's cache if that holds it all: no network is asked, or needed.
+# $(call environment,DIR,LOCK): create a virtual environment in DIR with exactly the packages in LOCK.
+# If uv's cache contains all of them, this needs no network.
 sync = $(isolated) "$$UV" pip sync --require-hashes $(wheels) --python
 environment = $(check_python); $(isolated) $(PYTHON) -m venv --clear --without-pip $(1) \
 	&& { $(sync) $(1)/bin/python --quiet --offline $(2) 2>/dev/null || $(sync) $(1)/bin/python --quiet $(2); }
 
-# $(call lock,WHAT,FILE): pin WHAT in FILE within the bounds in pyproject.toml. What FILE pins already stays,
-# unless `upgrade` is $(newest): the newest that is a week old, by when a malicious one has most likely been found.
-# A mirror that does not tell when a package was uploaded needs COOLDOWN=.
+# $(call lock,WHAT,FILE): pin WHAT in FILE within the bounds in pyproject.toml. Existing pins in FILE stay, unless
+# `upgrade` is $(newest): the newest versions that are a week old, because malicious ones are usually found by then.
+# If your mirror does not report upload times, set COOLDOWN= to an empty value.
 COOLDOWN ?= 7 days
 newest = --upgrade $(if $(COOLDOWN),--exclude-newer '$(COOLDOWN)')
 lock = $(isolated) "$$UV" pip compile --quiet $(upgrade) --universal --python-version 3.11 --generate-hashes \
@@ -55,7 +60,7 @@ lock = $(isolated) "$$UV" pip compile --quiet $(upgrade) --universal --python-ve
 
 build/uv/.stamp: $(locks)uv.txt
 	@$(check_python)
-	@echo 'Fetching uv, which installs the rest'
+	@echo 'Downloading uv, which installs the rest'
 	@$(isolated) $(PYTHON) -m venv --clear build/uv
 	@$(isolated) build/uv/bin/python -m pip install --quiet --require-hashes $(wheels) --requirement $<
 	@$(stamp)

@@ -1,9 +1,9 @@
-"""Run a command without the settings of whoever runs it: `isolated.py COMMAND [ARGUMENT...]`.
+"""Run a command without the user's settings: `isolated.py COMMAND [ARGUMENT...]`.
 
-Settings of git, pip and uv say two kinds of things. Who somebody is and how the network is
-reached (identity, credentials, proxies, certificates, mirrors) is kept. How files are written,
-compared, ignored and installed is not: an update or an installation then does the same for
-everybody, whatever they, their company or their CI have set.
+There are two kinds of settings of git, pip and uv. This keeps those about the user and the network
+(identity, credentials, proxies, certificates, mirrors). It ignores those about how files are
+written, compared, ignored and installed. So an update or an installation does the same for
+everybody, whatever they, their company or their CI have configured.
 """
 
 import configparser
@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 
 Environment: TypeAlias = dict[str, str]
 Setting: TypeAlias = tuple[str, str]
-"""A key and a value of git's configuration. A key may come several times."""
+"""A key and a value of git's configuration. A key may occur several times."""
 
 GIT_KEPT: Final = re.compile(
     r"(author|committer|credential|filter|gpg|http|https|lfs|protocol|safe|ssh|url|user)\..*"
@@ -53,10 +53,10 @@ GIT_OVERRIDDEN: Final = {
     "log.showSignature": "false",
     "maintenance.auto": "false",
     "merge.conflictStyle": "merge",
-    # Neither less nor more: with all, copier would name each file of .venv on a command line.
+    # With `all`, copier would pass each file of .venv on a command line.
     "status.showUntrackedFiles": "normal",
 }
-"""What a repository's own configuration, which can't be left out, may not change."""
+"""Overrides of a repository's own configuration, which can't be left out."""
 
 UV_VARIABLES_KEPT: Final = re.compile(
     r"UV|UV_(CACHE_DIR|CONCURRENT_.*|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|HTTP_.*|INDEX"
@@ -95,7 +95,7 @@ PIP_KEPT: Final = {
     "timeout": "UV_HTTP_TIMEOUT",
     "trusted-host": "UV_INSECURE_HOST",
 }
-"""What pip is told, and where uv is told the same."""
+"""The kept settings of pip, and the corresponding settings of uv."""
 
 PYTHON_DROPPED: Final = re.compile(
     r"PYTHON(HOME|INSPECT|OPTIMIZE|PATH|PLATLIBDIR|STARTUP|USERBASE|WARNINGS)|VIRTUAL_ENV"
@@ -104,11 +104,11 @@ PYTHON_DROPPED: Final = re.compile(
 
 
 def isolated(environment: Mapping[str, str], folder: Path) -> Environment:
-    """Return an environment without anybody's settings.
+    """Return an environment without the user's settings.
 
     Args:
-        environment: The one that they are in, or that says where they are.
-        folder: Where configuration files are made; they are used as long as the environment is.
+        environment: The environment that contains the settings, or the paths of their files.
+        folder: A folder for configuration files, which must exist as long as the result is used.
     """
     surroundings = {
         name: value for name, value in environment.items() if not PYTHON_DROPPED.fullmatch(name)
@@ -124,7 +124,7 @@ def _for_git(environment: Mapping[str, str], folder: Path) -> Environment:
     }
     if shutil.which("git") is None:
         return kept
-    # The repository is the one of this folder, whatever the variables say.
+    # The repository is that of this folder, whatever the variables say.
     configured = kept | {
         name: value for name, value in environment.items() if name.startswith("GIT_CONFIG")
     }
@@ -151,7 +151,7 @@ def _for_git(environment: Mapping[str, str], folder: Path) -> Environment:
 
 
 def _git_settings(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
-    """Yield the scope, the key and the value of each setting that git knows of here."""
+    """Yield the scope, the key and the value of each of git's settings in this folder."""
     listed = _git(environment, "config", "--list", "--includes", "--show-scope", "-z").split("\0")
     for scope, setting in zip(listed[::2], listed[1::2], strict=False):
         key, has_value, value = setting.partition("\n")
@@ -159,7 +159,7 @@ def _git_settings(environment: Mapping[str, str]) -> Iterable[tuple[str, str, st
 
 
 def _section(key: str, value: str) -> str:
-    """Return a setting as it is written in a file."""
+    """Return a setting in the syntax of a configuration file."""
     section, _, rest = key.partition(".")
     subsection, has_subsection, name = rest.rpartition(".")
     title = f"{section} {_quoted(subsection)}" if has_subsection else section
@@ -172,10 +172,10 @@ def _quoted(text: str) -> str:
 
 
 def _ignored(environment: Mapping[str, str]) -> str:
-    """Return patterns of the files that are ignored here, by whichever list.
+    """Return patterns of all files that git ignores here.
 
-    Lists of patterns that somebody has for all repositories can't be used themselves: copier
-    compares projects in repositories of its own, and would not see what they match there.
+    A user's global list of patterns can't be used directly: copier compares projects in
+    temporary repositories, and would not see files there that match.
     """
     listing = ("--others", "--ignored", "--exclude-standard", "--directory", "--full-name", "-z")
     paths = _git(environment, "ls-files", *listing).split("\0")
@@ -184,7 +184,7 @@ def _ignored(environment: Mapping[str, str]) -> str:
 
 
 def _git(environment: Mapping[str, str], *arguments: str) -> str:
-    """Return what git prints, or nothing where there is no repository."""
+    """Return git's output, or nothing if there is no repository."""
     result = subprocess.run(
         ["git", *arguments],
         env=environment,
@@ -221,9 +221,9 @@ def _for_installers(environment: Mapping[str, str], folder: Path) -> Environment
 
 
 def _pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what pip would take from its files and variables, of what is kept.
+    """Return the kept settings from pip's files and variables.
 
-    Where the files are: https://pip.pypa.io/en/stable/topics/configuration/
+    For the location of the files, see https://pip.pypa.io/en/stable/topics/configuration/
     """
     home = Path(environment.get("HOME", "/"))
     configuration = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
@@ -242,7 +242,7 @@ def _pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     for path in files:
         try:
             parser.read(path, encoding="utf-8")
-        except (configparser.Error, UnicodeError):  # whose text would show what is in it
+        except (configparser.Error, UnicodeError):  # the error's text may contain a password
             raise ValueError(f"{path}: this is not a pip configuration") from None
     settings: dict[str, str] = {}
     for section in ("global", "install"):
@@ -257,9 +257,9 @@ def _pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _uv_settings(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what uv would take from its files, of what is kept.
+    """Return the kept settings from uv's files.
 
-    Where the files are: https://docs.astral.sh/uv/concepts/configuration-files/
+    For the location of the files, see https://docs.astral.sh/uv/concepts/configuration-files/
     """
     home = Path(environment.get("HOME", "/"))
     configuration = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
@@ -281,19 +281,19 @@ def _uv_settings(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _configuration_folders(environment: Mapping[str, str]) -> Sequence[str]:
-    """Return the folders of XDG's base directory specification, the most important one last."""
+    """Return the folders of the XDG base directory specification, the most important one last."""
     return (environment.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")[::-1]
 
 
 def _uv_index(environment: Mapping[str, str], settings: Mapping[str, Any]) -> str:
-    """Return the index that uv takes for its default, or nothing."""
+    """Return uv's default index, or nothing."""
     indexes = [each["url"] for each in settings.get("index", ()) if each.get("default")]
     named = (environment.get("UV_DEFAULT_INDEX"), environment.get("UV_INDEX_URL"))
     return str(next(filter(None, (*named, *indexes, settings.get("index-url"))), ""))
 
 
 def _write(path: Path, text: str) -> None:
-    """Write what may hold names of files: their bytes, whatever the locale is."""
+    """Write a text that may contain file names, as bytes, whatever the locale is."""
     path.write_bytes(os.fsencode(text))
 
 

@@ -1,7 +1,7 @@
-"""`make reference`: the fields of the machine class and the keys of its Secret, from the models.
+"""`make reference`: documents the fields of the machine class and the keys of its Secret.
 
-Writes a page for people, and a JSON schema with which editors complete and check machine classes.
-What a validator in Python checks is not in the schema; the driver refuses it all the same.
+It reads the models, and writes a page for people and a JSON schema, with which editors complete and
+check machine classes. The schema does not contain the checks of validators in Python.
 """
 
 import importlib
@@ -37,7 +37,7 @@ def page(module: str, spec: type[BaseModel], secrets: type[BaseModel]) -> str:
         (
             "# Machine class\n",
             f"`make reference` writes this page from `{module.replace('.', '/')}.py`.",
-            "With this first line, an editor checks a machine class by the schema beside it:\n",
+            "With this first line, an editor checks a machine class by the schema next to it:\n",
             f"```yaml\n# yaml-language-server: $schema={SCHEMA.name}\n```\n",
             "## providerSpec\n",
             _table(spec),
@@ -72,7 +72,7 @@ def _table(model: type[BaseModel]) -> str:
 
 
 def _rows(root: Schema, schema: Schema, path: str) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each field of an object, and after it those of what is in the field."""
+    """Yield a row for each field of an object, followed by rows for the fields in it."""
     for name, declared in schema.get("properties", {}).items():
         field = _resolved(root, declared)
         required = name in schema.get("required", ())
@@ -84,7 +84,7 @@ def _rows(root: Schema, schema: Schema, path: str) -> Iterator[tuple[str, ...]]:
 
 
 def _type(root: Schema, field: Schema) -> str:
-    """Return what a value has to be, in a few words."""
+    """Describe the type of a value in a few words."""
     if "enum" in field:
         return " or ".join(f"`{value}`" for value in field["enum"])
     if "anyOf" in field:
@@ -97,7 +97,7 @@ def _type(root: Schema, field: Schema) -> str:
 
 
 def _resolved(root: Schema, schema: Schema) -> Schema:
-    """Return what a schema stands for; of one that may be null, the other one."""
+    """Follow the references of a schema; if the value may be null, return the other schema."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return {**root["$defs"][name], **{k: v for k, v in schema.items() if k != "$ref"}}
@@ -109,7 +109,7 @@ def _resolved(root: Schema, schema: Schema) -> Schema:
 
 
 def _escaped(text: str) -> str:
-    """Return a text for the cell of a table."""
+    """Escape a text for the cell of a table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 

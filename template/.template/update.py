@@ -1,9 +1,10 @@
-"""Bring a newer version of the template: `update.py update`, `check-update` or `conflicts`.
+"""Update the project to a newer template: `update.py update`, `check-update` or `conflicts`.
 
-`update.py fetch` brings the present version, beside the project.
+`update.py fetch` clones the current version of the template into `build`.
 
-copier does the work, and takes the options that follow. Before an update this says in one line
-what copier would end with a traceback at; afterwards it names the files that hold conflicts.
+copier does the work, and gets the options that follow. Before an update, this script reports in
+one line the problems for which copier would print a traceback. Afterwards, it lists the files with
+conflicts.
 """
 
 import os
@@ -22,18 +23,18 @@ FETCHED: Final = Path("build/template")
 MARKERS: Final = "^([<]{7} before|[>]{7} after) updating$"
 
 ABBREVIATED: Final = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/", "git+": ""}
-"""What copier understands at the start of an address, and git does not."""
+"""Prefixes of addresses that copier understands, but git does not."""
 
 
 class NotPossibleError(Exception):
-    """Something can't be done here. Its text says why, and what to do."""
+    """The command is not possible. The message says why, and what to do."""
 
 
 def main(command: str, options: Sequence[str]) -> None:
-    """Do what the command line says.
+    """Run a command.
 
     Raises:
-        NotPossibleError: It can't be done, or conflicts are left.
+        NotPossibleError: The command is not possible, or there are conflicts.
     """
     if command == "conflicts":
         if found := conflicts():
@@ -51,23 +52,23 @@ def main(command: str, options: Sequence[str]) -> None:
 
 
 def check_repository() -> None:
-    """See that copier can work with this repository.
+    """Check that copier can work with this repository.
 
     Raises:
         NotPossibleError: It can't.
     """
     if _git("rev-parse", "--show-object-format").strip() == "sha256":
         raise NotPossibleError(
-            "this repository is one of SHA-256 objects, which copier can't update: "
+            "this repository uses SHA-256 objects, so copier can't update it: "
             "see 'Repositories that copier can't update' in docs/how-to/update.md of the template"
         )
 
 
 def check_template() -> None:
-    """See that the template can be found from here.
+    """Check that the address of the template is valid in this folder.
 
     Raises:
-        NotPossibleError: It can't, whoever runs this.
+        NotPossibleError: It is not valid for anybody.
     """
     source = str((yaml.safe_load(ANSWERS.read_text()) or {}).get("_src_path", ""))
     path = Path(source).expanduser()
@@ -112,8 +113,8 @@ def run_copier(arguments: Sequence[str]) -> None:
     """Run copier's command.
 
     Raises:
-        NotPossibleError: It ended with an exception.
-        SystemExit: It said itself what is wrong.
+        NotPossibleError: It raised an exception.
+        SystemExit: It failed with its own message.
     """
     sys.argv[1:] = arguments
     try:
@@ -121,22 +122,22 @@ def run_copier(arguments: Sequence[str]) -> None:
     except SystemExit as end:
         if end.code:
             raise
-    except (OSError, ValueError) as error:  # of a command that failed, or a refused answer
+    except (OSError, ValueError) as error:  # a failed command, or a refused answer
         said = str(getattr(error, "stderr", "") or error).strip()
         raise NotPossibleError(said.splitlines()[-1] if said else repr(error)) from error
 
 
 def conflicts() -> str:
-    """Return which files hold conflicts or what could not be merged, or nothing."""
+    """Return a list of the files with conflicts and of unmerged changes, or nothing."""
     unmerged = _names("diff", "--name-only", "--diff-filter=U", "--relative")
     marked = _names("grep", "--untracked", "--name-only", "--extended-regexp", MARKERS)
     rejected = _names("ls-files", "--others", "--", "*.rej")
     parts = []
     if unmerged | marked:
-        parts += ["These files hold conflicts. Mend them, then 'git add' each:"]
+        parts += ["These files have conflicts. Resolve them, then 'git add' each file:"]
         parts += [f"  {name}" for name in sorted(unmerged | marked)]
     if rejected:
-        parts += ["These hold changes that were not merged. Make them by hand, then delete each:"]
+        parts += ["These files contain unmerged changes. Apply them, then delete each file:"]
         parts += [f"  {name}" for name in sorted(rejected)]
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""The adapter: does in your cloud what the framework's rules ask for.
+"""The adapter: carries out the requests of the framework's rules in your cloud.
 
 As rendered, it calls the embedded cloud, which has the shape of an SDK. Replace it call by call
 with your SDK. `cmi.Session` explains what each method has to do and where it is used.
@@ -131,7 +131,7 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, CloudVM]):
         return [_vm(server) for server in self._servers(_labels(scope), scope.region)]
 
     def find_vms(self, scope: MachineScope, name: str) -> list[CloudVM]:
-        """Return those whose label holds the machine's name."""
+        """Return the servers whose label contains the machine's name."""
         return [_vm(server) for server in self._servers(_labels(scope, name), scope.region)]
 
     def get_vm(self, scope: MachineScope, provider_id: str) -> CloudVM | None:

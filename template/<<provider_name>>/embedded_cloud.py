@@ -195,7 +195,7 @@ class EmbeddedCloud:
             (the call is accepted, and then its action fails). `throttled*2` happens twice only.
 
     Raises:
-        ValueError: A fault is not one of those.
+        ValueError: A fault is none of these.
         CloudDownError: The file can't be used.
     """
 
@@ -242,7 +242,7 @@ class EmbeddedCloud:
             )
         except ValueError as error:
             raise ValueError(
-                f"a variable of the embedded cloud is malformed ({error}); good are for example "
+                f"a variable of the embedded cloud is malformed ({error}); examples: "
                 "EMBEDDED_CLOUD_QUOTA=10 EMBEDDED_CLOUD_LATENCY=0.5 EMBEDDED_CLOUD_ACTION_TIME=3 "
                 "EMBEDDED_CLOUD_FAULTS=create_server=throttled*2,delete_server=crash"
             ) from None
@@ -465,17 +465,17 @@ class Client:
         """Start creating a server, which has no disk and no network yet, and is not started.
 
         Args:
-            region: Where.
+            region: One of the cloud's regions.
             name: The display name.
             image: One of `IMAGES`.
             machine_type: One of `MACHINE_TYPES`.
-            labels: What to store with it.
-            user_data: What it gets when it boots.
-            request_token: A call with the token of an earlier one answers with that server.
+            labels: Labels to store with it.
+            user_data: The user data that it boots with.
+            request_token: If an earlier call had the same token, its server is returned.
 
         Raises:
-            NoSuchValueError: Region, image or machine type is none of the cloud's.
-            QuotaError: The account has as many servers as it may have.
+            NoSuchValueError: The cloud does not have this region, image or machine type.
+            QuotaError: The account's quota of servers is used up.
         """
         for field, value, offered in (
             ("region", region, REGIONS),
@@ -537,14 +537,14 @@ class Client:
             _begin(db, server.id, "start", fails, self._cloud.action_time)
 
     def allow_forwarding(self, server: Server) -> None:
-        """Let a server send packets of other addresses than its own.
+        """Let a server send packets from addresses other than its own.
 
         Raises:
-            NotRunningError: It does not run.
+            NotRunningError: The server is not running.
         """
         with self._call("allow_forwarding", "write") as (db, _):
             if _row(db, server.region, server.id)["status"] != "running":
-                raise NotRunningError(f"server {server.id} does not run; start it first")
+                raise NotRunningError(f"server {server.id} is not running; start it first")
             db.execute("UPDATE servers SET forwards = 1 WHERE id = ?", [server.id])
 
     def stop_server(self, server: Server) -> None:
@@ -584,10 +584,10 @@ class Client:
 
     @contextmanager
     def _call(self, name: str, access: str) -> Iterator[tuple[sqlite3.Connection, bool]]:
-        """Make one API call: one transaction, with a token that may do it.
+        """Make one API call: check the token, and run one transaction.
 
         Yields:
-            The file, and whether the action that the call begins is to fail.
+            The database, and whether the action that the call begins should fail.
         """
         try:
             yield from self._answer(name, access)
@@ -609,7 +609,7 @@ class Client:
 
 
 class _Faults:
-    """Faults to inject, each as often as it says."""
+    """The faults to inject, and how often."""
 
     KINDS: Final = ("throttled", "crash", "hang", "failed")
 
@@ -620,18 +620,18 @@ class _Faults:
             self.add(call, fault)
 
     def add(self, call: str, fault: str) -> None:
-        """Let calls of this name go wrong."""
+        """Make calls of this name fail."""
         kind, _, times = fault.partition("*")
         if call not in API_CALLS or kind not in self.KINDS or not (times or "1").isdigit():
             raise ValueError(
-                f"{call}={fault} is no fault; use a call such as create_server, and "
+                f"{call}={fault} is not a fault; use a call such as create_server, and "
                 "throttled, crash, hang, failed or hang*2"
             )
         with self._lock:
             self._left[call] = (kind, int(times) if times else float("inf"))
 
     def strike(self, call: str) -> bool:
-        """Let the call go wrong if it is to; return True if its action is to fail."""
+        """Inject the call's fault, if it has one; return True if its action should fail."""
         with self._lock:
             kind, left = self._left.get(call, ("", 0))
             if left <= 0:
@@ -663,7 +663,7 @@ _STATUS_AFTER: Final[Mapping[str, Status]] = {
 
 
 def _set_up(db: sqlite3.Connection) -> None:
-    """Make the tables and the first tokens in a new file."""
+    """Create the tables and the first tokens in a new file."""
     if db.execute("PRAGMA user_version").fetchone()[0] == 0:
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
@@ -672,7 +672,7 @@ def _set_up(db: sqlite3.Connection) -> None:
 
 
 def _insert_server(db: sqlite3.Connection, values: Sequence[str | None]) -> None:
-    """Insert a server on which no action has been begun."""
+    """Insert a server without an action."""
     defaults = "'', NULL, '', 0"
     db.execute(f"INSERT INTO servers VALUES ({'?, ' * len(values)}{defaults})", values)  # noqa: S608 - constants
 
@@ -680,7 +680,7 @@ def _insert_server(db: sqlite3.Connection, values: Sequence[str | None]) -> None
 def _begin(
     db: sqlite3.Connection, server_id: str, command: str, fails: bool, seconds: float
 ) -> None:
-    """Begin an action on a server, which ends after so many seconds."""
+    """Begin an action on a server, which ends after some seconds."""
     error = "there is no room for it at the moment" if fails else ""
     db.execute(
         "UPDATE servers SET command = ?, ends_at = ?, error = ? WHERE id = ?",
@@ -690,7 +690,7 @@ def _begin(
 
 
 def _end_actions(db: sqlite3.Connection) -> None:
-    """Let the actions take effect whose time has come. `ends_at` is NULL once they have."""
+    """Apply the actions that are due. Their `ends_at` is NULL afterwards."""
     if db.execute("PRAGMA user_version").fetchone()[0] == 0:
         return
     due = "ends_at <= ? AND error = ''"
@@ -755,7 +755,7 @@ def _server(row: sqlite3.Row) -> Server:
 
 
 def _address(server_id: str) -> str:
-    """Return the address that the network gives a server: always the same."""
+    """Return the address that the network gives a server; it is always the same."""
     return f"10.{'.'.join(map(str, hashlib.sha256(server_id.encode()).digest()[:3]))}"
 
 

@@ -1,18 +1,19 @@
-"""The author's API: all that a provider's package needs to write a driver.
+"""The author's API: everything that a provider's package needs to write a driver.
 
 A provider imports from here, from `cmi.testing` and from `cmi.conformance`, and from nowhere
-else in `cmi`. What is listed in these three keeps its meaning from version to version.
+else in `cmi`. The names listed in these three keep their meaning from version to version.
 
 The names are loaded when they are first used. A driver process imports its command line first,
-and has to obey SIGTERM before gRPC and pydantic, which take a second on a busy machine, are in.
+and has to obey SIGTERM before gRPC and pydantic are loaded, which takes a second on a busy
+machine.
 """
 
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# gRPC's own handlers for forks wake threads that a child does not have: the child hangs, or ends
-# the calls of its parent. No child of ours uses gRPC. gRPC reads the variable at its import.
+# gRPC's fork handlers wake threads that the child process does not have, so the child hangs or
+# ends the calls of its parent. Our child processes don't use gRPC. It reads the variable at import.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:

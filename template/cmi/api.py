@@ -1,4 +1,4 @@
-"""What `cmi` offers to authors. Import it from `cmi`, which loads this with the first name."""
+"""The names that `cmi` offers to authors. Import them from `cmi`, which loads this lazily."""
 
 from cmi import rules
 from cmi.app import driver_app

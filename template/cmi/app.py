@@ -85,13 +85,13 @@ def command_line(make_driver: "Callable[[], Driver]") -> "typer.Typer":
         ] = None,
         tracing: Annotated[
             bool,
-            typer.Option("--tracing", help="Send traces over OTLP; OTEL_* variables say where."),
+            typer.Option("--tracing", help="Send traces over OTLP, as the OTEL_* variables say."),
         ] = False,
         call_timeout: Annotated[
             float, typer.Option(min=0.001, help="Maximum duration of a machine call, in seconds.")
         ] = DEFAULT_CALL_TIMEOUT,
         max_calls: Annotated[
-            int, typer.Option(min=1, help="Machine calls that may run at once; more calls wait.")
+            int, typer.Option(min=1, help="Maximum machine calls at once; more calls wait.")
         ] = DEFAULT_MAX_CALLS,
         max_request_bytes: Annotated[
             int, typer.Option(min=1024, help="Maximum size of a request.")

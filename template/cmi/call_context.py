@@ -1,4 +1,4 @@
-"""What the driver's code tells about a call: its last known state, its requests to the cloud."""
+"""What the driver's code reports about a call: its last known state, its requests to the cloud."""
 
 import inspect
 import logging
@@ -14,18 +14,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_STATE_BYTES: Final = 4096
-"""A longer last known state would not fit into the metadata of an error."""
+"""A longer last known state does not fit into the metadata of an error."""
 
 
 @dataclass(slots=True)
 class CallContext:
-    """A call while it is served, as the driver's code changes it. Its threads share it.
+    """What the driver's code reports while a call is served. All threads of the call share it.
 
     Attributes:
-        on_api_request: Is told of each request to the cloud's API that has ended.
-        is_failure: Tells whether a request that raised this has failed. One that found nothing
-            has not, as in drivers in Go.
-        last_known_state: What `remember` was told; None before.
+        on_api_request: Called with each finished request to the cloud's API.
+        is_failure: Returns whether a request that raised this exception has failed. A request
+            that found nothing has not failed, as in drivers in Go.
+        last_known_state: The last argument of `remember`; None if it was not called.
         request_id: The cloud's ID of the last request that failed.
     """
 
@@ -36,27 +36,27 @@ class CallContext:
 
 
 current: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
-"""The call that is served; None outside of a server."""
+"""The call that is being served; None outside of a server."""
 
 
 def remember(last_known_state: str) -> None:
-    """Hand a text to the next call for this machine, however this call ends.
+    """Pass a text to the next call for this machine, however this call ends.
 
-    The next CreateMachine or DeleteMachine gets it as `last_known_state`: also after an error, or
-    if the time of the call is over. What is remembered last counts, and an answer's own
-    `last_known_state` counts more. MCM stores it in the Machine's status, where everybody can
-    read it, so it must hold no secret. Outside of CreateMachine, DeleteMachine and
-    ShutDownMachine it does nothing.
+    The next CreateMachine or DeleteMachine gets it as `last_known_state`, even if this call fails
+    or takes too long. A later call of `remember` replaces the text, and so does a response with a
+    `last_known_state`. MCM stores the text in the Machine's status, where everybody can read it,
+    so it must not contain a secret. Outside of CreateMachine, DeleteMachine and ShutDownMachine,
+    this function does nothing.
 
-    It is for what the cloud itself can't store, such as the ID of an order that has no VM yet.
-    A tag on the VM is better wherever it is possible: MCM may lose the state, since it
-    stores it only together with an error.
+    Use it for things that the cloud can't store, such as the ID of an order that has no VM yet. If
+    you can use a tag on the VM, do so: MCM stores the state only together with an error, and may
+    lose it.
 
     Args:
         last_known_state: At most `MAX_STATE_BYTES` of UTF-8.
 
     Raises:
-        ValueError: It is longer.
+        ValueError: The text is longer.
     """
     size = len(last_known_state.encode())
     if size > MAX_STATE_BYTES:
@@ -68,25 +68,26 @@ def remember(last_known_state: str) -> None:
 class ApiRequest:
     """One request to the cloud's API, for metrics, traces and the log.
 
-    As a context manager it ends with its block, and has failed if an exception leaves that which
-    `Driver.errors` does not call `NotFound`::
+    Use it as a context manager. The request ends with the block, and has failed if the block
+    raises an exception, unless `Driver.errors` maps that to `NotFound`::
 
         with ApiRequest("create_server") as request:
             answer = sdk.create_server(name)
             request.id = answer.request_id
 
-    Where an SDK calls back at the begin and the end of a request, make one and `end` it.
+    If an SDK has callbacks for the beginning and the end of a request, create an object in the
+    first one and call its `end` in the second.
 
     Args:
-        service: What is asked for, such as `create_server`: the label `service` of the metrics.
+        service: The API method, such as `create_server`; the value of the metrics' label `service`.
 
     Attributes:
-        service: The same.
-        id: The cloud's own ID of the request, for its support; empty if it is not known. That
-            of a failed one is taken from the exception's `request_id`, if it has one.
-        began: When it began, in nanoseconds since 1970.
-        seconds: How long it took; 0 before its end.
-        failed: Whether it has failed.
+        service: The API method.
+        id: The ID that the cloud gave the request, which its support asks for; empty if unknown.
+            The ID of a failed request is the exception's `request_id`, if it has one.
+        began: When the request began, in nanoseconds since 1970.
+        seconds: How long the request took; 0 before its end.
+        failed: Whether the request has failed.
     """
 
     def __init__(self, service: str) -> None:
@@ -107,7 +108,7 @@ class ApiRequest:
         self.end(failed=error is not None and not is_expected)
 
     def end(self, *, failed: bool = False) -> None:
-        """Count it, and log it at debug level."""
+        """Count the request, and log it at debug level."""
         self.seconds = time.perf_counter() - self._clock
         self.failed = failed
         call = current.get()
@@ -125,11 +126,11 @@ class ApiRequest:
 
 
 def instrumented(client: T) -> T:
-    """Return a client of an SDK whose methods are each an `ApiRequest` of the method's name.
+    """Wrap an SDK's client, so that each call of a method is an `ApiRequest` of that name.
 
-    For SDKs whose methods make one request each, plain or async. What is no method, and what
-    begins with an underscore, is left as it is. The ID of a request is the `request_id` of
-    what the method returns or raises, if it has one.
+    Use it if each method of the client makes one request; methods may be plain or async. Other
+    attributes, and names that begin with an underscore, are passed through. The ID of a request is
+    the `request_id` of the value or the exception that the method produces, if it has one.
     """
     return cast("T", _Instrumented(client))
 

@@ -14,7 +14,7 @@ from cmi.v1 import cmi_pb2, cmi_pb2_grpc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineClass:
-    """What every call about a machine carries.
+    """The values that every call about a machine carries.
 
     Attributes:
         provider_spec: A JSON object.
@@ -32,7 +32,7 @@ def machine_request(
     provider_id: str = "",
     last_known_state: str = "",
 ) -> Any:
-    """Return the request of the machine RPC, with those of the values that are its fields."""
+    """Return the request of the machine RPC, with the given values that are fields of it."""
     values = {
         "MachineName": name,
         "ProviderSpec": machine_class.provider_spec,
@@ -53,10 +53,10 @@ def connect(
     Args:
         endpoint: Where the driver listens.
         tls: The files for TLS; None means plain text.
-        insecure: Send plain text to an address that is not a loopback address, too.
+        insecure: Allow plain text to an address that is not a loopback address.
 
     Raises:
-        TlsError: The files for TLS are not as they must be.
+        TlsError: The files for TLS are invalid.
         EndpointError: The call would carry secrets over the network in plain text.
     """
     if tls is None and not insecure and not endpoint.is_local:
@@ -64,8 +64,8 @@ def connect(
             f"{endpoint} is not a loopback address, so secrets would go there in plain text; add "
             "--tls-ca, --tls-cert and --tls-key, or --insecure"
         )
-    # A proxy from the environment is meant for external addresses, and the list of a large
-    # cluster is longer than the 4 MiB that gRPC accepts by default.
+    # A proxy in the environment is meant for external addresses. The list of a large cluster is
+    # longer than the 4 MiB that gRPC accepts by default.
     options: list[tuple[str, int | str]] = [
         ("grpc.enable_http_proxy", 0),
         ("grpc.max_receive_message_length", -1),
@@ -86,10 +86,10 @@ class Client:
         endpoint: Where the driver listens.
         timeout: The deadline of a call, in seconds.
         tls: The files for TLS; None means plain text.
-        insecure: Send plain text to an address that is not a loopback address, too.
+        insecure: Allow plain text to an address that is not a loopback address.
 
     Raises:
-        TlsError: The files for TLS are not as they must be.
+        TlsError: The files for TLS are invalid.
         EndpointError: The calls would carry secrets over the network in plain text.
     """
 
@@ -145,7 +145,7 @@ class Client:
     def initialize(
         self, machine_class: MachineClass, name: str, provider_id: str = ""
     ) -> cmi_pb2.InitializeMachineResponse:
-        """Do what is still to do for a machine that is created."""
+        """Do the remaining steps for a created machine."""
         request = machine_request("InitializeMachine", machine_class, name, provider_id)
         return self._machine.InitializeMachine(request, timeout=self._timeout)
 

@@ -1,7 +1,7 @@
 """The facts of the contract, CMI v1: its RPCs, capabilities, limits and default tags.
 
-The client, the conformance kit and the server all read them here. What the generated code
-knows is taken from it, so that no second list can differ from `cmi.proto`.
+The client, the conformance kit and the server all read them here. Most facts are derived from the
+generated code, so that they can't differ from `cmi.proto`.
 """
 
 import re
@@ -56,7 +56,7 @@ class Rpc:
 
     @cached_property
     def method(self) -> str:
-        """The name of a driver's method for it, such as `get_volume_ids`."""
+        """The name of the driver's method, such as `get_volume_ids`."""
         return "_".join(_WORD.findall(self.name)).lower()
 
     @cached_property
@@ -72,7 +72,7 @@ class Rpc:
 
     @property
     def is_mandatory(self) -> bool:
-        """Whether every driver must have it (C4)."""
+        """Whether every driver must implement it (C4)."""
         return self.name in _MANDATORY
 
     @cached_property

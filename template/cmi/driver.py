@@ -9,7 +9,7 @@ from cmi.provider_id import ProviderIdFormat
 
 
 class Driver:
-    """Base class of a driver: subclass it and write the methods that your cloud supports.
+    """Base class of a driver. Subclass it, and write the methods that your cloud supports.
 
     `create_machine` and `delete_machine` are mandatory; `initialize_machine`,
     `get_machine_status`, `list_machines`, `shut_down_machine` and `get_volume_ids` are optional.
@@ -24,8 +24,8 @@ class Driver:
     """Maps the SDK's exception classes to `DriverError` classes, or to functions."""
 
     provider_id_format: ClassVar[ProviderIdFormat | None] = None
-    """The form of this driver's provider IDs. An ID of another form is ignored with a warning,
-    and the machine's name is used: older clients put the last known state into the same field."""
+    """The form of this driver's provider IDs. If an ID has another form, the framework logs a
+    warning and uses the machine's name: older clients put the last known state into this field."""
 
     def probe(self) -> bool | Awaitable[bool]:
         """Return whether the driver is ready; return False while it initialises (C6).

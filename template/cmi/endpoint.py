@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:8080"
-"""Where the older MCM looks for a driver, whatever the machine class says."""
+"""Where a driver serves, and where the client looks for one, unless they are told otherwise."""
 
 ENDPOINT_VARIABLE = "CMI_ENDPOINT"
 """The environment variable that the contract names for the listen address."""
 
 _TCP = re.compile(r"tcp://(?P<host>\[[^\[\]/]+\]|[^:/\[\]\s]+):(?P<port>[0-9]{1,5})")
 _MAX_UNIX_PATH_BYTES = 103
-"""The smallest limit of the systems we run on (macOS: 104 with the closing zero)."""
+"""The smallest limit of all supported systems (macOS: 104 with the terminating zero)."""
 
 
 class EndpointError(ValueError):
@@ -56,7 +56,7 @@ class Endpoint:
         """Return the endpoint of the flag, else of CMI_ENDPOINT, else the default.
 
         Raises:
-            EndpointError: The one that counts is malformed. An empty one is malformed too.
+            EndpointError: The endpoint is malformed. An empty one is malformed too.
         """
         if flag is not None:
             return cls.parse(flag)
@@ -71,8 +71,8 @@ class Endpoint:
         """Return the IP addresses of the host, each once, in the order of preference.
 
         Raises:
-            OSError: It has none.
-            UnicodeError: The host is no host name.
+            OSError: The host has no address.
+            UnicodeError: The host is not a valid host name.
         """
         found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
         return [*dict.fromkeys(str(address[0]) for *_, address in found)]
@@ -81,8 +81,8 @@ class Endpoint:
     def is_local(self) -> bool:
         """True if only processes of this machine can reach it: loopback or a Unix socket.
 
-        Of a name every address has to be a loopback address: what a name means, `localhost`
-        included, is up to the machine's configuration.
+        For a name, all addresses have to be loopback addresses, even for `localhost`: what a name
+        means depends on the machine's configuration.
         """
         if self.path:
             return True

@@ -22,7 +22,7 @@ class StartupError(Exception):
 
 
 class DriverError(Exception):
-    """A call failed in a way that the contract has a code for. Raise a subclass.
+    """A call failed for a reason that has a code in the contract. Raise a subclass.
 
     Args:
         message: One line for people, without secrets. The framework collapses whitespace in it;
@@ -37,7 +37,7 @@ class DriverError(Exception):
 
     @property
     def message(self) -> str:
-        """The error's message, or the default; not yet masked or cut."""
+        """The error's message, or the default; neither masked nor cut."""
         return _text(self).strip() or self.default_message
 
 
@@ -112,13 +112,13 @@ class Unavailable(DriverError):
 
 
 class Throttled(Unavailable):
-    """The cloud had too many calls, and refused this one before it began.
+    """The cloud received too many requests, and refused this one without starting it.
 
-    So the framework repeats it after a pause, within the time of the machine call. MCM hears of
-    it only if that time is over.
+    The framework therefore repeats the request after a pause. MCM gets an error only if the
+    machine call takes too long.
     """
 
-    default_message = "the provider throttles calls; try again"
+    default_message = "the provider throttles requests; try again"
 
 
 class DeadlineExceeded(DriverError):
@@ -139,7 +139,7 @@ class Internal(DriverError):
     """An invariant is broken (C13, C45): a bug in the driver, not a mistake in the request."""
 
     code = grpc.StatusCode.INTERNAL
-    default_message = "internal error of the driver; see its log"
+    default_message = "internal error in the driver; see its log"
 
 
 ErrorTable: TypeAlias = Mapping[
@@ -174,7 +174,7 @@ def _call(function: Callable[[Any], DriverError | None], error: Exception) -> Dr
 def _text(error: Exception) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an SDK's error can't be printed, but its code still counts
+    except Exception:  # noqa: BLE001 - an SDK's error can't be printed, but its code is still used
         return ""
 
 

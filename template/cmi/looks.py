@@ -1,11 +1,12 @@
-"""One look at the cloud for all calls that look at the same time.
+"""Lets calls that read the cloud's state at the same time share one request.
 
 Fifty calls that wait for fifty VMs need not ask the cloud fifty times. Calls of one server with
-the same session class, scope and credentials form a group. Each of them waits for its own pause,
-and the first whose pause is over looks for all that wait at that moment: by one list. A call that
-is alone asks for its own VM, which is cheaper.
+the same session class, scope and credentials form a group. Each call pauses between its looks at
+the cloud. When the first pause ends, that call lists the VMs on behalf of all calls in the group
+that are waiting at that moment. A call that is alone asks for its own VM, which is cheaper.
 
-Nobody gets what was read before they asked. So a call never misses its own change to the cloud.
+A call never gets data that was read before it asked. So it never misses its own change to the
+cloud.
 """
 
 import threading
@@ -36,16 +37,16 @@ S = TypeVar("S")
 ScopeT = TypeVar("ScopeT", bound=ClusterScope)
 
 GAP: Final = 1.0
-"""Seconds from the beginning of a group's look to that of the next, if several calls wait."""
+"""Seconds between the beginnings of two looks of a group, if several calls wait."""
 
 LONGEST_GAP: Final = 10.0
-"""The same while the cloud has passing trouble: the gap doubles with each look that fails."""
+"""The maximum of that gap, which doubles with each look that fails for a temporary reason."""
 
 PATIENCE: Final = 10.0
-"""Seconds until a look is taken to hang, and another call looks too."""
+"""Seconds after which a look is considered hung, and another call looks instead."""
 
 IMPATIENCE: Final = 1.0
-"""The same for calls that do not pause, but only read together with others."""
+"""The same for calls that look without a pause."""
 
 
 class Request(Protocol):
@@ -61,7 +62,7 @@ class Request(Protocol):
 
 
 class Looks(Generic[ScopeT, VMT]):
-    """What one call sees of the cloud, if possible together with other calls.
+    """Reads the cloud's state for one call, if possible together with other calls.
 
     Args:
         session: The call's session.
@@ -85,30 +86,30 @@ class Looks(Generic[ScopeT, VMT]):
             )
 
         with self._joined("read") as group:
-            return paced(f"the cloud to tell of machine {name}", vms)
+            return paced(f"the cloud to report machine {name}", vms)
 
     def vm(self, provider_id: str) -> VMT | None:
         """Return the VM with this provider ID, as it is now."""
         with self._joined("read") as group:
             return paced(
-                f"the cloud to tell of VM {provider_id}",
+                f"the cloud to report VM {provider_id}",
                 lambda pause: self._vm(group, provider_id, pause),
             )
 
     def wait_for_vm(self, what: str, provider_id: str, look: Callable[[VMT | None], T | None]) -> T:
-        """Pause and call `look` with the VM as it is then, until that returns something true.
+        """Pause and call `look` with the VM's current state, until that returns something true.
 
-        Passing trouble with the reads does not end the wait, but lengthens the pauses of the
-        group. An exception of `look` does.
+        A temporary failure to read does not end the wait, but lengthens the pauses of the group.
+        An exception of `look` ends it.
 
         Args:
-            what: What is waited for, for messages: see `cmi.wait_for`.
+            what: The awaited event, for messages: see `cmi.wait_for`.
             provider_id: The VM's provider ID.
-            look: Tells from the VM, or from None if there is none, whether the wait is over.
+            look: Gets the VM, or None if there is none, and returns whether the wait is over.
 
         Raises:
-            DeadlineExceeded: Nobody waits for the call any more.
-            Exception: A read failed otherwise.
+            DeadlineExceeded: The call was cancelled or took too long.
+            Exception: A read failed for another reason.
         """
         with self._joined("VMs") as group:
             return _until(look, what, lambda pause: self._vm(group, provider_id, pause), pauses())
@@ -116,14 +117,15 @@ class Looks(Generic[ScopeT, VMT]):
     def wait_for_leftovers(
         self, what: str, name: str, look: Callable[[list[Leftover]], T | None]
     ) -> T:
-        """Call `look` with what VMs have left behind, until that returns something true.
+        """Call `look` with the leftovers of deleted VMs, until that returns something true.
 
-        It is called at once, and then after pauses; everything else is as in `wait_for_vm`.
+        The first call comes immediately, the others after pauses. Everything else is as in
+        `wait_for_vm`.
 
         Args:
-            what: What is waited for.
-            name: The machine whose leftovers are wanted; those of others may be among them.
-            look: Tells whether the wait is over.
+            what: The awaited event.
+            name: The machine whose leftovers are needed; `look` may get those of others too.
+            look: Returns whether the wait is over.
         """
 
         def leftovers(pause: float) -> list[Leftover]:
@@ -142,7 +144,7 @@ class Looks(Generic[ScopeT, VMT]):
             return self._session.get_vm(self._scope, provider_id)
 
         def pick(vms: list[VMT]) -> VMT | None:
-            """Pick it from a list. A list may be behind, so what it lacks is asked for."""
+            """Pick the VM from a list. The list may lag behind, so ask for a missing VM."""
             return next((vm for vm in vms if vm.provider_id == provider_id), None) or own()
 
         return group.look(pause, alone=own, together=self._vms, pick=pick)
@@ -152,9 +154,9 @@ class Looks(Generic[ScopeT, VMT]):
 
     @contextmanager
     def _joined(self, what: str) -> Iterator["_Group"]:
-        """Be in the group of the calls that look for the same while the context is open.
+        """Join the group of calls with the same key while the context is open.
 
-        The group is gone with the last call that leaves it.
+        The last call that leaves a group removes it.
         """
         call = current_call.get()
         groups = call.groups if call and self._session.shares_lists else {}
@@ -183,7 +185,7 @@ def _until(
     see: Callable[[float], S],
     pauses: Iterator[float],
 ) -> T:
-    """Call `look` with what `see` sees after each pause, until it returns something true."""
+    """Call `look` with the result of `see` after each pause, until it returns something true."""
     is_waiting_for(what)
     while True:
         try:
@@ -204,7 +206,7 @@ def _with_name(name: str, vms: Iterable[VMT]) -> list[VMT]:
 
 @cache
 def _scope_type(session: type) -> type[ClusterScope] | None:
-    """Return the scope that `Session[…]` names among the bases of a class, if it names one."""
+    """Return the scope in `Session[…]` among the bases of a class, if there is one."""
     for cls in session.__mro__:
         for base in cls.__dict__.get("__orig_bases__", ()):
             scope = get_args(base)[0] if get_origin(base) is Session else None
@@ -214,13 +216,13 @@ def _scope_type(session: type) -> type[ClusterScope] | None:
 
 
 def scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
-    """Return the part of a spec by which the session finds VMs; all of it if that is unknown."""
+    """Return the fields of a spec by which the session finds VMs; all fields if it does not say."""
     scope = _scope_type(session) or type(spec)
     return {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
 
 
 def _credentials(secrets: SecretsModel) -> dict[str, Any]:
-    """Return all secrets but the user data, which differs from machine to machine."""
+    """Return all secrets except the user data, which differs from machine to machine."""
     return {
         name: getattr(secrets, name)
         for name, field in type(secrets).model_fields.items()
@@ -229,15 +231,15 @@ def _credentials(secrets: SecretsModel) -> dict[str, Any]:
 
 
 _lock = threading.Lock()
-"""Held for a moment to change a group, never while the cloud is asked."""
+"""Held briefly to change a group, never during a request to the cloud."""
 
 
 @dataclass(frozen=True)
 class _Key:
-    """What calls have in common that may see the same.
+    """What calls must have in common to share what they see.
 
-    The fields are compared as they are: a digest of secrets would have to know how to write
-    each type that an author may use.
+    The fields are compared directly, because a digest of secrets would have to serialise every
+    type that an author may use.
     """
 
     session: type
@@ -249,13 +251,13 @@ class _Key:
 
 @dataclass(eq=False)
 class _Waiter:
-    """A call that wants to see the cloud.
+    """A call that waits for a look at the cloud.
 
     Attributes:
-        due: When its pause is over.
-        is_urgent: It makes no pause.
-        woken: Set when it is to find out whether it is its turn, or what was seen.
-        seen: What was seen, once that is known.
+        due: When its pause ends.
+        is_urgent: Whether it makes no pause.
+        woken: Set when it should check whether it is its turn, or whether there is a result.
+        seen: The result of the look, once there is one.
     """
 
     due: float
@@ -268,9 +270,9 @@ class _Group:
     """Calls that look at the same time.
 
     Attributes:
-        members: How many they are, those included that are between two looks.
-        waiting: Those that have asked and not seen anything yet.
-        failures: How many looks in a row have met passing trouble.
+        members: The number of calls, including those that are between two looks.
+        waiting: The calls that wait for a look.
+        failures: How many looks in a row have failed for a temporary reason.
     """
 
     def __init__(self) -> None:
@@ -288,18 +290,18 @@ class _Group:
         together: Callable[[], S],
         pick: Callable[[S], T],
     ) -> T:
-        """Pause, then look, or have somebody look.
+        """Pause, then look, or let another call look.
 
         Args:
-            pause: For how long, in seconds. The look comes later if the group has just looked, or
-                has trouble. With 0 it comes at once, unless another one runs.
+            pause: The duration of the pause, in seconds. The look comes later if the group has
+                just looked, or if its looks fail. With 0 it starts at once, unless one is running.
             alone: The look for this call alone.
             together: The look for all calls of the group.
-            pick: Picks what `alone` would have returned from what `together` returned.
+            pick: Picks the equivalent of `alone`'s result from the result of `together`.
 
         Raises:
-            DeadlineExceeded: Nobody waits for the call any more.
-            Exception: What the look raised, whoever looked.
+            DeadlineExceeded: The call was cancelled or took too long.
+            Exception: The exception of the look, even if another call looked.
         """
         waiter = _Waiter(time.monotonic() + pause, is_urgent=not pause)
         with _lock:
@@ -322,10 +324,10 @@ class _Group:
         try:
             return pick(waiter.seen.result())
         finally:
-            del waiter  # an exception that is kept in its own traceback keeps all of the call
+            del waiter  # it holds the exception, whose traceback would keep the call alive
 
     def _audience(self, waiter: _Waiter) -> list[_Waiter]:
-        """Begin a look if it is this call's turn; return for whom."""
+        """Begin a look if it is this call's turn; return the calls that it is for."""
         with _lock:
             if self._seconds_left(waiter) > 0:
                 return []
@@ -334,7 +336,7 @@ class _Group:
             return [*self.waiting]
 
     def _seconds_left(self, waiter: _Waiter) -> float:
-        """Return how long it takes until it is this call's turn, if nothing happens meanwhile."""
+        """Return how long it takes until it is this call's turn, unless something changes."""
         earliest = waiter.due
         if self._running:
             patience = IMPATIENCE if waiter.is_urgent else PATIENCE
@@ -353,14 +355,14 @@ class _Group:
         sleep_until(waiter.woken, seconds)
 
     def _look_for(self, audience: list[_Waiter], look: Callable[[], Any]) -> None:
-        """Look, and let the audience see what there is."""
+        """Look, and pass the result to the audience."""
         seen: Future[Any] = Future()
         try:
             with self._looking():
                 seen.set_result(look())
         except Exception as error:
             call = current_call.get()
-            if call and call.given_up.is_set():  # perhaps this is why it failed
+            if call and call.given_up.is_set():  # this may be why it failed
                 raise
             seen.set_exception(error)
         with _lock:
@@ -372,7 +374,7 @@ class _Group:
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        """End the look that was begun, and keep in mind whether the cloud answered."""
+        """End the current look, and record whether the cloud answered."""
         running = self._running
         failures = 0
         try:
@@ -383,10 +385,10 @@ class _Group:
         finally:
             with _lock:
                 self.failures = failures
-                if self._running is running:  # it was not taken to hang
+                if self._running is running:  # it was not considered hung
                     self._running = None
 
     def _wake_next(self) -> None:
-        """Wake the call whose turn is next; it may find that it has to wait on."""
+        """Wake the call whose turn is next; it may find that it has to wait longer."""
         if self.waiting and not self._running:
             min(self.waiting, key=lambda each: each.due).woken.set()

@@ -16,7 +16,7 @@ from cmi.spec import SecretsT, SpecT
 
 
 class AddressType(StrEnum):
-    """What an address of a node is, as Kubernetes calls it."""
+    """The type of a node's address, as Kubernetes names it."""
 
     HOSTNAME = "Hostname"
     INTERNAL_IP = "InternalIP"
@@ -27,7 +27,7 @@ class AddressType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """Where a VM can be reached, as in the status of a Kubernetes node."""
+    """An address of a VM, as in the status of a Kubernetes node."""
 
     type: AddressType
     address: str
@@ -57,8 +57,8 @@ class CreateMachineResponse:
     Attributes:
         provider_id: Its provider ID, as in node.spec.providerID; 1 to 128 bytes (C9).
         node_name: The name under which it registers as a node; 1 to 128 bytes (C9).
-        last_known_state: A text that comes back with the next call for this machine; may be empty.
-        addresses: Where it can be reached. MCM shows them on a Machine without a target cluster.
+        last_known_state: A text that MCM passes to the next call for this machine; may be empty.
+        addresses: The VM's addresses. MCM shows them on a Machine without a target cluster.
     """
 
     provider_id: str
@@ -69,15 +69,15 @@ class CreateMachineResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitializeMachineRequest(Generic[SpecT, SecretsT]):
-    """Do what can only be done once the VM is there; OK if it is done already (C59).
+    """Do the steps that need an existing VM; OK if they are already done (C59).
 
-    MCM calls it after CreateMachine, and whenever GetMachineStatus says `uninitialized`.
+    MCM calls it after CreateMachine, and whenever GetMachineStatus reports `uninitialized`.
 
     Attributes:
         machine_name: Non-empty, at most 128 bytes.
         provider_spec: The validated spec of the machine class.
         secrets: The validated data of the machine class's Secret.
-        provider_id: As the driver answered it, or empty: then look the VM up by name.
+        provider_id: The ID that the driver returned. If it is empty, look the VM up by name.
     """
 
     machine_name: str
@@ -147,9 +147,9 @@ class GetMachineStatusResponse:
     Attributes:
         provider_id: Its provider ID.
         node_name: The name under which it registers as a node.
-        addresses: Where it can be reached.
-        uninitialized: InitializeMachine still has work to do (C59). Only a driver that has
-            `initialize_machine` may say so.
+        addresses: The VM's addresses.
+        uninitialized: Whether InitializeMachine still has work to do (C59). Only a driver that
+            has `initialize_machine` may set it.
     """
 
     provider_id: str
@@ -175,8 +175,8 @@ class ListMachinesResponse:
 
     Attributes:
         machines: Machine names by provider ID; complete (C31), possibly empty (C32).
-        left_out: The number of VMs that can't be listed because their machine is unknown; a
-            metric counts them.
+        left_out: The number of VMs that can't be listed because their machine is unknown, for
+            the metrics.
     """
 
     machines: Mapping[str, str] = field(default_factory=dict)

@@ -1,11 +1,11 @@
-"""Keeping secrets out of logs, statuses and reports (C50).
+"""Keeps secrets out of logs, statuses and reports (C50).
 
-A `Redactor` knows secrets and replaces them by `***`, also where an SDK quotes them in another
-form: base64 (whole, without padding, in lines, behind a user name as in HTTP Basic, percent-
-encoded), hex, percent-encoded, escaped for JSON, Python, HTML or XML, line by line, or cut.
+A `Redactor` knows secrets and replaces them by `***`, even if an SDK writes them in another
+form: in base64 (whole, without padding, in lines, after a user name as in HTTP Basic, percent-
+encoded), in hex, percent-encoded, escaped for JSON, Python, HTML or XML, line by line, or cut.
 
-The server has one, `in_flight`, for the secrets of all its calls: what an SDK's thread, a
-finaliser or a shared client logs may hold the secrets of any of them.
+The server has one redactor, `in_flight`, for the secrets of all its calls, because a line logged
+by an SDK's thread, a finaliser or a shared client may contain the secrets of any call.
 """
 
 import base64
@@ -31,36 +31,37 @@ from cmi.v1 import cmi_pb2
 
 MASK: Final = "***"
 _START: Final = 8
-"""By so many characters a text is searched for the beginnings of all forms at once. Lines of a
-secret that are shorter are not looked for on their own."""
+"""How many characters identify the beginning of a form, so that one search of the text finds all
+forms. Shorter lines of a secret are not masked on their own."""
 _CUT: Final = 16
-"""Of a secret that was cut, so many characters at its beginning are recognised."""
+"""The least number of leading characters by which a truncated secret is recognised."""
 _WORD: Final = 4
-"""Values below this many characters are masked as whole words only, or no text stays readable."""
+"""Shorter values are masked only as whole words; otherwise no text would stay readable."""
 _LEAST_LEAF: Final = 6
-"""Values of at least this many characters are looked for if their keys say that they are secret."""
+"""The least length of a value within a secret that is masked because its key looks secret."""
 _MAX_PARTS: Final = 2_000
-"""So many lines of one secret are looked for on their own: a bound on time and memory."""
+"""How many lines of one secret are masked on their own, to bound time and memory."""
 _MAX_STARTS: Final = 50_000
-"""So many beginnings of all secrets together; of further secrets no lines are looked for."""
+"""How many beginnings there may be. Beyond it, lines of further secrets are not masked on their
+own."""
 _MAX_SECRETS: Final = 10_000
-"""So many secrets are looked for. While there are more, no text is shown at all."""
+"""How many secrets can be masked. While there are more, no text is shown at all."""
 _MAX_TRIES: Final = 50_000
-"""So many places of a text are compared with secrets that begin alike; what follows is masked."""
+"""How many comparisons a text may need. The rest of the text is masked without a search."""
 _MAX_COMPLETED: Final = 100
-"""So many secrets that had no room are learned at once, since the event loop may wait for it."""
+"""How many deferred secrets are learned at once, since the event loop may wait for that."""
 _LINGER: Final = 1.0
-"""Seconds for which secrets are kept after their call, since the next call may bring the same."""
+"""Seconds for which secrets are kept after their call, since the next call may have the same."""
 _QUICK: Final = 16 * 1024
-"""What is searched on the event loop: text and new secrets of at most this size, in bytes."""
+"""The maximum size of text and new secrets that are processed on the event loop, in bytes."""
 
 _BREAK: Final = re.compile(r"(?:[\r\n\t ]|\\r|\\n|%0D|%0A|&#1[03];)+")
-"""What stands between the lines of wrapped base64."""
+"""The separators between the lines of wrapped base64."""
 _NEVER_ESCAPED: Final = re.compile(r"[ !#-%(-;=?-\[\]-~]*")
-"""What looks the same in all forms of a line."""
+"""Lines that look the same in all forms."""
 _LEAF: Final = re.compile(
-    # What is repeated has a bound, or ends at the first character that does not fit: so the time
-    # that this takes grows with the text and no faster.
+    # Every repetition is bounded, or ends at the first character that does not match, so the
+    # time grows linearly with the text.
     r"""(?:key|secret|token|passw|credential|cert)[\w.-]{0,40}+["']?\s{0,8}+[:=]\s{0,8}"""
     r"""("(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'#,}{][^\s,}]*)""",
     re.IGNORECASE,
@@ -71,11 +72,11 @@ _LINE: Final = re.compile(r"[^\r\n]+")
 
 _T = TypeVar("_T")
 _Form: TypeAlias = tuple[Callable[[Any], str], str | bytes, int]
-"""How a value is written, the value, and how many characters have to match."""
+"""The encoder of a value, the value, and how many characters have to match."""
 
 
 def _base64(shift: int, value: bytes) -> str:
-    """Return base64 of what follows `shift` bytes, without the characters that they share."""
+    """Return the base64 of a value after `shift` other bytes, without the characters they share."""
     return base64.b64encode(bytes(shift) + value).decode()[(shift * 8 + 5) // 6 :]
 
 
@@ -143,14 +144,14 @@ _OF_TEXT: Final[tuple[Callable[[Any], str], ...]] = (
 
 @dataclass(slots=True, eq=False)
 class Sources:
-    """Where the secrets of one call are found, once a text has to be searched for them.
+    """Where to find the secrets of one call, once a text has to be searched for them.
 
     Attributes:
         plain: Secrets that are known already.
         messages: Requests, whose fields with the option `cmi_secret` count.
         models: Validated models, whose secret-typed fields count.
         documents: Model classes, and JSON that may not be valid for them.
-        size: The size of all this, in bytes.
+        size: The total size, in bytes.
     """
 
     plain: Collection[bytes] = ()
@@ -173,12 +174,12 @@ class Sources:
 
 @dataclass(slots=True)
 class _Known:
-    """A secret, its forms by their beginnings, and how many sources have it.
+    """The forms of a secret, and how many sources contain it.
 
     Attributes:
-        starts: Its forms.
-        short: Those that are too short to have a beginning.
-        count: How many sources have it.
+        starts: Its forms, each with its beginning.
+        short: The forms that are too short to have a beginning.
+        count: How many sources contain it.
     """
 
     starts: list[tuple[str, _Form]]
@@ -189,13 +190,13 @@ class _Known:
 class Redactor:
     """Replaces secrets by `***`. Any thread may use it.
 
-    What the secrets look like is worked out when the first text has to be searched, so that who
-    writes no text pays next to nothing.
+    It derives the forms of the secrets when it has to search the first text. So a call that
+    writes no text costs next to nothing.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Appending is all that happens on the event loop and in finalisers: it needs no lock.
+        # The event loop and finalisers only append, which needs no lock.
         self._changes: deque[tuple[Sources, bool]] = deque()
         self._added = self._seen = 0  # sizes, in bytes
         self._sources: dict[Sources, set[bytes] | None] = {}
@@ -203,12 +204,12 @@ class Redactor:
         self._unused: dict[bytes, float] = {}
         self._starts: dict[str, dict[_Form, int]] = {}
         self._short: dict[str, int] = {}
-        # Secrets, or their lines, that are not looked for as long as there are too many others.
+        # Secrets that are not masked, or not line by line, while there are too many others.
         self._left_out: dict[bytes, None] = {}
         self._without_lines: dict[bytes, None] = {}
 
     def add(self, sources: Sources) -> None:
-        """Look for these secrets too, or look into these sources again."""
+        """Mask these secrets too, or search these sources again."""
         self._added += sources.size
         self._changes.append((sources, True))
         if len(self._changes) > 1000 and self._lock.acquire(blocking=False):
@@ -218,15 +219,15 @@ class Redactor:
                 self._lock.release()
 
     def forget(self, sources: Sources) -> None:
-        """Don't look for these secrets any more, unless others have the same."""
+        """Stop masking these secrets, unless other sources contain them."""
         self._changes.append((sources, False))
 
     def is_quick(self, text: str) -> bool:
-        """Tell whether `scrub` is so quick that the event loop may wait for it."""
+        """Return whether `scrub` is quick enough to run on the event loop."""
         return len(text) + self._added - self._seen <= _QUICK and not self._lock.locked()
 
     def unlock(self) -> None:
-        """Let a child process go on, whatever the threads of its parent were doing."""
+        """Replace the lock in a child process, because a thread of its parent may hold it."""
         self._lock = threading.Lock()
 
     def scrub(self, text: str) -> str:
@@ -245,11 +246,11 @@ class Redactor:
             return [*map(self._masked, texts)]
 
     def _settle(self) -> None:
-        """Take note of what was added and forgotten."""
+        """Process the sources that were added and forgotten."""
         while self._changes:
             sources, is_new = self._changes.popleft()
             values = self._sources.pop(sources, set() if is_new else None)
-            if values is None:  # nobody has asked for them
+            if values is None:  # they were never searched
                 self._seen += sources.size
             if is_new:
                 self._sources[sources] = None
@@ -260,7 +261,7 @@ class Redactor:
                     self._unused[value] = time.monotonic()
 
     def _learn(self) -> None:
-        """Work out what to look for."""
+        """Update the secrets to mask."""
         self._settle()
         for sources in [each for each, values in self._sources.items() if values is None]:
             self._sources[sources] = sources.values()
@@ -280,7 +281,7 @@ class Redactor:
         self._unused.pop(value, None)
 
     def _complete(self) -> None:
-        """Look for what had no room: calls may bring the same secrets again and again."""
+        """Learn deferred secrets once there is room; calls may reuse the same ones for ever."""
         for incomplete, has_room in (
             (self._left_out, self._has_room),
             (self._without_lines, self._has_room_for_lines),
@@ -291,7 +292,7 @@ class Redactor:
                 self._note(value).count = count
 
     def _note(self, value: bytes) -> _Known:
-        """Remember a secret that no source has had so far."""
+        """Remember a new secret."""
         known = self._known[value] = self._learned(value)
         for start, form in known.starts:
             _count(self._starts.setdefault(start, {}), form)
@@ -348,7 +349,7 @@ class Redactor:
                     yield at, len(text)
                     return
                 for form in starts[start]:
-                    # Not within what it has matched, or text that repeats itself takes ages.
+                    # Skip what the form has matched; repetitive text would take too long.
                     if ends.get(form, 0) <= at:
                         ends[form] = end = _end(text, at, form, made)
                         if end > at:
@@ -383,7 +384,7 @@ def _mask(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def _end(text: str, at: int, form: _Form, made: dict[_Form, str]) -> int:
-    """Return where the form that may begin at `at` ends; `at` if it does not begin there."""
+    """Return the end of the form that may begin at `at`, or `at` if it does not begin there."""
     encode, value, least = form
     written = made.get(form)
     if written is None:
@@ -405,7 +406,7 @@ def _end(text: str, at: int, form: _Form, made: dict[_Form, str]) -> int:
 
 
 def _forms_of(value: bytes, max_parts: int) -> _Known:
-    """Return in which forms a secret shows up in the texts of SDKs."""
+    """Return the forms in which a secret appears in the texts of SDKs."""
     known = _Known([], [])
     for whole in {value, value.strip()}:
         for encode in _OF_BYTES if len(whole) >= _WORD else ():
@@ -430,8 +431,8 @@ def _forms_of(value: bytes, max_parts: int) -> _Known:
 def _add_form(
     known: _Known, encode: Callable[[Any], str], value: str | bytes, *, is_line: bool = False
 ) -> None:
-    # The first characters depend on the first ones of the value only; the rest is made when a
-    # text has them.
+    # The first characters depend only on the first ones of the value. The rest is encoded when a
+    # text contains them.
     written = encode(value[:_CUT]) if len(value) > _CUT else encode(value)
     size = len(written) if len(value) <= _CUT else _CUT
     if encode in _BASE64:
@@ -450,7 +451,7 @@ def _add_form(
 
 
 def _parts_of(value: bytes) -> Iterator[str]:
-    """Yield the lines of a secret, and the values within it whose keys say that they are secret."""
+    """Yield the lines of a secret, and the values within it whose keys look secret."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -464,7 +465,7 @@ def _parts_of(value: bytes) -> Iterator[str]:
 
 
 def _lines_of(text: str) -> Iterator[str]:
-    """Yield the lines of a text that has several."""
+    """Yield the lines of a text, if it has several."""
     for match in _LINE.finditer(text):
         line = match[0].strip()
         if _START <= len(line) < len(text):
@@ -491,14 +492,14 @@ def at_once(action: Callable[[], None]) -> None:
 
 
 after_log: Callable[[Callable[[], None]], None] = at_once
-"""Calls a function once all that was logged so far has been searched."""
+"""Calls a function once everything that was logged so far has been scrubbed."""
 
 
 class Lease:
-    """Keeps the secrets of one call in `in_flight`, for as long as anything of it lives.
+    """Keeps the secrets of one call in `in_flight` until nothing of the call is alive.
 
-    The context of the call holds it, which the call's thread and tasks inherit: so it covers a
-    thread that outlives its call, and what gRPC logs when a call has ended.
+    The call's context refers to the lease, and the call's thread and tasks inherit the context.
+    So the lease covers a thread that outlives its call, and gRPC's log lines after a call.
     """
 
     __slots__ = ("_at_end", "sources")
@@ -509,12 +510,12 @@ class Lease:
         in_flight.add(self.sources)
 
     def watch(self, *models: BaseModel) -> None:
-        """Keep the secret-typed fields of these models too."""
+        """Mask the secret-typed fields of these models too."""
         self.sources.models += models
         in_flight.add(self.sources)
 
     def watch_document(self, kind: type[BaseModel], raw: bytes) -> None:
-        """Keep what JSON holds where a model has secret-typed fields, also if it is not valid."""
+        """Mask the values in JSON where the model has secret-typed fields, even in invalid JSON."""
         if has_secrets(kind):
             self.sources.documents.append((kind, raw))
             in_flight.add(self.sources)
@@ -529,7 +530,7 @@ def _end_lease(sources: Sources, at_end: Callable[[], None]) -> None:
 
 
 lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
-"""That of the call which is being served."""
+"""The lease of the call that is being served."""
 
 
 def secret_fields(message: Message) -> Iterator[bytes]:
@@ -541,7 +542,7 @@ def secret_fields(message: Message) -> Iterator[bytes]:
 
 @cache
 def has_secrets(kind: type[BaseModel]) -> bool:
-    """Tell whether a model may hold a `SecretStr` or a `SecretBytes`."""
+    """Return whether a model may contain a `SecretStr` or a `SecretBytes`."""
     return _may_hold_secrets(kind)
 
 
@@ -581,7 +582,7 @@ def _secrets_in(value: object) -> Iterator[bytes]:
 
 
 def _secrets_in_json(kind: type[BaseModel], raw: bytes) -> Iterator[bytes]:
-    """Yield what JSON has where a model has secrets, be it valid or not."""
+    """Yield the values in JSON where the model has secrets, whether or not they are valid."""
     try:
         yield from _Comparison().secrets_at(kind, json.loads(raw))
     except (ValueError, RecursionError):
@@ -589,10 +590,10 @@ def _secrets_in_json(kind: type[BaseModel], raw: bytes) -> Iterator[bytes]:
 
 
 class _Comparison:
-    """Goes through JSON as the annotations of a model say.
+    """Walks through JSON along the annotations of a model.
 
-    Each value is taken for each annotation once: what unions within one another allow would
-    take for ever otherwise.
+    It compares each value with each annotation only once. Nested unions would take for ever
+    otherwise.
     """
 
     def __init__(self) -> None:
@@ -600,7 +601,7 @@ class _Comparison:
         self._annotations: dict[int, tuple[Any, bool]] = {}
 
     def secrets_at(self, annotation: Any, value: Any) -> Iterator[bytes]:
-        """Yield the secrets in a value if it were of this type."""
+        """Yield the secrets that a value contains if it is of this type."""
         if (seen := (id(annotation), id(value))) in self._seen or not self._may_hold(annotation):
             return
         self._seen.add(seen)
@@ -623,7 +624,7 @@ class _Comparison:
                     yield from self.secrets_at(argument, item)
 
     def _may_hold(self, annotation: Any) -> bool:
-        # By identity, since not all have a hash; what is kept can't be taken for another one.
+        # By identity: some annotations have no hash. Cached ones stay alive, so no ID is reused.
         known = self._annotations.get(id(annotation))
         if known is None:
             known = self._annotations[id(annotation)] = annotation, _may_hold_secrets(annotation)

@@ -1,7 +1,7 @@
 """The rules of the contract: one function for each machine RPC, which works with any `Session`.
 
 They decide which VM a call is about, and whether to adopt, refuse, finish, ignore or list it. Each
-method of a driver is one line that calls a rule. If a cloud needs something else, write that
+method of a driver is one line that calls a rule. If your cloud needs something else, write that
 method yourself.
 """
 
@@ -77,7 +77,7 @@ def create_machine(
         raise Internal(
             f"VM {vm.provider_id} was made for machine {name} of cluster {spec.cluster}, but is "
             f"reported as {vm.name!r} of {vm.cluster!r} in role {vm.role!r}; the driver does not "
-            "store or read them as it must"
+            "store or read them correctly"
         )
     return CreateMachineResponse(
         provider_id=vm.provider_id, node_name=vm.node_name, addresses=vm.addresses
@@ -88,11 +88,11 @@ def initialize_machine(
     session: Session[SpecT, SpecT, SecretsT, VMT],
     request: InitializeMachineRequest[SpecT, SecretsT],
 ) -> InitializeMachineResponse:
-    """Do what can only be done to a finished VM, and wait until it is done (C59).
+    """Do the steps that need a finished VM, and wait until they are done (C59).
 
     Raises:
-        NotFound: There is no VM, or none that is finished (C60).
-        OutOfRange: There are several (C25).
+        NotFound: There is no VM, or it is not finished (C60).
+        OutOfRange: The machine has several VMs (C25).
         Unavailable: The VM vanished meanwhile.
     """
     name = request.machine_name
@@ -169,7 +169,7 @@ def list_machines(
         else:
             left_out += 1
             log.warning(
-                "left out of the list: a VM whose machine can't be told; delete it by hand",
+                "left out of the list: a VM whose machine is unknown; delete it by hand",
                 extra={"fields": {"provider_id": vm.provider_id, "cluster": scope.cluster}},
             )
     for leftover in _left_of(scope, session.list_leftovers(scope)):
@@ -233,7 +233,7 @@ def _remove(
                 session.delete_leftover(leftover)
         return not leftovers
 
-    looks.wait_for_leftovers(f"what is left of machine {name} to be gone", name, without_leftovers)
+    looks.wait_for_leftovers(f"the leftovers of machine {name} to be gone", name, without_leftovers)
 
 
 def _finished(
@@ -254,7 +254,7 @@ def _finished(
 
     def go_on() -> VMT | None:
         if latest.state is VMState.FAILED:
-            _remove(session, looks, request, [latest])  # or a retry would find it again
+            _remove(session, looks, request, [latest])  # otherwise, a retry would find it again
         if _is_finished(name, latest):
             return latest
         with passing_trouble():
@@ -306,7 +306,7 @@ def _existing(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> VMT:
     if vm is None:
         raise NotFound(f"machine {name} does not exist in cluster {request.provider_spec.cluster}")
     if not _is_there(vm):
-        raise NotFound(f"machine {name} is not there yet or any more: its VM is {vm.state.value}")
+        raise NotFound(f"machine {name} has no finished VM: its VM is {vm.state.value}")
     return vm
 
 
@@ -350,7 +350,5 @@ def _is_usable(name: str) -> bool:
 def _only(name: str, vms: list[VMT]) -> VMT | None:
     if len(vms) > 1:
         ids = ", ".join(sorted(vm.provider_id for vm in vms))
-        raise OutOfRange(
-            f"machine {name} has {len(vms)} VMs: {ids}; delete those that are too many"
-        )
+        raise OutOfRange(f"machine {name} has {len(vms)} VMs: {ids}; delete all but one")
     return vms[0] if vms else None

@@ -126,9 +126,9 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
     """
 
     shares_lists: ClassVar[bool] = True
-    """Whether several calls that look at the same time share one `list_vms`, or one
-    `list_leftovers`. Set it to False if a list takes long in your cloud, or contains less about a
-    VM than `get_vm` returns. Then each call asks for its own VM."""
+    """Whether calls that look at the same time share one `list_vms`, or one `list_leftovers`. Set
+    it to False if a list takes long in your cloud, or contains less about a VM than `get_vm`
+    returns. Then each call asks for its own VM."""
 
     @abstractmethod
     def list_vms(self, scope: ScopeT_contra) -> Iterable[VMT]:
@@ -201,17 +201,17 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         """
 
     def initialize_vm(self, vm: VMT, spec: SpecT_contra, secrets: SecretsT_contra) -> None:
-        """Do what can only be done to a finished VM, as far as it can be done now.
+        """Do the steps that need a finished VM, as far as possible now.
 
-        Used by InitializeMachine for a VM that is not `is_initialized`, with a fresh look every
-        few seconds until it is; the rest is as in `advance_vm`. By then MCM knows the VM's
-        provider ID, so this is for steps that may fail while the VM should stay: to let it
-        forward packets of Pods, or to tag what the cloud made with it. The default does nothing,
-        which is right where `advance_vm` does all. The older MCM never calls InitializeMachine:
-        what a VM can't do without belongs in `advance_vm`.
+        InitializeMachine calls this for a VM that is not `is_initialized`, every few seconds with
+        a fresh look, until it is. Everything else is as in `advance_vm`. By now MCM knows the VM's
+        provider ID. So use this for steps whose failure should not replace the VM, such as
+        letting it forward packets of Pods, or tagging resources that the cloud created with it.
+        The default does nothing, which is right if `advance_vm` does everything. MCM stops
+        calling once the node is ready, so steps that a VM can't do without belong in `advance_vm`.
 
         Args:
-            vm: The VM as `find_vms` or `get_vm` has just returned it.
+            vm: The VM, as just returned by `find_vms` or `get_vm`.
             spec: The whole provider spec.
             secrets: The Secret.
         """

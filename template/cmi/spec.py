@@ -39,7 +39,7 @@ _WORDING = {
     "missing": "is missing",
     "extra_forbidden": "is an unknown field; check the spelling",
 }
-# A secret is bytes on the wire, so the only possible type error is a wrong encoding.
+# Secrets are bytes on the wire, so the only possible type error is a wrong encoding.
 _SECRET_WORDING = _WORDING | {
     "string_type": "is not UTF-8 text",
     "string_unicode": "is not UTF-8 text",
@@ -207,7 +207,7 @@ def read_spec(kind: type[SpecT], raw: bytes) -> tuple[SpecT | None, list[str]]:
         spec = kind.model_validate_json(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         return None, problems_of("providerSpec", error)
-    if not (spec.cluster and spec.role):  # the author's own scope did not refuse it (C33)
+    if not (spec.cluster and spec.role):  # the author's own scope accepted it (C33)
         return None, ["providerSpec: does not say which cluster and role its machines belong to"]
     return spec, []
 
@@ -231,8 +231,8 @@ def read_secrets(
     """Validate the data of a Secret.
 
     Returns:
-        The model or None; one line for every offending key (C48); whether a credential is
-        among them (C44).
+        The model or None; one line for every offending key (C48); whether one of these keys is a
+        credential (C44).
     """
     problems = [
         f"secrets{_path((key,))}: has a key with other characters than letters, digits, _ . -"
@@ -299,8 +299,8 @@ def problems_of(
 ) -> list[str]:
     """Return a line for every offending field, with its path and without its value.
 
-    If there are very many, return only their number: pydantic lists all or none, and blocks every
-    other thread meanwhile.
+    If there are very many, return only their number: pydantic lists either all or none, and
+    blocks every other thread meanwhile.
     """
     if error.error_count() > _MAX_LISTED:
         return [f"{root}: has {error.error_count()} problems, too many to list"]
@@ -308,7 +308,7 @@ def problems_of(
 
 
 def summary(problems: list[str]) -> str:
-    """Join as many problems as a status message holds, and say how many are left out."""
+    """Join as many problems as fit into a status message, and say how many are left out."""
     size = 0
     for kept, problem in enumerate(problems):
         size += len(f"{problem}; ".encode(errors="replace"))
@@ -318,7 +318,7 @@ def summary(problems: list[str]) -> str:
 
 
 def _items(error: ValidationError) -> list[ErrorDetails]:
-    # The input is left out, since it may be secret.
+    # Leave the input out, since it may be secret.
     return error.errors(include_url=False, include_context=False, include_input=False)
 
 
@@ -341,7 +341,7 @@ def _short(text: str) -> str:
 
 
 def _named(tags: Tags, prefix: str) -> list[str]:
-    """Return the rest of each tag that begins with the prefix and is longer."""
+    """Return the part after the prefix for each tag that has one."""
     names = tags if isinstance(tags, Mapping) else (tag.partition(":")[0].strip() for tag in tags)
     return [name[len(prefix) :] for name in names if name.startswith(prefix) and name != prefix]
 

@@ -1,4 +1,4 @@
-"""TLS with a certificate on both sides (mTLS), from PEM files that may be renewed in place."""
+"""Mutual TLS (mTLS), with PEM files that may be renewed in place."""
 
 import logging
 import math
@@ -15,9 +15,9 @@ from cmi.errors import StartupError
 log = logging.getLogger(__name__)
 
 _SOON = 14 * 24 * 3600
-"""Seconds before its expiry at which warnings about a certificate begin."""
+"""Seconds before a certificate's expiry at which warnings begin."""
 _AGAIN = 24 * 3600
-"""Seconds after which a handshake repeats a warning."""
+"""The minimum number of seconds between two warnings; handshakes trigger them."""
 
 
 class TlsError(StartupError):
@@ -29,11 +29,11 @@ class TlsFiles:
     """The PEM files of one side of a connection.
 
     Attributes:
-        certificate: Its own certificate, followed by those between it and the CA.
+        certificate: Its own certificate, followed by any intermediate certificates.
         key: The private key of the certificate, not encrypted.
-        ca: The CA, or several, that the certificate of the other side has to be of.
+        ca: One or several CAs, one of which must have issued the other side's certificate.
         server_name: The name in the server's certificate, if it is not the address that a
-            client calls. A server has no use for it.
+            client calls. Servers ignore it.
     """
 
     certificate: Path
@@ -54,7 +54,7 @@ class TlsFiles:
         """Return the files that the options name, or None if there are no options.
 
         Raises:
-            TlsError: Some are given and others missing.
+            TlsError: Only some of the options are set.
         """
         if certificate and key and ca:
             return cls(certificate=certificate, key=key, ca=ca, server_name=server_name)
@@ -65,17 +65,17 @@ class TlsFiles:
         return None
 
     def read(self) -> tuple[bytes, bytes, bytes]:
-        """Return CA, key and certificate: PEM, and made for each other.
+        """Return CA, key and certificate in PEM, after checking that key and certificate match.
 
         Raises:
-            TlsError: A file can't be read, is not PEM, or the key is of another certificate.
+            TlsError: A file can't be read or is not PEM, or the key does not match.
         """
         ca, key = _read("CA", self.ca), _read("key", self.key)
         certificate = _read("certificate", self.certificate)
         _check_certificates("CA", self.ca, ca)
         _check_certificates("certificate", self.certificate, certificate)
         try:
-            # Without a password, even a wrong one, OpenSSL would ask for it on the terminal.
+            # Without this argument, OpenSSL would ask for a password on the terminal.
             _context().load_cert_chain(self.certificate, self.key, password="")
         except ssl.SSLError as error:
             if not error.reason:
@@ -83,7 +83,7 @@ class TlsFiles:
                     f"the TLS key {self.key} is not a private key in PEM without a password"
                 ) from None
             raise TlsError(
-                f"the TLS key {self.key} does not go with the certificate {self.certificate}: "
+                f"the TLS key {self.key} does not match the certificate {self.certificate}: "
                 f"{error.reason.replace('_', ' ').lower()}"
             ) from None
         except OSError as error:
@@ -91,12 +91,12 @@ class TlsFiles:
         return ca, key, certificate
 
     def warnings(self) -> list[str]:
-        """Return the problems that don't prevent the files from working, and what to do."""
+        """Return problems that don't prevent the files from working, and what to do about them."""
         found = []
         if self.key.stat().st_mode & stat.S_IROTH:
             found.append(
-                f"every user of this machine can read the TLS key {self.key}; take that right "
-                "away (chmod o-r, or defaultMode: 0440 of a Secret's volume)"
+                f"every user of this machine can read the TLS key {self.key}; remove that "
+                "permission (chmod o-r, or defaultMode: 0440 of a Secret's volume)"
             )
         ends = _end_of(self.certificate)
         left = ends - time.time()
@@ -104,13 +104,13 @@ class TlsFiles:
             day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ends))
             state = "expired on" if left < 0 else "expires on"
             found.append(
-                f"the TLS certificate {self.certificate} {state} {day}, and then the other side "
-                "refuses it; renew it"
+                f"the TLS certificate {self.certificate} {state} {day}, and the other side refuses "
+                "an expired one; renew it"
             )
         return found
 
     def stamps(self) -> list[tuple[int, ...] | None]:
-        """Return a value that changes whenever one of the files does, even through a symlink."""
+        """Return a value that changes whenever one of the files changes, even through a symlink."""
         return [_stamp(path) for path in (self.certificate, self.key, self.ca)]
 
 
@@ -118,7 +118,7 @@ def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
     """Return the credentials of a client.
 
     Raises:
-        TlsError: The files are not as they must be.
+        TlsError: The files are invalid.
     """
     return grpc.ssl_channel_credentials(*files.read())
 
@@ -127,12 +127,12 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Return the credentials of a server, which are updated when the files change.
 
     Raises:
-        TlsError: The files are not as they must be.
+        TlsError: The files are invalid.
     """
     renewal = _Renewal(files)
     return grpc.dynamic_ssl_server_credentials(
         renewal.load(),
-        renewal,  # type: ignore[arg-type] # the stubs know nothing of None, which means unchanged
+        renewal,  # type: ignore[arg-type] # the stubs don't know None, which means unchanged
         require_client_authentication=True,
     )
 
@@ -140,14 +140,14 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 class _Renewal:
     """Rereads the files when they have changed. gRPC calls it before each handshake.
 
-    Certificate and key may be replaced one after the other. While they do not go together,
-    or can't be read, the last good ones stay in use.
+    Certificate and key may be replaced one after the other. While they don't match or can't be
+    read, the last good ones stay in use.
     """
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._warned = 0.0
-        # Taken before the files are read, so the next handshake notices a change in between.
+        # Taken before the files are read, so that the next handshake notices a change in between.
         self._stamps = files.stamps()
 
     def load(self) -> grpc.ServerCertificateConfiguration:
@@ -166,7 +166,7 @@ class _Renewal:
             renewed = self.load()
         except TlsError as error:
             log.warning(
-                "changed TLS files are not used, the last good ones stay in use",
+                "the changed TLS files are not used; the last good ones stay in use",
                 extra={"fields": {"reason": error}},
             )
             return None
@@ -185,8 +185,8 @@ class _Renewal:
 def _end_of(certificate: Path) -> float:
     """Return when the first certificate of a file ends, in seconds since the epoch.
 
-    The standard library can decode a certificate. In public it does so for CAs, and for the other
-    side of a connection only, so a Python may come where nobody is warned.
+    The standard library decodes any certificate with a private function; its public ones only
+    decode CAs, and the other side of a connection. Without that function there are no warnings.
     """
     try:
         decoded = ssl._ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]
@@ -200,7 +200,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
         status = path.stat()
     except OSError:
         return None
-    # The last value also changes with owner or mode, so that files can become readable again.
+    # The last value also changes with owner and mode, so that files can become readable again.
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -213,7 +213,7 @@ def _read(what: str, path: Path) -> bytes:
 
 def _check_certificates(what: str, path: Path, pem: bytes) -> None:
     try:
-        # Beside the certificates a file may hold comments, in any encoding.
+        # Besides certificates, a file may contain comments in any encoding.
         _context().load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise TlsError(f"the TLS {what} {path} is not a certificate in PEM") from None

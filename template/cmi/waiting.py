@@ -1,4 +1,4 @@
-"""Waiting for the cloud, for as long as somebody waits for the call."""
+"""Waits for the cloud, for as long as the caller waits for the call."""
 
 import asyncio
 import logging
@@ -21,19 +21,19 @@ FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 5.0
 FIRST_THROTTLED: Final = 1.0
 LONGEST_THROTTLED: Final = 10.0
-"""Seconds between two tries of a call that the cloud throttles."""
+"""Seconds between two attempts while the cloud throttles."""
 
 
 @dataclass(eq=False)
 class ThreadCall:
-    """A call that runs in a thread, as the code in that thread sees it.
+    """The state of a call that runs in a thread.
 
     Attributes:
         loop: The event loop of the server.
-        given_up: Set once nobody waits for the call any more: it was cancelled, or took too long.
-        waiting_for: What it waits for at the moment, for messages; empty if it does not wait.
-        trouble: What the cloud says if it can't answer at the moment; empty if it can.
-        errors: What the exceptions of the driver's SDK mean.
+        given_up: Set once the call was cancelled or took too long.
+        waiting_for: The event that it waits for at the moment, for messages; empty if none.
+        trouble: The cloud's error message if it can't answer at the moment; empty if it can.
+        errors: The meaning of the SDK's exceptions.
         groups: The calls of the same server that look at the cloud together: see `cmi.looks`.
     """
 
@@ -46,7 +46,7 @@ class ThreadCall:
     _interrupt: Callable[[], object] | None = None
 
     def give_up(self) -> None:
-        """Tell the thread that nobody waits any more: its waits and its coroutine end."""
+        """Give the call up: end its wait and its coroutine."""
         self.given_up.set()
         if interrupt := self._interrupt:
             interrupt()
@@ -81,10 +81,10 @@ class ThreadCall:
         return future.result()
 
     def wait(self, event: threading.Event, seconds: float | None = None) -> None:
-        """Wait until the event is set, for so many seconds at most.
+        """Wait until the event is set, or the time is over.
 
         Raises:
-            DeadlineExceeded: Nobody waits for the call any more.
+            DeadlineExceeded: The call was cancelled or took too long.
         """
         with self._interrupted_by(event.set):
             event.wait(seconds)
@@ -93,10 +93,10 @@ class ThreadCall:
 
     @contextmanager
     def _interrupted_by(self, interrupt: Callable[[], object]) -> Iterator[None]:
-        """Let `interrupt` be called when the call is given up."""
+        """Call `interrupt` if the call is given up while the context is open."""
         self._interrupt = interrupt
         try:
-            if self.given_up.is_set():  # perhaps before `give_up` could see it
+            if self.given_up.is_set():  # `give_up` may have missed `interrupt`
                 interrupt()
             yield
         finally:
@@ -121,10 +121,10 @@ def pauses(first: float | None = None, longest: float | None = None) -> Iterator
 
 
 def sleep_until(event: threading.Event, seconds: float) -> None:
-    """Sleep until the event is set, for so many seconds at most.
+    """Sleep until the event is set, or the time is over.
 
     Raises:
-        DeadlineExceeded: Nobody waits for the call any more.
+        DeadlineExceeded: The call was cancelled or took too long.
     """
     if call := current_call.get():
         call.wait(event, seconds)
@@ -133,7 +133,7 @@ def sleep_until(event: threading.Event, seconds: float) -> None:
 
 
 def is_waiting_for(what: str) -> None:
-    """Let the call's messages and the log say what it waits for; nothing once it is over."""
+    """Set what the call waits for, for messages and the log; an empty text ends the wait."""
     call = current_call.get()
     if call is None or call.waiting_for == what:
         return
@@ -143,14 +143,14 @@ def is_waiting_for(what: str) -> None:
 
 
 def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
-    """Tell whether the driver's table takes an error for passing trouble, such as throttling.
+    """Return whether the driver's table maps an error to a temporary one, such as throttling.
 
-    Its caller gets it if the call's time is over before the cloud answers again. Outside of a
-    server nothing passes, since there is no table.
+    The caller gets this error if the call's time is over before the cloud answers again. Outside
+    of a server there is no table, so no error is temporary.
 
     Args:
-        error: What a session has raised.
-        kind: The kind of trouble that passes here.
+        error: The exception of a session.
+        kind: The error class that counts as temporary.
     """
     call = current_call.get()
     trouble = translate(error, call.errors) if call else None
@@ -161,17 +161,17 @@ def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
 
 
 def despite_throttling(what: str, act: Callable[[], T]) -> T:
-    """Call `act` again for as long as the cloud throttles it; return what it returns at last.
+    """Repeat `act` while the cloud throttles it; return its result.
 
-    Other trouble ends the call, passing or not: nobody knows whether `act` was begun.
+    Any other error ends the call, even a temporary one, because `act` may have had an effect.
 
     Args:
-        what: What is waited for meanwhile, for messages: see `wait_for`.
+        what: The awaited event, for messages: see `wait_for`.
         act: One call of a session's method.
 
     Raises:
-        DeadlineExceeded: Nobody waits for the call any more.
-        Exception: What `act` raises otherwise.
+        DeadlineExceeded: The call was cancelled or took too long.
+        Exception: Any other exception of `act`.
     """
 
     def pause_and_act(seconds: float) -> T:
@@ -183,7 +183,7 @@ def despite_throttling(what: str, act: Callable[[], T]) -> T:
 
 
 def paced(what: str, pause_and_act: Callable[[float], T]) -> T:
-    """Do the same with an `act` that makes the pauses itself: of so many seconds, 0 at first."""
+    """Do the same with a function that pauses itself; it gets the seconds, 0 at first."""
     between_tries = chain([0.0], pauses(FIRST_THROTTLED, LONGEST_THROTTLED))
     while True:
         try:
@@ -199,16 +199,16 @@ def paced(what: str, pause_and_act: Callable[[float], T]) -> T:
 
 
 def has_answered() -> None:
-    """Note that the cloud answers again."""
+    """Record that the cloud answers again."""
     if call := current_call.get():
         call.trouble = ""
 
 
 @contextmanager
 def passing_trouble() -> Iterator[None]:
-    """Go on after an exception of the SDK that is passing trouble: a wait tries again.
+    """Suppress temporary errors of the SDK in this context, so that a wait tries again.
 
-    An error of `cmi` is not, but for `Throttled`: it says that the call is to end.
+    Errors of `cmi` end the call, except for `Throttled`.
     """
     try:
         yield
@@ -225,16 +225,16 @@ def wait_for(what: str, look: Callable[[], T | None]) -> T:
     began together don't come back together. For methods that are a `def`.
 
     A thread can't be stopped, but this wait ends when the call does. Its machine is then free
-    for a retry, which finds what was begun (C14, C15). So don't write a loop of your own with
+    for a retry, which finds what this call began (C14, C15). So don't write your own loop with
     `time.sleep`: it would outlive its call.
 
     Args:
-        what: What is waited for, as it follows "waiting for", such as "action 4711 to attach
-            the network". It stands in the log, and in the message of a call that took too long.
-        look: Asks the cloud. Whatever it raises ends the wait.
+        what: The awaited event, as it follows "waiting for", such as "action 4711 to attach
+            the network". It appears in the log, and in the message of a call that took too long.
+        look: Asks the cloud. An exception ends the wait.
 
     Raises:
-        DeadlineExceeded: Nobody waits for the call any more.
+        DeadlineExceeded: The call was cancelled or took too long.
     """
     between_looks = pauses()
     while not (found := look()):
@@ -247,12 +247,13 @@ def wait_for(what: str, look: Callable[[], T | None]) -> T:
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine of an async SDK on the server's event loop, and return its result.
 
-    For a `Session` over an async SDK: its methods stay a `def` and call this. All calls share
+    Use it in a `Session` over an async SDK, whose methods are plain functions. All calls share
     one event loop, so one client of the SDK can serve them all. The coroutine is cancelled when
-    its call is given up. Outside of a server, as in a unit test, a loop is made for it.
+    its call is cancelled or takes too long. Outside of a server, as in a unit test, the coroutine
+    gets its own loop.
 
     Raises:
-        DeadlineExceeded: Nobody waits for the call any more.
+        DeadlineExceeded: The call was cancelled or took too long.
         Exception: Whatever the coroutine raises.
     """
     call = current_call.get()

@@ -1,10 +1,10 @@
-"""The driver in a cluster: deployed as `make deploy` does it, with machines that come, roll and go.
+"""Tests the driver in a cluster: deploys it, and creates, rolls and deletes machines.
 
-`make e2e` runs this against the cluster of $KUBECONFIG, with the samples of `kubernetes/`. Whoever
-runs it may apply cluster roles there. The namespace `default` must hold no machines.
+`make e2e` runs this in the cluster of $KUBECONFIG, with the samples in `kubernetes/`. You need the
+right to apply cluster roles there. The namespace `default` must not contain machines.
 
 VMs join the cluster only if the user data in `kubernetes/secret.yaml` makes them nodes. If it does,
-say so with NODES=join; without it, the test runs MCM without nodes.
+set NODES=join; otherwise, the test runs MCM without nodes.
 """
 
 import json
@@ -43,7 +43,7 @@ def kubectl(*arguments: str | Path, text: str | None = None) -> str:
 
 
 def await_value(read: Callable[[], object], wanted: object) -> None:
-    """Wait until `read` returns what is wanted."""
+    """Wait until `read` returns the wanted value."""
     deadline = time.monotonic() + PATIENCE
     while (value := read()) != wanted:
         assert time.monotonic() < deadline, f"wanted: {wanted}; still: {value}"
@@ -90,7 +90,7 @@ def vms() -> list[str]:
 
 @pytest.fixture
 def deployed() -> Iterator[None]:
-    """MCM, bridge and driver in the cluster, and afterwards nothing of them."""
+    """Deploy MCM, bridge and driver in the cluster, and remove them afterwards."""
     run("make", "install", "deploy")
     if not JOIN:
         added = "/spec/template/spec/containers/0/args/-"

@@ -154,8 +154,8 @@ def test_an_unknown_item_is_one_line(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--items=C31"], "3 machines were made, at most 3 at once"),
-        (["--items=C31", "--max-machines=5"], "5 machines were made, at most 5 at once"),
+        (["--items=C31"], "3 machines were created, at most 3 at once"),
+        (["--items=C31", "--max-machines=5"], "5 machines were created, at most 5 at once"),
         (["--items=C57", "--parallel=1"], "needs more than one call at once"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_kit_whose_driver_dies_gives_up(start: Start, cloud: CloudFile, instal
         driver.close()
         output, _ = kit.communicate(timeout=PATIENCE)
     assert kit.returncode == 2, output
-    assert "the driver does not answer any more" in output
+    assert "the driver has stopped answering" in output
     assert "left behind, delete it by hand: conformance-" in output
 
 

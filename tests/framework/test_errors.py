@@ -42,9 +42,7 @@ CODES = {
     "DriverError": "UNKNOWN",
 }
 
-INCIDENT = re.compile(
-    r"internal error of the driver; its log tells more under incident ([0-9a-f]{8})"
-)
+INCIDENT = re.compile(r"internal error in the driver; see incident ([0-9a-f]{8}) in its log")
 
 
 def answer_of(create: Action, kind: type[StandIn | AsyncStandIn] = StandIn) -> Answer:

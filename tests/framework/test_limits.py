@@ -286,7 +286,7 @@ def test_without_a_thread_a_call_waits_or_is_refused_and_never_runs_later(
             await_condition(Path("threadless").exists)
             answer = ask(endpoint, "CreateMachine", named("refused"), timeout=1)
             assert answer.code == "UNAVAILABLE"
-            assert "no further thread" in answer.message
+            assert "start another thread" in answer.message
             waits = pool.submit(ask, endpoint, "CreateMachine", named("waits"))
             Path("go").touch()
             assert first.result(PATIENCE)

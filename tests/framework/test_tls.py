@@ -304,7 +304,7 @@ def key_for_a_ca(files: TlsFiles) -> None:
 
 
 NO_KEY = "the TLS key {0.key} is not a private key in PEM without a password"
-NOT_ITS_KEY = "the TLS key {0.key} does not go with the certificate {0.certificate}: {1}"
+NOT_ITS_KEY = "the TLS key {0.key} does not match the certificate {0.certificate}: {1}"
 
 
 @pytest.mark.parametrize(

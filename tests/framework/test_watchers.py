@@ -130,7 +130,7 @@ def test_a_reader_that_is_back_hears_how_much_it_missed() -> None:
     with os.fdopen(source) as reader:
         events = map(json.loads, reader)
         event = next(event for event in events if "dropped" in event)
-    assert event["message"] == "log lines were dropped, since nobody read them in time"
+    assert event["message"] == "log lines were dropped because nobody read them in time"
     assert event["dropped"] > 0
 
 

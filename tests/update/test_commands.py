@@ -57,7 +57,8 @@ def test_a_lock_that_lacks_a_dependency_is_named(project: Path) -> None:
     )
     assert result.returncode != 0
     assert (
-        "error: requirements/ lacks what pyproject.toml asks for: run 'make lock'" in result.stderr
+        "error: requirements/ lacks dependencies of pyproject.toml: run 'make lock'"
+        in result.stderr
     )
     make(project, "lock", "setup")
     changed = {line.split()[-1] for line in status(project)}

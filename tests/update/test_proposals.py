@@ -276,14 +276,14 @@ class TestWhatIsReceived:
         self, project: Path, clone: Path, branches: tuple[str, ...]
     ) -> None:
         bundle = self.propose(project, *branches)
-        self._expect_refusal(clone, bundle, "and not one branch template-…")
+        self._expect_refusal(clone, bundle, "instead of one branch template-…")
 
     def test_main_is_refused(self, project: Path, clone: Path) -> None:
         (project / "new").write_text("new")
         commit(project)
         bundle = project / ".git/proposal.bundle"
         git(project, "bundle", "create", "--quiet", str(bundle), "origin/main..main")
-        self._expect_refusal(clone, bundle, "and not one branch template-…")
+        self._expect_refusal(clone, bundle, "instead of one branch template-…")
 
     def test_a_history_of_its_own_is_refused(self, project: Path, clone: Path) -> None:
         git(project, "checkout", "--quiet", "--orphan", BRANCH)

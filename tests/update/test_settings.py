@@ -200,7 +200,7 @@ def test_an_update_is_the_same_for_everybody(
     assert status(project) == said
     assert not list(project.rglob("*.rej"))
     assert recorded(project)["_commit"] == "2.0.0"
-    assert f"'git add' each:\n  cmi/errors.py\n  {ADDED}\n" in result.stderr
+    assert f"'git add' each file:\n  cmi/errors.py\n  {ADDED}\n" in result.stderr
 
 
 class TestWhatIsNotPossible:
@@ -209,7 +209,7 @@ class TestWhatIsNotPossible:
     def test_a_repository_of_sha_256(self, project: Path, update: Update) -> None:
         shutil.rmtree(project / ".git")
         git(project, "init", "--quiet", "--object-format=sha256")
-        self._expect(project, update, "this repository is one of SHA-256 objects")
+        self._expect(project, update, "this repository uses SHA-256 objects")
 
     @pytest.mark.parametrize("source", ["../template", "/nowhere/template"])
     def test_a_template_that_is_not_there(self, project: Path, update: Update, source: str) -> None:
@@ -241,8 +241,8 @@ def test_conflicts_that_are_left_are_named(project: Path, update: Update) -> Non
     (project / "acme/größe.txt").write_text("<<<<<<< before updating\n")
     result = update(project, Somebody(here={"core.excludesFile": ".gitignore"}), "conflicts")
     assert result.returncode == 2
-    assert "'git add' each:\n  acme/größe.txt\n" in result.stderr
-    assert "then delete each:\n  acme/cloud.py.rej\n" in result.stderr
+    assert "'git add' each file:\n  acme/größe.txt\n" in result.stderr
+    assert "then delete each file:\n  acme/cloud.py.rej\n" in result.stderr
     (project / "acme/cloud.py.rej").unlink()
     (project / "acme/größe.txt").unlink()
     result = update(project, Somebody(), "conflicts")

@@ -1,4 +1,4 @@
-"""The adapter to the cloud of the benchmark, as an author would write it."""
+"""The adapter to the benchmark's cloud, as an author would write it."""
 
 import json
 import os
@@ -41,7 +41,7 @@ STATES: Final = {
 
 
 class CloudError(Exception):
-    """The cloud answered with an error."""
+    """The cloud returned an error."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -61,12 +61,12 @@ ERRORS: Final[ErrorTable] = {
 
 
 def volume_id(_volume: PersistentVolumeSpec) -> str | None:
-    """Know no volumes."""
+    """Return None: this cloud has no volumes."""
     return None
 
 
 class Cloud:
-    """The cloud, and connections that are kept for the next call."""
+    """The cloud, with a pool of connections."""
 
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url).netloc
@@ -82,11 +82,11 @@ class Cloud:
         return True
 
     def login(self, _credentials: Credentials) -> "CloudSession":
-        """Return a session; this cloud lets everybody in."""
+        """Return a session; this cloud checks no credentials."""
         return CloudSession(self)
 
     def call(self, action: str, **arguments: object) -> Any:
-        """Make a call of the API, and return what it answers."""
+        """Make an API call, and return the response."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -147,7 +147,7 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         raise Internal("the cloud of the benchmark stops no instance")
 
     def delete_vm(self, vm: Instance) -> None:
-        """Begin to terminate the instance."""
+        """Start terminating the instance."""
         self._cloud.call("TerminateInstances", IDs=[vm.id])
 
     def list_leftovers(self, scope: MachineScope, name: str | None = None) -> list[Leftover]:

@@ -1,5 +1,5 @@
 // Command machine-controller is the machine-controller of machine-controller-manager (MCM) for every
-// driver that speaks the Container Machine Interface: it forwards what MCM asks to the driver's endpoint.
+// driver that speaks the Container Machine Interface. It forwards MCM's calls to the driver's endpoint.
 package main
 
 import (
@@ -23,12 +23,12 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/bridge"
 )
 
-// concurrentSyncs is how many machines MCM creates, and how many it deletes, at the same time. A worker waits with its
-// call to the driver until the VM runs or is gone, so MCM's own default of 50 would make the 51st machine wait for the
-// first. A worker that waits takes 20 KiB.
+// concurrentSyncs is how many machines MCM creates, and how many it deletes, at the same time. A worker's call to the
+// driver lasts until the VM runs or is gone, so with MCM's default of 50, the 51st machine would wait for the first. A
+// waiting worker takes 20 KiB.
 const concurrentSyncs = 500
 
-// releaseTimeout is how long the API server gets to take the lease back.
+// releaseTimeout is the maximum duration of releasing the lease.
 const releaseTimeout = 5 * time.Second
 
 func main() {
@@ -56,9 +56,9 @@ func main() {
 	}
 }
 
-// run waits for the driver and then is a machine-controller, until it is told to stop.
+// run waits for the driver, and then runs the machine-controller until a signal stops it.
 func run(server *options.MCServer, driver bridge.Options) error {
-	// MCM checks its own flags too, but only once it runs, and that waits for the driver.
+	// MCM checks its own flags too, but only after the wait for the driver.
 	if err := server.Validate(); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func run(server *options.MCServer, driver bridge.Options) error {
 	stopping, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	if err := forwarder.AwaitReady(stopping); err != nil {
-		return nil // it was told to stop
+		return nil // a signal stopped it
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- app.Run(server, forwarder) }()
@@ -80,13 +80,13 @@ func run(server *options.MCServer, driver bridge.Options) error {
 	case err := <-failed:
 		return err
 	case <-stopping.Done():
-		restore() // a second signal ends it at once
+		restore() // a second signal ends the process at once
 		return stop(server, forwarder, driver.GracePeriod)
 	}
 }
 
-// stop waits for the calls in flight and lets another machine-controller lead. MCM's library, which can't be stopped,
-// has to end with the process directly after.
+// stop waits for the calls in flight, and lets another machine-controller become the leader. MCM's library can't be
+// stopped, so the process has to end directly afterwards.
 func stop(server *options.MCServer, forwarder *bridge.Driver, gracePeriod time.Duration) error {
 	klog.Info("Stopping; no further call reaches the driver")
 	ctx, cancel := context.WithTimeout(context.Background(), gracePeriod)
@@ -98,7 +98,7 @@ func stop(server *options.MCServer, forwarder *bridge.Driver, gracePeriod time.D
 	ctx, cancel = context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	if err := bridge.ReleaseLease(ctx, server); err != nil {
-		klog.Warningf("Another machine-controller leads once the lease has expired: %v", err)
+		klog.Warningf("Another machine-controller becomes the leader only when the lease has expired: %v", err)
 	}
 	return nil
 }

@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// A listed machine takes about 90 bytes; gRPC's own limit of 4 MiB is less than 50,000 of them.
+	// A listed machine takes about 90 bytes, so gRPC's default of 4 MiB is not enough for 50,000 machines.
 	maxResponse = 256 << 20
-	// gRPC takes a shorter keepalive for this one, and does not tell.
+	// gRPC silently replaces a shorter keepalive by this one.
 	minKeepalive     = 10 * time.Second
 	keepaliveTimeout = 20 * time.Second
 )
 
-// While the driver is away, calls fail at once: MCM repeats them. It is back a second later.
+// While the driver is down, calls fail at once, and MCM repeats them. Reconnecting takes at most a second.
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 	MinConnectTimeout: 5 * time.Second,
 }
 
-// Dial returns a driver that forwards to the one that options name. It connects when it is first used, and again
-// whenever the connection is lost.
+// Dial returns a driver that forwards calls to the endpoint in the options. It connects with the first call, and
+// reconnects whenever the connection is lost.
 func Dial(options Options) (*Driver, error) {
 	target, err := options.target()
 	if err != nil {
@@ -88,12 +88,12 @@ func Dial(options Options) (*Driver, error) {
 	}, nil
 }
 
-// connectionChanges counts connections that begin or end: behind the next one there may be another driver.
+// connectionChanges counts connections that begin or end: the next one may lead to another driver.
 type connectionChanges struct {
 	count atomic.Int64
 }
 
-// HandleConn counts a connection that begins or ends; gRPC tells of nothing else.
+// HandleConn counts a connection that begins or ends; gRPC reports no other events.
 func (c *connectionChanges) HandleConn(context.Context, stats.ConnStats) {
 	c.count.Add(1)
 }

@@ -93,14 +93,14 @@ func TestOptionsThatCanNotBeUsed(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	requireEqual(t, os.WriteFile(empty, nil, 0o600), nil)
 	for want, change := range map[string]func(*Options){
-		"--cmi-endpoint":       func(o *Options) { o.Endpoint = "nowhere" },
-		"--cmi-timeout":        func(o *Options) { o.Timeout = 0 },
-		"--cmi-grace-period":   func(o *Options) { o.GracePeriod = -1 },
-		"is below 10s":         func(o *Options) { o.Keepalive = 9 * time.Second },
-		"need --cmi-tls-ca":    func(o *Options) { o.TLS = TLSFiles{Certificate: empty, Key: empty} },
-		"go together":          func(o *Options) { o.TLS = TLSFiles{CA: empty, Key: empty} },
-		"no such file":         func(o *Options) { o.TLS = TLSFiles{CA: empty + "x"} },
-		"holds no certificate": func(o *Options) { o.TLS = TLSFiles{CA: empty} },
+		"--cmi-endpoint":          func(o *Options) { o.Endpoint = "nowhere" },
+		"--cmi-timeout":           func(o *Options) { o.Timeout = 0 },
+		"--cmi-grace-period":      func(o *Options) { o.GracePeriod = -1 },
+		"is below 10s":            func(o *Options) { o.Keepalive = 9 * time.Second },
+		"need --cmi-tls-ca":       func(o *Options) { o.TLS = TLSFiles{Certificate: empty, Key: empty} },
+		"go together":             func(o *Options) { o.TLS = TLSFiles{CA: empty, Key: empty} },
+		"no such file":            func(o *Options) { o.TLS = TLSFiles{CA: empty + "x"} },
+		"contains no certificate": func(o *Options) { o.TLS = TLSFiles{CA: empty} },
 	} {
 		options := NewOptions()
 		change(&options)
@@ -124,7 +124,7 @@ func TestDriverThatIsNotThereIsUnavailable(t *testing.T) {
 	requireEqual(t, listener.Close(), nil)
 	_, err := createOne(t.Context(), dial(t, listener))
 	requireEqual(t, codeOf(err), codes.Unavailable)
-	if !strings.Contains(err.Error(), listener.Addr().String()+" is not there") {
+	if !strings.Contains(err.Error(), listener.Addr().String()+" can't be reached") {
 		t.Error(err)
 	}
 }

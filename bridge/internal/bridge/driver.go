@@ -1,5 +1,5 @@
-// Package bridge is a driver of machine-controller-manager that forwards to one which speaks the Container Machine
-// Interface.
+// Package bridge is a driver of machine-controller-manager that forwards calls to a driver that speaks the Container
+// Machine Interface.
 package bridge
 
 import (
@@ -39,7 +39,7 @@ type Driver struct {
 
 var _ driver.Driver = (*Driver)(nil)
 
-// CreateMachine makes the VM of a machine. With an error it may answer a last known state, as DeleteMachine may.
+// CreateMachine creates the VM of a machine. Like DeleteMachine, it may return a last known state with an error.
 func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
 	var trailer metadata.MD
 	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, request.MachineClass, request.Secret.Data, &cmi.CreateMachineRequest{
@@ -59,7 +59,7 @@ func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachin
 	}, nil
 }
 
-// InitializeMachine does what can only be done once the VM is there. Drivers without it are not asked.
+// InitializeMachine does the steps that need an existing VM. It is not called for drivers without it.
 func (d *Driver) InitializeMachine(ctx context.Context, request *driver.InitializeMachineRequest) (*driver.InitializeMachineResponse, error) {
 	response, err := forward(ctx, d, cmi.PluginCapability_RPC_INITIALIZE_MACHINE, d.machine.InitializeMachine, request.MachineClass, request.Secret.Data, &cmi.InitializeMachineRequest{
 		MachineName:  request.Machine.Name,
@@ -93,8 +93,8 @@ func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachin
 	return &driver.DeleteMachineResponse{LastKnownState: string(response.GetLastKnownState())}, nil
 }
 
-// GetMachineStatus looks for the VM of a machine. For one that is not initialized yet it answers Uninitialized, and
-// who it is: MCM reads both, and then calls InitializeMachine.
+// GetMachineStatus looks for the VM of a machine. If the VM is not initialized yet, it returns Uninitialized together
+// with the VM's IDs: MCM reads both, and then calls InitializeMachine.
 func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
 	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, request.MachineClass, request.Secret.Data, &cmi.GetMachineStatusRequest{
 		MachineName:  request.Machine.Name,
@@ -110,7 +110,7 @@ func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachin
 		NodeName:   response.GetNodeName(),
 		Addresses:  addressesOf(response),
 	}
-	// Without InitializeMachine nobody could end it, and MCM would ask for ever.
+	// Without InitializeMachine, this would never change, and MCM would ask for ever.
 	if response.GetUninitialized() && d.known.Load().has(cmi.PluginCapability_RPC_INITIALIZE_MACHINE) {
 		return answer, mcm.Error(codes.Uninitialized, fmt.Sprintf("the VM of machine %s is not initialized yet", request.Machine.Name))
 	}
@@ -129,9 +129,9 @@ func (d *Driver) ListMachines(ctx context.Context, request *driver.ListMachinesR
 	return &driver.ListMachinesResponse{MachineList: response.GetMachineList()}, nil
 }
 
-// GetVolumeIDs picks the volumes that are the provider's.
+// GetVolumeIDs returns the IDs of the provider's volumes.
 func (d *Driver) GetVolumeIDs(ctx context.Context, request *driver.GetVolumeIDsRequest) (*driver.GetVolumeIDsResponse, error) {
-	volumes, err := json.Marshal(append([]*corev1.PersistentVolumeSpec{}, request.PVSpecs...)) // none is [], not null
+	volumes, err := json.Marshal(append([]*corev1.PersistentVolumeSpec{}, request.PVSpecs...)) // an empty list is [], not null
 	if err != nil {
 		return nil, mcm.Error(codes.Internal, parseable(err.Error()))
 	}
@@ -142,8 +142,8 @@ func (d *Driver) GetVolumeIDs(ctx context.Context, request *driver.GetVolumeIDsR
 	return &driver.GetVolumeIDsResponse{VolumeIDs: response.GetVolumeIDs()}, nil
 }
 
-// forward calls an RPC that the driver announces, within the timeout, and records how that went. A machine class of
-// another provider is refused; only GetVolumeIDs has none. An error's message holds none of the secrets.
+// forward calls an RPC that the driver announces, within the timeout, and records the result. It refuses a machine class
+// of another provider; only GetVolumeIDs has no class. The message of an error contains none of the secrets.
 func forward[Request, Response any](
 	ctx context.Context,
 	d *Driver,

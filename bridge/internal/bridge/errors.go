@@ -12,13 +12,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// translate returns a call's error as MCM understands it: a code of its own, whose first 17 are those of gRPC, and
-// a message for people, which MCM stores in the status of the Machine. So it holds none of the call's secrets.
+// translate returns a call's error in MCM's form: one of MCM's codes, the first 17 of which are those of gRPC, and a
+// message for people. MCM stores the message in the status of the Machine, so it contains none of the call's secrets.
 func (d *Driver) translate(ctx context.Context, err error, secrets map[string][]byte) *mcm.Status {
 	failure := status.Convert(err)
 	code := codes.Code(failure.Code())
 	if code > codes.Unauthenticated {
-		// Uninitialized is next to it, on which MCM reads the response that such an error doesn't have.
+		// The next code is Uninitialized, after which MCM reads the response, which this error does not have.
 		code = codes.Unknown
 	}
 	message := mask(failure.Message(), secrets)
@@ -26,23 +26,23 @@ func (d *Driver) translate(ctx context.Context, err error, secrets map[string][]
 	case code == codes.DeadlineExceeded && isDue(ctx):
 		message = fmt.Sprintf("the driver at %s did not answer within %s", d.endpoint, d.timeout)
 	case code == codes.Unavailable && d.connection.GetState() != connectivity.Ready:
-		message = fmt.Sprintf("the driver at %s is not there: %s", d.endpoint, message)
+		message = fmt.Sprintf("the driver at %s can't be reached: %s", d.endpoint, message)
 	case message == "":
 		message = "the driver gave no reason"
 	}
 	return mcm.New(code, parseable(message))
 }
 
-// isDue tells whether a call's deadline has come, or comes so soon that the driver may have noticed it first.
+// isDue returns whether a call's deadline has passed, or is so close that the driver may have noticed it first.
 func isDue(ctx context.Context) bool {
 	deadline, _ := ctx.Deadline()
 	return time.Until(deadline) < time.Second
 }
 
-// parseable returns a message that MCM gets back whole.
+// parseable returns a message that MCM can parse.
 //
-// MCM reads code and message from between the brackets of an error's text, and gives up on the code if those in the
-// message don't match. Then they become parentheses.
+// MCM reads code and message from between brackets in an error's text. If the brackets within the message don't match,
+// MCM can't find the code, so they become parentheses.
 func parseable(message string) string {
 	depth := 0
 	for _, char := range message {

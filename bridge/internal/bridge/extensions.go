@@ -10,12 +10,12 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
-// lastKnownStateKey is the trailing metadata of an error that carries a last known state: an error has no message of
-// the contract that could.
+// lastKnownStateKey is the trailing metadata of an error that carries a last known state: with an error, there is no
+// response that could contain it.
 const lastKnownStateKey = "cmi-last-known-state-bin"
 
-// lastKnownState returns what a driver sent with an error; nothing if it sent none. MCM stores it in the Machine's
-// status, for which it has to be text and must hold none of the call's secrets.
+// lastKnownState returns the state that a driver sent with an error, or nothing. MCM stores it in the Machine's status,
+// so it has to be text, and must contain none of the call's secrets.
 func lastKnownState(trailer metadata.MD, secrets map[string][]byte) string {
 	values := trailer.Get(lastKnownStateKey)
 	if len(values) == 0 {
@@ -29,7 +29,7 @@ func lastKnownState(trailer metadata.MD, secrets map[string][]byte) string {
 	return state
 }
 
-// addressesOf returns where a VM can be reached, as far as its driver says so.
+// addressesOf returns the addresses of a VM, as far as the driver reports them.
 func addressesOf(response interface{ GetAddresses() []*cmi.NodeAddress }) []corev1.NodeAddress {
 	var addresses []corev1.NodeAddress
 	for _, each := range response.GetAddresses() {

@@ -13,18 +13,18 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// leaseName is that of every machine-controller of MCM.
+// leaseName is the name that all of MCM's machine-controllers use.
 const leaseName = "machine-controller"
 
-// ReleaseLease lets another machine-controller lead at once, if this one does. MCM's library gives its lease up by
-// expiry only.
+// ReleaseLease lets another machine-controller become the leader at once, if this one is the leader. MCM's library only
+// lets its lease expire.
 //
-// The library renews the lease for as long as the process runs, so it has to end directly after.
+// The library renews the lease for as long as the process runs, so the process has to end directly afterwards.
 func ReleaseLease(ctx context.Context, server *options.MCServer) error {
 	if !server.LeaderElection.LeaderElect {
 		return nil
 	}
-	// As the library chooses the cluster, and itself.
+	// The same choice of cluster and identity as in the library.
 	path := server.ControlKubeconfig
 	switch path {
 	case "":
@@ -56,7 +56,7 @@ func ReleaseLease(ctx context.Context, server *options.MCServer) error {
 	return nil
 }
 
-// release writes a lock without a holder, as Kubernetes' own leader election does, if its holder is this process.
+// release removes the holder of a lock, as Kubernetes' own leader election does, if the holder is this process.
 func release(ctx context.Context, lock resourcelock.Interface) error {
 	held, _, err := lock.Get(ctx)
 	if err != nil || held.HolderIdentity != lock.Identity() {

@@ -14,19 +14,19 @@ import (
 
 const lookupTimeout = 10 * time.Second
 
-// isPlainTCP tells whether secrets travel in plain text, and not through a Unix socket.
+// isPlainTCP returns whether secrets are sent over TCP in plain text.
 func (o *Options) isPlainTCP() bool {
 	endpoint, err := url.Parse(o.Endpoint)
 	return err == nil && endpoint.Scheme == "tcp" && o.TLS == TLSFiles{}
 }
 
-// plainTextDialer returns what connects to the driver in plain text. Unless they are insecure, options with a host
-// that has any address beyond loopback are an error. Since a name may get another address later, what is returned
-// refuses to connect to any other.
+// plainTextDialer returns a function that connects to the driver in plain text. Unless the options are insecure, it is
+// an error if the host has an address beyond loopback. Since a name may get another address later, the function checks
+// each address again.
 func (o *Options) plainTextDialer() (func(ctx context.Context, address string) (net.Conn, error), error) {
 	dialer := new(net.Dialer)
 	if o.Insecure {
-		klog.Warningf("The secrets of every call travel to %s in plain text (--cmi-insecure)", o.Endpoint)
+		klog.Warningf("The secrets of every call are sent to %s in plain text (--cmi-insecure)", o.Endpoint)
 	} else {
 		if err := o.requireLoopback(); err != nil {
 			return nil, err
@@ -53,11 +53,11 @@ func (o *Options) requireLoopback() error {
 	defer cancel()
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", endpoint.Hostname())
 	if err != nil {
-		return fmt.Errorf("--cmi-endpoint %s: %w; without TLS (--cmi-tls-ca), its host has to be known as loopback", o.Endpoint, err)
+		return fmt.Errorf("--cmi-endpoint %s: %w; without TLS (--cmi-tls-ca), its host must resolve to loopback addresses", o.Endpoint, err)
 	}
 	for _, address := range addresses {
 		if address = address.Unmap(); !address.IsLoopback() {
-			return fmt.Errorf("--cmi-endpoint %s is %s, which is not loopback, and every call carries secrets; "+
+			return fmt.Errorf("--cmi-endpoint %s is %s, which is not loopback, and every call contains secrets; "+
 				"use TLS (--cmi-tls-ca), or --cmi-insecure for plain text", o.Endpoint, address)
 		}
 	}

@@ -17,27 +17,27 @@ import (
 
 const (
 	masked = "***"
-	// maxMessage is how many bytes of a driver's message MCM gets; it stores them in the status of the Machine.
+	// maxMessage is the maximum size of a message, which MCM stores in the status of the Machine.
 	maxMessage = 4 << 10
-	// minSecret is how many bytes a secret has at least to be looked for: shorter ones occur by chance.
+	// minSecret is the minimum size of a secret that is masked: shorter ones occur by chance.
 	minSecret = 4
 	// minValue is the same for a value within JSON or YAML: user data is full of words such as "disk".
 	minValue = 8
-	// A part of a longer secret is masked too, if it has so many bytes: a message may have been cut, or quote a line.
+	// fragment is the minimum size of a part of a secret that is masked: a message may be cut, or quote a single line.
 	fragment = 16
-	// maxStructured is how large a secret may be that is searched for values in JSON or YAML.
+	// maxStructured is the maximum size of a secret that is searched for values in JSON or YAML.
 	maxStructured = 64 << 10
-	// maxLayers is how many encodings may lie on each other, as in percent-encoded base64 of JSON.
+	// maxLayers is the maximum number of nested encodings, as in percent-encoded base64 of JSON.
 	maxLayers = 3
 )
 
-// mask returns a message without the secrets of its call, and without the rest of one that is too long.
+// mask returns a message without the secrets of its call, cut to the maximum size.
 //
-// A driver's SDK may have encoded what it quotes. So the message is decoded in every usual way, and a secret that
-// shows up in any decoding is masked where it came from. This also finds a secret that was encoded together with
-// something else, as in HTTP's basic authentication.
+// A driver's SDK may have encoded the text that it quotes. So the message is decoded in every usual way, and a secret that
+// appears in any decoding is masked in the original. This also finds a secret that was encoded together with other text,
+// as in HTTP's basic authentication.
 func mask(message string, secrets map[string][]byte) string {
-	// Whatever is cut here in the middle of a secret lies behind what is cut at the end.
+	// If this cuts a secret in the middle, the final cut removes that part.
 	text := []byte(message[:min(len(message), 2*maxMessage)])
 	hidden := make([]bool, len(text))
 	views := decodings(text)
@@ -68,8 +68,8 @@ func mask(message string, secrets map[string][]byte) string {
 	return cut(replace(text, hidden))
 }
 
-// values returns the secrets without the white space around them, and the values within those that are
-// JSON or YAML, such as a `private_key`.
+// values returns the secrets without surrounding white space, and the values within secrets that are JSON or YAML, such
+// as a `private_key`.
 func values(secrets map[string][]byte) [][]byte {
 	var all [][]byte
 	for _, secret := range secrets {
@@ -101,7 +101,7 @@ func leaves(structure any) [][]byte {
 	return all
 }
 
-// view is a decoding of a message, whose byte i comes from the message's bytes origin[i].from to origin[i].to.
+// view is a decoding of a message. Its byte i comes from the bytes origin[i].from to origin[i].to of the message.
 type view struct {
 	text   []byte
 	origin []span
@@ -132,7 +132,7 @@ func (v *view) hideRange(from, to int, hidden []bool) {
 	}
 }
 
-// decodings returns a text and all that it may be an encoding of.
+// decodings returns a text and all of its possible decodings.
 func decodings(text []byte) []*view {
 	plain := &view{text: text, origin: make([]span, len(text))}
 	for i := range text {
@@ -154,8 +154,7 @@ func decodings(text []byte) []*view {
 }
 
 var (
-	// What an escape looks like, in each way to write them: in URLs, in forms, where a plus is a space, in strings, and
-	// in HTML and XML.
+	// The forms of an escape: in URLs, in forms, where a plus is a space, in strings, and in HTML and XML.
 	escapes = []*regexp.Regexp{
 		regexp.MustCompile(`%[0-9A-Fa-f]{2}`),
 		regexp.MustCompile(`%[0-9A-Fa-f]{2}|\+`),
@@ -169,7 +168,7 @@ var (
 	standard  = strings.NewReplacer("-", "+", "_", "/")
 )
 
-// decode returns what is one encoding below.
+// decode removes one layer of encoding.
 func (v *view) decode() []*view {
 	var found []*view
 	for _, pattern := range escapes {
@@ -179,7 +178,7 @@ func (v *view) decode() []*view {
 	}
 	for _, run := range base64Run.FindAllIndex(v.text, -1) {
 		compact := v.slice(run[0], run[1]).without(wrapping)
-		// Nobody knows where the encoding begins in a run: something else may stand directly before it.
+		// The encoding may begin anywhere in a run, since other text may directly precede it.
 		for skip := range min(4, len(compact.text)) {
 			found = append(found, compact.slice(skip, len(compact.text)).fromBase64())
 		}
@@ -196,7 +195,7 @@ func (v *view) slice(from, to int) *view {
 	return &view{v.text[from:to], v.origin[from:to]}
 }
 
-// without returns the view without what matches.
+// without returns the view without the matches.
 func (v *view) without(pattern *regexp.Regexp) *view {
 	kept, end := &view{}, 0
 	for _, match := range append(pattern.FindAllIndex(v.text, -1), []int{len(v.text), len(v.text)}) {
@@ -257,7 +256,7 @@ func (v *view) fromBase64() *view {
 func (v *view) fromHex() *view {
 	length := len(v.text) / 2 * 2
 	decoded := &view{text: make([]byte, length/2)}
-	_, _ = hex.Decode(decoded.text, v.text[:length]) // a run holds hexadecimal digits only
+	_, _ = hex.Decode(decoded.text, v.text[:length]) // a run contains only hexadecimal digits
 	for at := 0; at < length; at += 2 {
 		decoded.origin = append(decoded.origin, span{v.origin[at].from, v.origin[at+1].to})
 	}
@@ -278,7 +277,7 @@ func replace(text []byte, hidden []bool) string {
 	return shown.String()
 }
 
-// cut returns a text that is no longer than MCM should store, in whole characters.
+// cut returns a text of at most maxMessage bytes, in whole characters.
 func cut(text string) string {
 	if len(text) <= maxMessage {
 		return text

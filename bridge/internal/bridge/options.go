@@ -11,19 +11,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Options say where the driver is, and how to talk to it.
+// Options contain the driver's address, and how to connect to it.
 type Options struct {
 	// Endpoint is tcp://host:port or unix:///path.
 	Endpoint string
-	// Provider is what machine classes call the driver's provider; if it is empty, the driver tells.
+	// Provider is the provider's name in machine classes; if it is empty, the driver's own name counts.
 	Provider string
-	// Timeout is the longest that a call to the driver may take.
+	// Timeout is the maximum duration of a call to the driver.
 	Timeout time.Duration
-	// Keepalive is how long a connection with calls on it may be silent before the driver is asked for a sign of life.
+	// Keepalive is how long a connection with calls on it may be silent before the driver is pinged.
 	Keepalive time.Duration
-	// GracePeriod is how long calls may go on after SIGTERM.
+	// GracePeriod is how long calls may continue after SIGTERM.
 	GracePeriod time.Duration
-	// TLS is how the connection is secured; without any file it is plain text.
+	// TLS contains the files that secure the connection; without any file, it is plain text.
 	TLS TLSFiles
 	// Insecure allows plain text to an address beyond loopback.
 	Insecure bool
@@ -38,7 +38,7 @@ func NewOptions() Options {
 	return Options{
 		Endpoint: "tcp://127.0.0.1:8080",
 		Timeout:  10 * time.Minute,
-		// By default, servers of gRPC hang up on a client that pings more often than every five minutes.
+		// By default, gRPC servers close the connection of a client that pings more often than every five minutes.
 		Keepalive: 5*time.Minute + 30*time.Second,
 		// A driver gives its own calls 30 s, and Kubernetes ends both after the Pod's 60 s.
 		GracePeriod: 40 * time.Second,
@@ -50,29 +50,29 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "cmi-endpoint", o.Endpoint,
 		"Where the driver serves the Container Machine Interface: tcp://host:port or unix:///path")
 	flags.StringVar(&o.Provider, "cmi-provider", o.Provider,
-		"The provider that machine classes have to name; by default that of the driver, which is the name of its plugin")
+		"The provider that machine classes have to name; by default, the name of the driver's plugin")
 	flags.DurationVar(&o.Timeout, "cmi-timeout", o.Timeout,
-		"The longest that a call to the driver may take")
+		"Maximum duration of a call to the driver")
 	flags.StringVar(&o.TLS.CA, "cmi-tls-ca", o.TLS.CA,
-		"PEM file with the CA of the driver's certificate; renewals are used from the next connection on")
+		"PEM file with the CA of the driver's certificate; a renewed file takes effect with the next connection")
 	flags.StringVar(&o.TLS.Certificate, "cmi-tls-cert", o.TLS.Certificate,
-		"PEM file with the certificate that is shown to the driver")
+		"PEM file with the certificate to present to the driver")
 	flags.StringVar(&o.TLS.Key, "cmi-tls-key", o.TLS.Key,
 		"PEM file with the private key of that certificate")
 	flags.BoolVar(&o.Insecure, "cmi-insecure", o.Insecure,
-		"Allow plain text to an address that is not loopback; everybody on the way can read the secrets of every call")
+		"Allow plain text to an address that is not loopback; everybody on the network path can read the secrets of every call")
 	flags.DurationVar(&o.Keepalive, "cmi-keepalive", o.Keepalive,
 		"How long a connection with calls on it may be silent before the driver is pinged, 10s or more; "+
 			"drivers of the template permit 10s, servers with gRPC's defaults 5m")
 	flags.DurationVar(&o.GracePeriod, "cmi-grace-period", o.GracePeriod,
-		"How long calls to the driver may go on after SIGTERM")
+		"How long calls to the driver may continue after SIGTERM")
 	flags.BoolVar(&o.Tracing, "cmi-tracing", o.Tracing,
-		"Send a span for each call to the driver over OTLP, which the variables OTEL_* configure")
+		"Send a span for each call to the driver over OTLP, configured by the OTEL_* variables")
 	flags.BoolVar(&o.LogSecrets, "cmi-log-secrets", o.LogSecrets,
-		"Allow -v=4 and more, at which the library of machine-controller-manager logs bootstrap tokens and whole Secrets")
+		"Allow -v=4 and more, although machine-controller-manager's library then logs bootstrap tokens and whole Secrets")
 }
 
-// target returns the endpoint as gRPC spells it.
+// target returns the endpoint in gRPC's syntax.
 func (o *Options) target() (string, error) {
 	malformed := fmt.Errorf("--cmi-endpoint %q is neither tcp://host:port nor unix:///path; "+
 		"use for example tcp://127.0.0.1:8080", o.Endpoint)
@@ -86,7 +86,7 @@ func (o *Options) target() (string, error) {
 		if err != nil || port == 0 || endpoint.Hostname() == "" || endpoint.Path != "" {
 			return "", malformed
 		}
-		// The name is looked up at each attempt to connect: a driver may come back at another address.
+		// The name is looked up at each attempt to connect, since a driver may come back at another address.
 		return "passthrough:///" + net.JoinHostPort(endpoint.Hostname(), endpoint.Port()), nil
 	case "unix":
 		if endpoint.Host != "" || !path.IsAbs(endpoint.Path) {

@@ -15,23 +15,23 @@ import (
 const (
 	identityTimeout = 10 * time.Second
 	probeInterval   = time.Second
-	// A wait of the same reason is told again after so many probes.
+	// After so many probes, the log repeats an unchanged reason for waiting.
 	remindAfter = 30
 )
 
 type capability = cmi.PluginCapability_RPC_Type
 
-// plugin is what the driver at the other end of a connection says about itself.
+// plugin contains the driver's information about itself.
 type plugin struct {
 	name string
-	// providers are the names that machine classes may call its provider by.
+	// providers are the names of its provider that machine classes may use.
 	providers    []string
 	capabilities []capability
-	// changes is how often the connection had changed when it was asked.
+	// changes is how often the connection had changed when the driver was asked.
 	changes int64
 }
 
-// AwaitReady returns as soon as the driver's Probe says that it is ready, and logs who it is.
+// AwaitReady returns as soon as the driver's Probe reports that it is ready, and logs the driver's name.
 //
 // It returns the context's error if that ends first.
 func (d *Driver) AwaitReady(ctx context.Context) error {
@@ -63,7 +63,7 @@ func (d *Driver) notReady(ctx context.Context) string {
 	if err != nil {
 		return describe(err)
 	}
-	// A driver that leaves it out is ready.
+	// A driver that leaves the value out is ready.
 	if probe.GetReady() != nil && !probe.GetReady().GetValue() {
 		return "it is still initialising"
 	}
@@ -73,8 +73,8 @@ func (d *Driver) notReady(ctx context.Context) string {
 	return ""
 }
 
-// plugin returns what is known about the driver. It is asked once on each connection: one that was replaced by
-// another version may have other capabilities.
+// plugin returns the driver's information. The driver is asked once on each connection, since another version of it may
+// have other capabilities.
 func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
 	if known := d.known.Load(); known != nil && known.changes == d.changes.count.Load() {
 		return known, nil
@@ -98,7 +98,7 @@ func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
 	for _, announced := range answer.GetCapabilities() {
 		asked.capabilities = append(asked.capabilities, announced.GetRpc().GetType())
 	}
-	// Several calls may have asked; one of them tells.
+	// Several calls may have asked; only one of them logs it.
 	if before := d.known.Swap(asked); before == nil || before.changes != changes {
 		klog.Infof("Connected to the driver at %s: %s %s %v, with %v",
 			d.endpoint, info.GetName(), info.GetVersion(), info.GetManifest(), asked.capabilities)

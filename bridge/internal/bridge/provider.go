@@ -8,11 +8,11 @@ import (
 	"github.com/gardener/machine-controller-manager/pkg/apis/machine/v1alpha1"
 )
 
-// providerFact is the fact of a driver's manifest that tells which provider it is for.
+// providerFact is the key in a driver's manifest that names its provider.
 const providerFact = "provider"
 
-// providersOf returns the names that a machine class may call a driver's provider by: the given one, if there is one,
-// else the name of the plugin, such as acme.example, its first part, and what its manifest says.
+// providersOf returns the names of a driver's provider that a machine class may use: the given one, if there is one;
+// otherwise the name of the plugin, such as acme.example, its first part, and the name in its manifest.
 func providersOf(given, name string, manifest map[string]string) []string {
 	if given != "" {
 		return []string{given}
@@ -25,10 +25,10 @@ func providersOf(given, name string, manifest map[string]string) []string {
 	return names
 }
 
-// wrongProvider returns why a machine class is not for this driver, or nothing if it is. As MCM's other drivers do it,
-// so that a class of another provider is refused and not misread.
+// wrongProvider returns why a machine class is not for this driver, or nothing if it is. MCM's other drivers check this
+// too, so that a class of another provider is refused instead of misread.
 func (p *plugin) wrongProvider(class *v1alpha1.MachineClass) string {
-	// An older MCM has the driver's address behind the name: acme//127.0.0.1:8080.
+	// For the older MCM, the driver's address follows the name: acme//127.0.0.1:8080.
 	named, _, _ := strings.Cut(class.Provider, "//")
 	for _, name := range p.providers {
 		if spelled(name) == spelled(named) {
@@ -36,10 +36,10 @@ func (p *plugin) wrongProvider(class *v1alpha1.MachineClass) string {
 		}
 	}
 	return fmt.Sprintf("the machine class is for the provider %q, and the driver %s for %q; "+
-		"correct the class's provider, or give the bridge --cmi-provider", named, p.name, p.providers[0])
+		"correct the class's provider, or set the bridge's --cmi-provider", named, p.name, p.providers[0])
 }
 
-// spelled returns a name in the spelling that is compared: AWS is aws, and my_cloud is the plugin my-cloud.
+// spelled normalises a name for the comparison: AWS equals aws, and my_cloud equals the plugin my-cloud.
 func spelled(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "_", "-")
 }

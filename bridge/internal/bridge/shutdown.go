@@ -8,10 +8,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// recordTime is how long MCM gets to record how the last calls ended. What it does not record it finds out again.
+// recordTime is how long MCM has to record the results of the last calls. If it can't record one, it makes the call again.
 const recordTime = time.Second
 
-// calls are those that are running. The zero value lets calls begin.
+// calls counts the running calls. The zero value lets calls begin.
 type calls struct {
 	mutex   sync.Mutex
 	stopped bool
@@ -19,8 +19,8 @@ type calls struct {
 	running sync.WaitGroup
 }
 
-// begin waits until a call may run, which after a stop is never: it returns when the context ends. An error instead
-// would be written into the Machine's status, for a call that the next leader makes anyway.
+// begin lets a call run. After a stop, it blocks until the context ends: MCM would write an error into the Machine's
+// status, although the next leader repeats the call anyway.
 func (c *calls) begin(ctx context.Context) error {
 	c.mutex.Lock()
 	stopped := c.stopped
@@ -43,7 +43,7 @@ func (c *calls) end() {
 	c.running.Done()
 }
 
-// stop lets no further call begin, and returns how many are running.
+// stop prevents further calls, and returns how many are running.
 func (c *calls) stop() int {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -51,8 +51,8 @@ func (c *calls) stop() int {
 	return c.count
 }
 
-// Drain lets no further call reach the driver and waits for those that are running, and a moment more so that MCM
-// can record how they ended. It returns how many the context's end did not wait for.
+// Drain prevents further calls to the driver. It waits for the running ones, and a moment longer, so that MCM can record
+// their results. It returns how many calls were still running when the context ended.
 func (d *Driver) Drain(ctx context.Context) int {
 	defer d.tracing.flush(ctx)
 	if d.calls.stop() == 0 {

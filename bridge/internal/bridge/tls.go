@@ -17,11 +17,11 @@ import (
 type TLSFiles struct {
 	// CA signed the driver's certificate.
 	CA string
-	// Certificate and Key are shown to the driver; one that runs with --tls-client-ca asks for them.
+	// Certificate and Key are presented to the driver; a driver with --tls-client-ca asks for them.
 	Certificate, Key string
 }
 
-// credentials returns what secures the connection: nothing if no file is named.
+// credentials returns the credentials of the connection, or nothing if there are no files.
 func (f TLSFiles) credentials() (credentials.TransportCredentials, error) {
 	switch {
 	case f == TLSFiles{}:
@@ -45,7 +45,7 @@ func (f TLSFiles) load() (*tls.Config, error) {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
 	if !config.RootCAs.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("--cmi-tls-ca %s holds no certificate in PEM", f.CA)
+		return nil, fmt.Errorf("--cmi-tls-ca %s contains no certificate in PEM", f.CA)
 	}
 	if f.Certificate != "" {
 		certificate, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
@@ -57,7 +57,7 @@ func (f TLSFiles) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// renewing rereads the files for each connection: certificates are renewed while a process runs.
+// renewing rereads the files for each connection, since certificates are renewed while a process runs.
 type renewing struct {
 	credentials.TransportCredentials
 	files TLSFiles

@@ -14,12 +14,12 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// tracer makes a span for each call to the driver, and lets the driver continue it: the call's metadata names the trace.
+// tracer makes a span for each call to the driver. The call's metadata contains the trace, so the driver can continue it.
 type tracer struct {
 	provider *trace.TracerProvider
 }
 
-// newTracer returns one that exports over OTLP, as the variables OTEL_* say.
+// newTracer returns a tracer that exports over OTLP, as the OTEL_* variables say.
 func newTracer(ctx context.Context) (*tracer, error) {
 	exporter, err := otlptracegrpc.New(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func (t *tracer) dialOption() grpc.DialOption {
 	))
 }
 
-// flush sends the spans that wait to be sent. There are none without tracing.
+// flush sends the remaining spans, if tracing is enabled.
 func (t *tracer) flush(ctx context.Context) {
 	if t == nil {
 		return

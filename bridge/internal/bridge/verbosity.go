@@ -8,12 +8,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// maxVerbosity is the highest at which MCM's library logs no secret: at 4 it logs bootstrap tokens, and from 8 on the
-// Kubernetes client logs what it gets, Secrets among it.
+// maxVerbosity is the highest verbosity at which MCM's library logs no secrets. At 4, it logs bootstrap tokens, and from 8
+// on, the Kubernetes client logs responses, including Secrets.
 const maxVerbosity = 3
 
-// CheckVerbosity returns an error if the flags -v and --vmodule ask for logs that hold secrets, unless options
-// allow it.
+// CheckVerbosity returns an error if the flags -v and --vmodule would log secrets, unless the options allow it.
 func (o *Options) CheckVerbosity(flags *pflag.FlagSet) error {
 	if o.LogSecrets {
 		return nil
@@ -30,7 +29,7 @@ func (o *Options) CheckVerbosity(flags *pflag.FlagSet) error {
 	}
 	for asked, level := range levels {
 		if number, err := strconv.Atoi(level); err == nil && number > maxVerbosity {
-			return fmt.Errorf("%s logs secrets: from 4 on bootstrap tokens, from 8 on whole Secrets; "+
+			return fmt.Errorf("%s logs secrets: bootstrap tokens from 4 on, and whole Secrets from 8 on; "+
 				"use %d at most, or allow it with --cmi-log-secrets", asked, maxVerbosity)
 		}
 	}

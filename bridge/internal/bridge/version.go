@@ -10,7 +10,7 @@ const Version = "0.1.0.dev0"
 
 const mcmModule = "github.com/gardener/machine-controller-manager"
 
-// Versions says which bridge this is, and which version of MCM's library it is built with.
+// Versions returns the versions of the bridge and of MCM's library.
 func Versions() string {
 	text := "bridge of mcm-provider-template " + Version
 	build, _ := debug.ReadBuildInfo()

@@ -1,1 +1,1 @@
-"""What users of the driver write into their MachineClass and its Secret."""
+"""The fields that users of the driver write into their MachineClass and its Secret."""

@@ -1,4 +1,4 @@
-"""`cmi`: calls a running driver, with the files that `kubectl apply` reads."""
+"""`cmi`: calls a running driver, using the files that `kubectl apply` reads."""
 
 from typing import Annotated
 

@@ -33,7 +33,7 @@ TlsKey: TypeAlias = Annotated[
 ]
 TlsServerName: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The name in the driver's certificate, if not the address."),
+    typer.Option(metavar="NAME", help="The name in the driver's certificate, if not its address."),
 ]
 Insecure: TypeAlias = Annotated[
     bool | None,
@@ -111,7 +111,7 @@ def connected(timeout: float = 300.0) -> Callable[[Callable[..., None]], Callabl
             after = {name: arguments.pop(name) for name in Given.__annotations__}
             command(connection=_connection(after, seconds), **arguments)
 
-        # typer makes a command's options from its signature.
+        # typer derives a command's options from its signature.
         own = [
             each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for name, each in inspect.signature(command).parameters.items()

@@ -29,7 +29,7 @@ def in_one_line(endpoint: Endpoint | None = None) -> Iterator[None]:
         fail("an argument is not UTF-8")
     except grpc.RpcError as error:
         fail(describe(error, endpoint))
-    except BrokenPipeError:  # the reader has ended, such as `head`
+    except BrokenPipeError:  # the reader, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
@@ -49,7 +49,7 @@ def describe(error: grpc.RpcError, endpoint: Endpoint | None = None) -> str:
 
 
 def _no_connection(details: str, endpoint: Endpoint | None) -> str:
-    """Say what to do about a failed connection, by the reason that gRPC gives."""
+    """Say what to do about a failed connection, depending on the reason that gRPC gives."""
     if "handshake failed" in details or "erification" in details:
         return (
             f"the driver at {endpoint} can't be verified; check --tls-ca and --tls-server-name, "

@@ -61,7 +61,7 @@ def initialize(
     provider_id: IdOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Do what is still to do for a machine that is created, if the driver has that."""
+    """Do the remaining steps for a created machine, if the driver has any."""
     with connection.client() as client:
         machine_class = machine_class_of(class_file, secret_files, class_name)
         answer = client.initialize(machine_class, name, provider_id)
@@ -95,7 +95,7 @@ def list_machines(
         bool, typer.Option("--watch", "-w", help="Keep printing changes until Ctrl-C.")
     ] = False,
     interval: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two lists of --watch.")
+        float, typer.Option(min=0.1, help="Seconds between two lists with --watch.")
     ] = 2.0,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Calls for many machines at once, with a bar on a terminal."""
+"""Makes calls for many machines at once, with a progress bar on a terminal."""
 
 import sys
 from collections import defaultdict
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Result(Generic[T]):
-    """What came of the calls.
+    """The result of the calls.
 
     Attributes:
         answers: The answers, in the order of the machines.
-        failures: What went wrong, with the machines that it went wrong for.
+        failures: The machines by reason of failure.
     """
 
     answers: dict[str, T]
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def end(self) -> None:
-        """Print a line for each kind of failure, and end with exit code 1 if there is one."""
+        """Print a line for each reason of failure, and exit with 1 if there is one."""
         for reason, names in self.failures.items():
             others = f" and {len(names) - 3} more" if len(names) > 3 else ""
             print_error(f"{', '.join(names[:3])}{others}: {reason}")
@@ -50,10 +50,10 @@ def call(
     """Call a function once for each key.
 
     Args:
-        title: What is being done, for the bar.
-        keys: What it is called with. A single call that fails raises its error.
+        title: The title of the progress bar.
+        keys: The arguments of the function. If there is only one, a failure raises its error.
         function: Makes one call.
-        label: What messages call a key.
+        label: Returns the name of a key for messages.
     """
     if len(keys) == 1:
         return Result({keys[0]: function(keys[0])})

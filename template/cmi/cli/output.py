@@ -16,7 +16,7 @@ _STYLES: Final = {"": "", "header": "1", "error": "31", "good": "32", "bad": "33
 
 
 _redactor: Final = Redactor()
-"""The secrets that this process sends, so that they can be masked in a driver's answers."""
+"""Knows the secrets that this process sends, and masks them in a driver's answers."""
 
 
 class Output(StrEnum):
@@ -30,7 +30,7 @@ class Output(StrEnum):
 
     @property
     def is_table(self) -> bool:
-        """Whether it is for people."""
+        """Whether the format is for people."""
         return self in (Output.TABLE, Output.WIDE)
 
 
@@ -48,7 +48,7 @@ class Columns:
 
 
 def hide(secrets: Mapping[str, bytes]) -> None:
-    """Show the values of a Secret nowhere from now on."""
+    """Mask the values of a Secret from now on."""
     _redactor.add(Sources(plain=[*secrets.values()]))
 
 
@@ -96,7 +96,7 @@ def _print_value(value: object, output: Output) -> None:
         text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
     else:
         text = json.dumps(value, indent=2)
-    print(_redactor.scrub(text), flush=True)  # both escape what a terminal would obey
+    print(_redactor.scrub(text), flush=True)  # both formats escape control sequences
 
 
 def _styled(text: str, style: str, stream: TextIO) -> str:

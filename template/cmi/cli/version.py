@@ -9,7 +9,7 @@ from cmi.version import VERSION
 
 
 def show(wanted: bool) -> None:
-    """Print the versions: the template's, the contract's, and that of the driver it came with."""
+    """Print the versions of the template, the contract and the driver's project."""
     if wanted:
         of = [
             f", installed with {command.dist.name} {command.dist.version}"

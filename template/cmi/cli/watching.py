@@ -1,4 +1,4 @@
-"""`cmi list --watch`: the list, and then a line for each change."""
+"""`cmi list --watch`: prints the list, and then a line for each change."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ def watch(
 ) -> NoReturn:
     """Print the machines, and then additions and removals, until Ctrl-C.
 
-    Only the first list has to succeed. A driver that is restarted later is waited for.
+    Only the first list has to succeed. If the driver is restarted later, the command waits for it.
 
     Args:
         list_machines: Returns names by provider ID.

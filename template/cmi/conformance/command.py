@@ -1,4 +1,4 @@
-"""`cmi conformance`: the kit against a live driver."""
+"""`cmi conformance`: runs the kit against a live driver."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from cmi.conformance.target import Target
 
 
 class UnknownItemError(ValueError):
-    """The text names something that is not a conformance item."""
+    """The text contains something other than a conformance item."""
 
 
 def parse_items(text: str) -> list[str]:
-    """Return the items that a text names, separated by commas.
+    """Return the items in a comma-separated text.
 
     Raises:
         UnknownItemError: One of them is not in the list.
@@ -46,7 +46,7 @@ def run(target: Target, items: Sequence[str], junit: Path | None) -> int:
         f"--config-file={os.devnull}",
         "--import-mode=importlib",
     ]
-    # The report has all that there is to say of a failure.
+    # The report contains everything there is to say about a failure.
     arguments += ["-p", "no:cacheprovider", "--no-header", "--tb=no", "-rN", "--quiet"]
     if items:
         arguments += ["-k", " or ".join(f"test_{item}_" for item in items)]
@@ -70,8 +70,8 @@ class _Given:
 def _ends_in_order() -> Iterator[None]:
     """Make SIGTERM and SIGHUP end the run like Ctrl-C, so that its machines are deleted.
 
-    CI systems that cancel a job send SIGINT first and SIGTERM some seconds later, in the middle
-    of the clean-up; so only a second Ctrl-C ends that.
+    When CI systems cancel a job, they send SIGINT first and SIGTERM some seconds later, in the
+    middle of the clean-up. So only a second Ctrl-C ends the clean-up.
     """
     is_ending = False
 

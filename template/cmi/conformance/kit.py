@@ -33,7 +33,7 @@ NOTHING_MADE: Final = (
     Status.PERMISSION_DENIED,
     Status.UNIMPLEMENTED,
 )
-"""Answers of CreateMachine after which no machine is left behind."""
+"""Codes of CreateMachine after which no machine is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Outcome:
 
     Attributes:
         call: The item, the interrupted step, the RPC and the machine, for messages.
-        code: The status.
-        message: The status's message.
-        response: The answer; None if the code is not OK.
+        code: The status code.
+        message: The message of the status.
+        response: The response; None if the code is not OK.
         details: Whether the status had details.
     """
 
@@ -61,7 +61,7 @@ class Outcome:
         return self.response
 
     def refused(self, *codes: str, naming: str = "") -> None:
-        """Fail the test unless the status is one of `codes` and its message holds `naming`."""
+        """Fail the test unless the code is one of `codes` and the message contains `naming`."""
         if self.code.name not in codes:
             pytest.fail(f"{self}, not {' or '.join(codes)}", pytrace=False)
         if naming not in self.message:
@@ -69,7 +69,7 @@ class Outcome:
 
     def __str__(self) -> str:
         said = f' "{" ".join(self.message.split())}"' if self.message else ""
-        return f"{self.call} answered {self.code.name}{said}"
+        return f"{self.call} returned {self.code.name}{said}"
 
 
 @dataclass
@@ -77,12 +77,12 @@ class Findings:
     """State that the tests of one target share.
 
     Attributes:
-        capabilities: What GetPluginCapabilities answered; None before the first call.
-        implemented: For names of machine RPCs, whether a valid call is answered.
-        there: The machines that are there, by name.
-        made: How many machines there have been.
-        most: How many of them at once.
-        is_gone: Whether the driver does not answer any more.
+        capabilities: The announced capabilities; None before the first call.
+        implemented: Whether a machine RPC is implemented, by its name.
+        there: The existing machines, by name.
+        made: How many machines were created.
+        most: The highest number of machines that existed at once.
+        is_gone: Whether the driver has stopped answering.
     """
 
     capabilities: Outcome | None = None
@@ -103,15 +103,15 @@ class Findings:
 class Kit:
     """Calls a driver and remembers the machines that it created.
 
-    Machine names are unique; no call about a machine is made under any other name. What a
-    test made is deleted at its end. A call that answers ABORTED or UNAVAILABLE is repeated, as
-    callers do, unless a test asks for the first answer.
+    It generates unique machine names, and calls the driver with no other names. At the end of a
+    test, it deletes the machines that the test created. Like MCM, it repeats a call that returns
+    ABORTED or UNAVAILABLE, unless a test asks for the first answer.
 
     Attributes:
-        target: The driver, and what to send it.
-        channel: The connection to it.
-        item: What is checked, such as C15.
-        findings: What is known from earlier tests.
+        target: The driver, and the input for it.
+        channel: The connection to the driver.
+        item: The checked item, such as C15.
+        findings: The state from earlier tests.
         left_behind: The machines that could not be deleted, each with the reason.
     """
 
@@ -134,49 +134,49 @@ class Kit:
 
     @cached_property
     def scopes(self) -> Scopes:
-        """The classes that follow from it by another cluster or role."""
+        """The classes derived from it, with another cluster or role."""
         return Scopes(self.mine, self.target.scope)
 
     @property
     def other(self) -> MachineClass:
-        """A machine class of another cluster, or the test is skipped."""
+        """A machine class of another cluster; without one, the test is skipped."""
         return self.target.other_class or self._derived(self.scopes.of_cluster(1), "cluster")
 
     @property
     def other_role(self) -> MachineClass:
-        """A machine class of another role in the same cluster, or the test is skipped."""
+        """A class of another role in the same cluster; without one, the test is skipped."""
         return self._derived(self.scopes.of_role(1), "role")
 
     @property
     def empty(self) -> MachineClass:
-        """A machine class of a cluster that has no machines, or the test is skipped."""
+        """A class of a cluster that has no machines; without one, the test is skipped."""
         return self._derived(self.scopes.of_cluster(2), "cluster")
 
     def _derived(self, found: MachineClass | None, what: str) -> MachineClass:
         if found is None:
             give = " or other_class (--other-class)" if what == "cluster" else ""
-            pytest.skip(f"where the spec tells its {what} is not known; give scope{give}")
+            pytest.skip(f"the kit can't find the {what} in the spec; set scope{give}")
         return found
 
     # Verdicts
 
     def check(self, holds: object, sentence: str) -> None:
-        """Fail the test with a sentence unless something holds."""
+        """Fail the test with a sentence unless `holds` is true."""
         if not holds:
             self.fail(sentence)
 
     def fail(self, sentence: str) -> NoReturn:
-        """Fail the test with a sentence; item and interrupted step stand before it."""
+        """Fail the test with a sentence, after the item and the interrupted step."""
         pytest.fail(f"{self.where}: {sentence}", pytrace=False)
 
     @property
     def where(self) -> str:
-        """What is checked, such as `C15, interrupted at create_disk`."""
+        """The item and the interrupted step, such as `C15, interrupted at create_disk`."""
         return f"{self.item}, interrupted at {self._step}" if self._step else self.item
 
     @contextmanager
     def at(self, step: str) -> Iterator[None]:
-        """Name an interrupted step in all messages while the context is open."""
+        """Add an interrupted step to all messages while the context is open."""
         self._step = step
         try:
             yield
@@ -186,16 +186,16 @@ class Kit:
     # Backstage
 
     def backstage(self, what: str) -> Backstage:
-        """Return the way backstage, or skip the test since `what` can't be seen from outside."""
+        """Return the backstage; without one, skip the test."""
         if self.target.backstage is None:
             pytest.skip(f"{what} can't be seen from outside")
         return self.target.backstage
 
     def hook(self, pick: Callable[[Backstage], T | None], what: str) -> T:
-        """Return what a function picks from backstage, or skip the test if that is nothing."""
+        """Return a hook of the backstage; if it is missing, skip the test."""
         found = pick(self.backstage(what))
         if not found:
-            pytest.skip(f"{what}: the backstage has nothing for it")
+            pytest.skip(f"{what}: the backstage has no hook for it")
         return found
 
     # Calls
@@ -222,7 +222,7 @@ class Kit:
         request.LastKnownState = last_known_state
         if name not in self.findings.there:
             self.needs_room(1)
-        self._may_be_there.add(name)  # also if the run is interrupted before the answer
+        self._may_be_there.add(name)  # even if the run is interrupted before the answer
         outcome = self.send("CreateMachine", request, timeout=timeout, once=once)
         self._remember(name, outcome)
         return outcome
@@ -249,7 +249,7 @@ class Kit:
         *,
         once: bool = False,
     ) -> Outcome:
-        """Call InitializeMachine, or skip the test if the driver has none."""
+        """Call InitializeMachine; skip the test if the driver does not implement it."""
         self.needs("InitializeMachine")
         request = self.request("InitializeMachine", name, machine_class, provider_id)
         return self.send("InitializeMachine", request, once=once)
@@ -257,30 +257,30 @@ class Kit:
     def status(
         self, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
     ) -> Outcome:
-        """Call GetMachineStatus, or skip the test if the driver has none."""
+        """Call GetMachineStatus; skip the test if the driver does not implement it."""
         self.needs("GetMachineStatus")
         request = self.request("GetMachineStatus", name, machine_class, provider_id)
         return self.send("GetMachineStatus", request)
 
     def list_machines(self, machine_class: MachineClass | None = None) -> Outcome:
-        """Call ListMachines, or skip the test if the driver has none."""
+        """Call ListMachines; skip the test if the driver does not implement it."""
         self.needs("ListMachines")
         return self.send("ListMachines", self.request("ListMachines", "", machine_class))
 
     def listed(self, machine_class: MachineClass | None = None) -> dict[str, str]:
-        """Return what ListMachines lists: provider ID to name."""
+        """Return the listed machines: provider ID to name."""
         return dict(self.list_machines(machine_class).ok().MachineList)
 
     def shut_down(
         self, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
     ) -> Outcome:
-        """Call ShutDownMachine, or skip the test if the driver has none."""
+        """Call ShutDownMachine; skip the test if the driver does not implement it."""
         self.needs("ShutDownMachine")
         request = self.request("ShutDownMachine", name, machine_class, provider_id)
         return self.send("ShutDownMachine", request)
 
     def volume_ids(self, volumes: Sequence[Mapping[str, Any]] | bytes) -> Outcome:
-        """Call GetVolumeIDs, or skip the test if the driver has none."""
+        """Call GetVolumeIDs; skip the test if the driver does not implement it."""
         self.needs("GetVolumeIDs")
         raw = volumes if isinstance(volumes, bytes) else json.dumps(volumes).encode()
         return self.send("GetVolumeIDs", cmi_pb2.GetVolumeIDsRequest(PVSpecList=raw))
@@ -290,14 +290,13 @@ class Kit:
     ) -> Outcome:
         """Send a request of a machine RPC and wait for its outcome.
 
-        The test is skipped if the RPC turns out not to be implemented, which is C5.
+        The test is skipped if the RPC turns out not to be implemented, which C5 checks.
 
         Args:
             rpc: Its name.
             request: The request.
             timeout: The deadline of the call, in seconds; None is the target's.
-            once: Whether the first answer counts, also if it is one after which callers repeat
-                their call.
+            once: Whether the first answer counts, even if it is ABORTED or UNAVAILABLE.
         """
         call = partial(self._send, rpc, request, timeout)
         outcome = call() if once else self.patiently(call)
@@ -311,7 +310,7 @@ class Kit:
     def begin(
         self, rpc: str, request: Message, *, service: str = "Machine", timeout: float | None = None
     ) -> Callable[[], Outcome]:
-        """Send a request; the function that is returned waits for its outcome."""
+        """Send a request; return a function that waits for its outcome."""
         method = self.channel.unary_unary(
             f"/cmi.v1.{service}/{rpc}",
             request_serializer=type(request).SerializeToString,
@@ -341,13 +340,13 @@ class Kit:
         patience: float | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> Outcome:
-        """Repeat a call for as long as its answer asks for it.
+        """Repeat a call while it returns certain codes.
 
         Args:
             call: The call.
-            codes: The answers after which it is repeated.
+            codes: The codes after which to repeat it.
             patience: For how many seconds; None is the target's patience.
-            stop: Ends it too.
+            stop: Returns whether to stop earlier.
         """
         deadline = time.monotonic() + (self.target.patience if patience is None else patience)
         pause = 0.01
@@ -361,7 +360,7 @@ class Kit:
     # What the driver has
 
     def announces(self, rpc: str) -> bool:
-        """Tell whether the driver announces the RPC; skip the test if it announces nothing."""
+        """Return whether the driver announces the RPC; skip the test if it announces nothing."""
         if self.findings.capabilities is None:
             self.findings.capabilities = self.identity("GetPluginCapabilities")
         answer = self.findings.capabilities.response
@@ -376,15 +375,15 @@ class Kit:
             pytest.skip(f"the driver does not announce {rpc}{see}")
 
     def needs_room(self, machines: int) -> None:
-        """Skip the test if so many machines more are too many at once."""
+        """Skip the test if this many additional machines exceed the limit."""
         most = self.target.max_machines
         if most is not None and len(self.findings.there) + machines > most:
-            pytest.skip(f"needs more machines at once than the {most} it may have (max_machines)")
+            pytest.skip(f"needs more than {most} machines at once (max_machines)")
 
     def try_out(self, rpc: str) -> Outcome:
         """Make a valid call of any machine RPC, about a machine that does not exist.
 
-        A machine that could not be deleted is not made.
+        It does not create a machine that could not be deleted.
         """
         if rpc == "GetVolumeIDs":
             return self._send(rpc, cmi_pb2.GetVolumeIDsRequest(PVSpecList=b"[]"))
@@ -410,7 +409,7 @@ class Kit:
         return name
 
     def also_in(self, machine_class: MachineClass, name: str) -> None:
-        """Delete the machine of this name in another class too when the test ends."""
+        """Also delete the machine of this name in another class when the test ends."""
         self._names.append((machine_class, name))
 
     def take_over(self, machine_class: MachineClass, name: str, provider_id: str) -> None:
@@ -425,7 +424,7 @@ class Kit:
         return name, self.create(name, machine_class).ok()
 
     def _remember(self, name: str, outcome: Outcome) -> None:
-        """Remember what a call of CreateMachine may have made."""
+        """Remember the machine that a call of CreateMachine may have created."""
         if outcome.response is not None:
             self.findings.is_made(name)
             self._ids.setdefault(name, set()).add(outcome.response.ProviderID)
@@ -435,7 +434,7 @@ class Kit:
             self._may_be_there.discard(name)
 
     def clean_up(self) -> None:
-        """Delete what was made, the latest first; note down what can't be deleted."""
+        """Delete the created machines, the latest first; remember those that can't be deleted."""
         while self._names:
             machine_class, name = self._names[-1]
             if name in self._may_be_there and (reason := self._delete_at_last(machine_class, name)):
@@ -447,11 +446,11 @@ class Kit:
         """Delete a machine by its name, and by its provider IDs in case it has lost its name.
 
         Returns:
-            Why it is left behind; nothing if it is not.
+            The reason why it can't be deleted, or an empty text.
         """
         for provider_id in ("", *self._ids.get(name, ())):
             if self.findings.is_gone:
-                return "the driver does not answer any more"
+                return "the driver has stopped answering"
             request = self.request("DeleteMachine", name, machine_class, provider_id)
             outcome = self.patiently(partial(self._send, "DeleteMachine", request))
             if outcome.code in (OK, Status.NOT_FOUND):
@@ -468,10 +467,10 @@ class Kit:
     def request(
         self, rpc: str, name: str, machine_class: MachineClass | None = None, provider_id: str = ""
     ) -> Any:
-        """Return the request of a machine RPC, with those of the fields that it has.
+        """Return the request of a machine RPC, with the given values that are fields of it.
 
         Raises:
-            ValueError: The name is not one that this kit made up.
+            ValueError: The kit did not generate the name.
         """
         if name and name not in {made for _, made in self._names}:
             raise ValueError(f"{name} is not a machine of this test")

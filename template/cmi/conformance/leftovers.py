@@ -16,7 +16,7 @@ class Leftover:
     """A machine that a run of the kit created.
 
     Attributes:
-        machine_class: The class that it was made in.
+        machine_class: The class that it was created from.
         name: Its name.
         provider_id: Its provider ID.
     """
@@ -29,8 +29,8 @@ class Leftover:
 def find(target: Target) -> list[Leftover]:
     """Return the machines with the kit's names, in all classes that the kit uses.
 
-    They may be those of a run that is still going. Where the driver lists nothing, none are
-    found.
+    They may belong to a run that is still in progress. If the driver has no ListMachines, none
+    are found.
     """
     scopes = Scopes(target.machine_class, target.scope)
     classes = (

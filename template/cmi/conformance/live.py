@@ -1,4 +1,4 @@
-"""The suite against a live driver: the module that `python -m cmi conformance` has collected."""
+"""The suite against a live driver: the test module of `python -m cmi conformance`."""
 
 import pytest
 
@@ -9,5 +9,5 @@ from cmi.conformance.target import Target
 
 @pytest.fixture(scope="session")
 def target(pytestconfig: pytest.Config) -> Target:
-    """What the command line pointed at."""
+    """The target that the command line selects."""
     return pytestconfig.stash[TARGET]

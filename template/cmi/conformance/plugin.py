@@ -32,8 +32,8 @@ class _Tally:
 
     Attributes:
         passed: How many passed.
-        failed: What the failing ones said.
-        skipped: Why the others were skipped.
+        failed: The messages of the failed ones.
+        skipped: The reasons why the others were skipped.
     """
 
     passed: int = 0
@@ -49,7 +49,7 @@ class _Tally:
 
 
 class _WithFields(logging.Formatter):
-    """Writes what another formatter does, and the fields of the record in its first line."""
+    """Adds the fields of the record to the first line of another formatter's output."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def pytest_terminal_summary(
     tallies = _count(reports)
     if not tallies:
         return
-    # Otherwise pytest has printed them above.
+    # Otherwise, pytest has printed the failures above.
     with_failures = config.option.tbstyle == "no"
     terminalreporter.section("conformance")
     for item, sentence in ITEMS.items():
@@ -115,15 +115,15 @@ def pytest_terminal_summary(
         terminalreporter.write(f"{verdict:8}", **{color: True})
         terminalreporter.write_line(f" {item:4} {sentence}")
         if tally:
-            told = tally.failed if with_failures else []
-            for reason in dict.fromkeys([*told, *(f"skipped: {it}" for it in tally.skipped)]):
+            failed = tally.failed if with_failures else []
+            for reason in dict.fromkeys([*failed, *(f"skipped: {it}" for it in tally.skipped)]):
                 terminalreporter.write_line(f"              {reason}")
     verdicts = [tally.verdict for tally in tallies.values()]
     counts = (f"{verdicts.count(kind)} {kind}" for kind in ("passed", "FAILED", "skipped"))
     terminalreporter.write_line(f"{len(ITEMS)} items: {', '.join(counts)}")
     for findings in config.stash.get(FINDINGS, {}).values():
         terminalreporter.write_line(
-            f"{findings.made} machines were made, at most {findings.most} at once"
+            f"{findings.made} machines were created, at most {findings.most} at once"
         )
     for machine in _left_behind(reports):
         terminalreporter.write_line(f"left behind, delete it by hand: {machine}", red=True)
@@ -149,7 +149,7 @@ def _sentence(report: pytest.TestReport, item: str) -> str:
     """Return the message of a failing test, without its traceback."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = (crash.message if crash is not None else report.longreprtext).strip()
-    first = text.partition("\n")[0] or "it failed without a word"
+    first = text.partition("\n")[0] or "it failed without a message"
     for prefix in ("Failed: ", "AssertionError: ", f"{item}: "):
         first = first.removeprefix(prefix)
     return f"{report.nodeid.rpartition('::')[2].removeprefix(f'test_{item}_')}: {first}"

@@ -1,7 +1,7 @@
 """Finds a provider spec's cluster and role, and derives classes with other ones.
 
-Nothing is known of the form of a spec but what reads it: a place holds the cluster's ID if a
-change there, and only there, makes the spec one of another cluster.
+The kit knows nothing about the form of a spec, only a model that reads it. So it concludes that a
+place contains the cluster's ID if a change there, and only there, changes the spec's cluster.
 """
 
 import copy
@@ -23,12 +23,12 @@ _DIGITS: Final = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
 
 
 class Scope(NamedTuple):
-    """Which machines a spec is about.
+    """The machines that a spec is about.
 
     Attributes:
         cluster: The cluster's ID.
         role: Their role, or an empty text.
-        model: What else they are found by, such as a region; comparable by `==`.
+        model: The other fields that they are found by, such as a region; comparable by `==`.
     """
 
     cluster: str
@@ -37,7 +37,7 @@ class Scope(NamedTuple):
 
 
 Read: TypeAlias = Callable[[Fields], Scope | None]
-"""Returns the scope of a spec, or None if it has none."""
+"""Returns the scope of a spec, or None if the spec has no scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Place:
 
     Attributes:
         path: Keys and indices from the root of the spec.
-        in_key: Whether it is in the key.
+        in_key: Whether the text is in the key.
         start: The position at which it begins, in characters; None means at any position.
     """
 
@@ -56,7 +56,7 @@ class Place:
 
 
 class Scopes:
-    """The classes that follow from one class by another cluster, another role, or none.
+    """The classes derived from one class, with another cluster, another role, or none.
 
     Args:
         machine_class: A valid class.
@@ -77,7 +77,7 @@ class Scopes:
 
     @cached_property
     def field(self) -> str:
-        """The field of the spec that holds the cluster's ID, or an empty text."""
+        """The field of the spec that contains the cluster's ID, or an empty text."""
         return str(self._cluster_places[0].path[0]) if self._cluster_places else ""
 
     @cached_property
@@ -102,11 +102,11 @@ class Scopes:
         return self._derived(self._role_places, "role", number)
 
     def holds(self, fields: Fields) -> bool:
-        """Tell whether another spec is about the same machines."""
+        """Return whether another spec is about the same machines."""
         return self._scope is not None and self._read(fields) == self._scope
 
     def without(self) -> Iterator[tuple[str, MachineClass]]:
-        """Yield what is missing, and a class from which it was taken (C33)."""
+        """Yield what is missing, and a class without it (C33)."""
         if not self._cluster_places:
             return
         yield "no cluster", self._without(self._cluster_places)
@@ -133,7 +133,7 @@ class Scopes:
         return self._places("role")
 
     def _places(self, part: str) -> list[Place]:
-        """Return the places that tell a part of the scope: one if one is enough, else all."""
+        """Return the places that contain a part of the scope: one if one is enough, else all."""
         text = getattr(self._scope, part, "")
         if not text:
             return []
@@ -157,7 +157,7 @@ class Scopes:
 
     def _without(self, places: list[Place]) -> MachineClass:
         fields = copy.deepcopy(self._fields)
-        for place in reversed(places):  # of a list the later items first
+        for place in reversed(places):  # delete the last items of a list first
             holder, last = _parent(fields, place.path)
             if isinstance(holder, list) or last in holder:
                 del holder[last]
@@ -180,7 +180,7 @@ def _by_model(model: type[ClusterScope]) -> Read:
         try:
             scope = model.model_validate_json(json.dumps(fields), by_alias=True, by_name=False)
             found = Scope(scope.cluster, scope.role, scope)
-        except (ValueError, LookupError):  # of pydantic, or of the author's own properties
+        except (ValueError, LookupError):  # from pydantic, or from the author's properties
             return None
         return found if found.cluster and found.role else None
 
@@ -210,9 +210,9 @@ def _starts(whole: str, text: str) -> Iterator[int]:
 
 
 def _replaced(fields: Fields, places: list[Place], text: str, new: str) -> Fields:
-    """Return a copy with another text at these places."""
+    """Return a copy with a different text at these places."""
     fields = copy.deepcopy(fields)
-    # From the last to the first, so that no place moves before its turn.
+    # From the last to the first, so that a replacement does not move the other places.
     for place in reversed(places):
         holder, last = _parent(fields, place.path)
         old = last if place.in_key else holder[last]
@@ -233,7 +233,7 @@ def _replaced(fields: Fields, places: list[Place], text: str, new: str) -> Field
 
 
 def _parent(fields: Fields, path: tuple[str | int, ...]) -> tuple[Any, Any]:
-    """Return the map or list in which the last step of a path is taken, and that step."""
+    """Return the map or list to which the last step of a path applies, and that step."""
     holder: Any = fields
     for step in path[:-1]:
         holder = holder[step]
@@ -241,7 +241,7 @@ def _parent(fields: Fields, path: tuple[str | int, ...]) -> tuple[Any, Any]:
 
 
 def _variants(text: str, number: int) -> Iterator[str]:
-    """Yield IDs that resemble this one, for models that bound their length or their form."""
+    """Yield IDs that resemble this one, for models that restrict their length or form."""
     suffix = f"-conformance-{number}"
     yield text + suffix
     if len(text) > len(suffix):

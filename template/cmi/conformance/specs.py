@@ -44,9 +44,9 @@ def with_two_wrong_types(machine_class: MachineClass) -> tuple[list[str], Machin
 
 
 def with_raised_integers(machine_class: MachineClass) -> Iterator[tuple[str, MachineClass]]:
-    """Yield classes that may ask for another VM, such as one with a larger disk (C11).
+    """Yield classes that may ask for a different VM, such as one with a larger disk (C11).
 
-    Each has one of the integers of this one raised by one. What was changed comes first, such
+    In each of them, one integer is raised by one. It comes with a description of the change, such
     as `disks[0].sizeGiB = 21`.
     """
     fields = fields_of(machine_class)
@@ -57,7 +57,7 @@ def with_raised_integers(machine_class: MachineClass) -> Iterator[tuple[str, Mac
 
 
 def _integers(value: Any, path: str = "") -> Iterator[tuple[str, int, Any, str | int]]:
-    """Yield the path and the value of every integer, what holds it, and its key there."""
+    """Yield the path and the value of every integer, its container, and its key there."""
     if not isinstance(value, dict | list):
         return
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):

@@ -11,13 +11,13 @@ from cmi.conformance.kit import Kit, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A call that reached the step at which it was to fail.
+    """A call that reached the step at which it should fail.
 
     Attributes:
         name: The machine.
         provider_id: Its provider ID, if it is known.
-        outcome: How the call ended; OK if the driver tried the step again by itself.
-        before: What the cloud had before the machine, if the backstage can tell.
+        outcome: How the call ended; OK if the driver repeated the step by itself.
+        before: The contents of the cloud before the machine, if the backstage has a snapshot.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Interrupted:
 
 
 def interrupted_creates(kit: Kit) -> Iterator[Interrupted]:
-    """Yield a call of CreateMachine for each of its steps, each of a machine of its own.
+    """Yield a call of CreateMachine for each of its steps, each for another machine.
 
-    Messages name the step while the caller looks at the call. The test is skipped if the
-    backstage has no interruptions, and fails if none is one of CreateMachine.
+    While the caller examines the call, messages name the step. The test is skipped if the
+    backstage has no interruptions, and fails if none of them affects CreateMachine.
     """
     return _interrupted(kit, "CreateMachine")
 
@@ -41,13 +41,13 @@ def interrupted_deletes(kit: Kit) -> Iterator[Interrupted]:
 
 
 def interrupted_initializations(kit: Kit) -> Iterator[Interrupted]:
-    """Yield the same for InitializeMachine; the test is skipped if no interruption is one of it."""
+    """Yield the same for InitializeMachine; skip the test if no interruption affects it."""
     kit.needs("InitializeMachine")
     return _interrupted(kit, "InitializeMachine")
 
 
 def snapshot(kit: Kit) -> object:
-    """Return what the cloud has, or None if the backstage can't tell."""
+    """Return the contents of the cloud, or None if the backstage has no snapshot."""
     backstage = kit.target.backstage
     return backstage.snapshot() if backstage and backstage.snapshot else None
 
@@ -75,5 +75,5 @@ def _interrupted(kit: Kit, rpc: str) -> Iterator[Interrupted]:
                 outcome.ok()
         kit.clean_up()
     if not reached and kit.item != "C15":
-        pytest.skip(f"no interruption is one of {rpc}, see C15")
-    kit.check(reached, f"{rpc} came to none of the steps {', '.join(steps)}; name its own")
+        pytest.skip(f"no interruption affects {rpc}, see C15")
+    kit.check(reached, f"{rpc} reached none of the steps {', '.join(steps)}; name its own steps")

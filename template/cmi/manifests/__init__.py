@@ -1,8 +1,8 @@
 """Reads the same files as `kubectl apply`: machine classes, secrets and persistent volumes.
 
-A file may hold several documents, lists, JSON, and what `kubectl get --output=yaml` prints. What
-the driver gets is byte for byte what machine-controller-manager (MCM) would send it, had the
-file been applied.
+A file may contain several documents, lists, JSON, and the output of `kubectl get --output=yaml`.
+The driver gets the same bytes that machine-controller-manager (MCM) would send it if the file were
+applied.
 """
 
 import base64
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _REFERENCES = ("secretRef", "credentialsSecretRef")
-"""The fields in which a MachineClass names its Secrets; for equal keys, the last one wins."""
+"""The fields in which a MachineClass names its Secrets. If both have a key, the last one wins."""
 
 
 def read_machine_class(
@@ -35,11 +35,11 @@ def read_machine_class(
     Args:
         class_file: The file with the MachineClass; `-` is standard input.
         secret_files: The files with the Secrets that its `secretRef` and `credentialsSecretRef`
-            name. If it names none, or there are no files, the one Secret of all files is taken.
+            name. If it names none, or there are no files, the only Secret in all files is used.
         name: The name of the MachineClass, if the file has several.
 
     Raises:
-        ManifestError: A file can't be read, or does not say clearly which object is meant.
+        ManifestError: A file can't be read, or it is not clear which object is meant.
     """
     machine_class = _one_of(class_file, "MachineClass", name)
     secrets = [found for path in secret_files for found in _of_kind(path, "Secret")]
@@ -58,7 +58,7 @@ def read_provider_spec(path: Path) -> bytes:
 
 
 def read_secret(path: Path) -> dict[str, bytes]:
-    """Return the data of the one Secret in the file: `data` decoded, `stringData` over it.
+    """Return the data of the one Secret in the file: `data` decoded, overridden by `stringData`.
 
     Raises:
         ManifestError: The file can't be read, or contains no Secret or several.
@@ -104,7 +104,7 @@ def provider_spec_of(machine_class: Object) -> bytes:
     """Return `providerSpec` of a MachineClass as MCM sends it: null is empty.
 
     Raises:
-        ManifestError: There is none.
+        ManifestError: The class has no `providerSpec`.
     """
     if "providerSpec" not in machine_class.fields:
         raise machine_class.error("the MachineClass has no providerSpec")
@@ -140,7 +140,7 @@ def _merged(machine_class: Object, secrets: Sequence[Object]) -> dict[str, bytes
 def _referred(
     machine_class: Object, reference: dict[str, Json], secrets: Sequence[Object]
 ) -> Object:
-    """Return the Secret of a reference. One whose file does not say its namespace may be meant."""
+    """Return the Secret of a reference. A Secret without a namespace matches any namespace."""
     name, namespace = reference.get("name"), reference.get("namespace")
     for secret in secrets:
         is_there = not namespace or not secret.namespace or secret.namespace == namespace
@@ -166,7 +166,7 @@ def data_of(secret: Object) -> dict[str, bytes]:
 
 
 def _decoded(secret: Object, key: str, value: Json) -> bytes:
-    """Decode base64. Line ends are allowed in it, and nothing is an empty value."""
+    """Decode base64, which may contain line breaks. Null is an empty value."""
     try:
         if not isinstance(value, str | None):
             raise ValueError

@@ -28,7 +28,7 @@ _END_OF_LINE: Final = re.compile(r"[^\S\n]*\n?")
 class ManifestError(ValueError):
     """A file can't be read as the manifest it should be.
 
-    The message names the file, the document in it where there are several, and the reason.
+    The message names the file, the document if there are several, and the reason.
     """
 
 
@@ -37,8 +37,8 @@ class Object:
     """One object of a file.
 
     Attributes:
-        place: The file, and where in it the object stands, for messages.
-        fields: What it holds; `kind` is text.
+        place: The file, and the object's position in it, for messages.
+        fields: The object's fields; `kind` is text.
     """
 
     place: str
@@ -60,7 +60,7 @@ class Object:
         return self._metadata("namespace")
 
     def error(self, reason: str) -> ManifestError:
-        """Return an error that says where this object stands."""
+        """Return an error that says where this object is."""
         return ManifestError(f"{self.place}: {reason}")
 
     def _metadata(self, key: str) -> str:
@@ -70,18 +70,18 @@ class Object:
 
 
 def name_of(path: Path) -> str:
-    """Return how messages call a file."""
+    """Return the name of a file for messages."""
     return "standard input" if path == STANDARD_INPUT else str(path)
 
 
 def read_objects(path: Path) -> list[Object]:
-    """Return all objects of a file, those in lists included.
+    """Return all objects of a file, including those in lists.
 
     Args:
-        path: The file; `-` is standard input, which is read once however often it is named.
+        path: The file; `-` is standard input, which is read only once.
 
     Raises:
-        ManifestError: It can't be read, or something in it is not an object with a kind.
+        ManifestError: The file can't be read, or something in it is not an object with a kind.
     """
     name = name_of(path)
     text = _text(path)
@@ -128,10 +128,10 @@ def _standard_input() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """One document of a file, not read yet.
+    """One document of a file, not yet parsed.
 
     Attributes:
-        line: How many lines of the file stand before it.
+        line: How many lines of the file precede it.
     """
 
     line: int
@@ -139,10 +139,10 @@ class _Document:
     is_json: bool = False
 
     def value(self) -> Json:
-        """Return what it holds.
+        """Parse the document.
 
         Raises:
-            YamlError: It is malformed.
+            YamlError: The document is malformed.
         """
         if not self.is_json:
             return goyaml.read(self.text)
@@ -155,13 +155,13 @@ class _Document:
 
 
 def _documents(text: str) -> Iterator[_Document]:
-    """Yield the documents that hold anything.
+    """Yield the documents that are not empty.
 
-    kubectl takes a file that begins with a brace for JSON values in a row. What follows the
-    first of them may be YAML after all, but not what follows the second.
+    If a file begins with a brace, kubectl reads it as a sequence of JSON values. YAML may follow
+    the first value, but not the second.
 
     Raises:
-        YamlError: Something stands behind `---`.
+        YamlError: A line has text after `---`.
     """
     position = 0
     if text.lstrip().startswith("{"):
@@ -179,7 +179,7 @@ def _documents(text: str) -> Iterator[_Document]:
 
 
 def _ends_of_json_values(text: str) -> Iterator[int]:
-    """Yield where each of the JSON values ends that a text begins with."""
+    """Yield the end of each JSON value at the beginning of a text."""
     position = 0
     while rest := text[position:].lstrip(_JSON_SPACE):
         try:
@@ -190,29 +190,29 @@ def _ends_of_json_values(text: str) -> Iterator[int]:
 
 
 def _yaml_documents(text: str, lines_before: int) -> Iterator[_Document]:
-    """Split a text at the lines that begin with `---`, whatever they stand in, like kubectl."""
+    """Split a text at the lines that begin with `---`, even within a string, like kubectl."""
     lines: list[str] = []
     number = lines_before
     for number, line in enumerate(text.removesuffix("\n").split("\n"), lines_before):
         if line.startswith("---"):
             behind = line[3:].strip()
             if behind and not behind.startswith("#"):
-                raise YamlError("a document begins in the line after ---, not behind it", number)
+                raise YamlError("a document begins on the line after ---, not on the same", number)
             yield from _yaml_document(lines, number)
-            lines = [] if lines else [line]  # kubectl's parser sees the first of several in a row
+            lines = [] if lines else [line]  # kubectl's parser gets the first of several in a row
         else:
             lines.append(line.removesuffix("\r"))
     yield from _yaml_document(lines, number + 1)
 
 
 def _yaml_document(lines: list[str], end: int) -> Iterator[_Document]:
-    """Yield the document of these lines, unless all of them are empty or comments."""
+    """Yield the document in these lines, unless all of them are empty or comments."""
     if not all(map(_NOTHING.fullmatch, lines)):
         yield _Document(end - len(lines), "\n".join([*lines, ""]))
 
 
 def _objects(place: str, value: Json) -> Iterator[Object]:
-    """Yield an object, or those in it if it is a list (`kind: List`, `SecretList`, …)."""
+    """Yield an object, or its items if it is a list (`kind: List`, `SecretList`, …)."""
     if not isinstance(value, dict):
         raise ManifestError(f"{place}: is not an object with a kind")
     kind = value.get("kind")
@@ -227,7 +227,7 @@ def _objects(place: str, value: Json) -> Iterator[Object]:
     if not isinstance(items, list | None):
         raise ManifestError(f"{place}: its items are not a list")
     for number, item in enumerate(items or (), 1):
-        # Lists of one kind, as the API server answers them, say the kind once.
+        # In a list of one kind, as the API server returns it, the items have no kind.
         filled = {} if item is None else item
         if isinstance(filled, dict) and not filled.get("kind") and not filled.get("apiVersion"):
             filled["kind"] = kind.removesuffix("List")

@@ -1,7 +1,7 @@
-"""JSON byte for byte as the API server writes it, which is how Go's encoding/json does.
+"""Writes JSON byte for byte as the API server does, that is, like Go's encoding/json.
 
 Keys are sorted, nothing is indented, and `<`, `>` and `&` are escaped. A number is an integer
-of 64 bits or a float, because the API server keeps no more of it.
+of 64 bits or a float, because the API server stores it with that precision.
 """
 
 import json
@@ -28,7 +28,7 @@ def read(text: str, start: int) -> tuple[Json, int]:
     """Return the JSON value that begins at `start`, and where it ends.
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: The text is not JSON, or nested too deeply.
     """
     try:
         return _DECODER.raw_decode(text, start)
@@ -40,7 +40,7 @@ def write(value: Json) -> bytes:
     """Return a value in the API server's form.
 
     Raises:
-        ValueError: It holds a number that JSON can't say.
+        ValueError: The value contains a number that JSON can't represent.
     """
     return _text(value).encode()
 

@@ -1,10 +1,10 @@
-"""YAML as kubectl reads it: by the rules of go-yaml v2, and then as JSON.
+"""Reads YAML as kubectl does: by the rules of go-yaml v2, and then as JSON.
 
-kubectl hands every document to sigs.k8s.io/yaml, which is go-yaml and a conversion to JSON.
+kubectl passes every document to sigs.k8s.io/yaml, which is go-yaml plus a conversion to JSON.
 Its types are neither those of YAML 1.1 nor of 1.2: `yes` and `y` are true, `010` and `08` are
-both 8, a date is text and so is `1:30`, and a tag on a list or a mapping counts for nothing.
-go-yaml's parser was made from libyaml, which PyYAML brings too, so that only the types, the
-keys and the merges are spelled out here. `e2e/test_manifests.py` compares the two.
+both 8, a date is text and so is `1:30`, and a tag on a list or a mapping has no effect.
+go-yaml's parser was ported from libyaml, which PyYAML uses too. So this module only implements
+the types, the keys and the merges. `e2e/test_manifests.py` compares the two.
 """
 
 import math
@@ -18,17 +18,17 @@ from yaml import events
 from cmi.manifests.scalars import TAG, Scalar, key_text, resolve
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
-"""A value that JSON can hold."""
+"""A JSON value."""
 
-_MERGE_KEY: Final = 2 * "<"  # written so, since copier would take it for a variable
+_MERGE_KEY: Final = 2 * "<"  # copier would parse the literal as a variable
 _MERGE: Final = f"{TAG}merge"
 
 
 class YamlError(ValueError):
-    """The text is not YAML that kubectl can read, or it would read it by chance.
+    """kubectl can't read the text as YAML, or its result is undefined.
 
     Attributes:
-        line: Where in the text, counted from 0; None if that is not known.
+        line: The line in the text, counted from 0; None if it is unknown.
     """
 
     def __init__(self, reason: str, line: int | None = None) -> None:
@@ -37,12 +37,12 @@ class YamlError(ValueError):
 
 
 def read(text: str) -> Json:
-    """Return the value of one YAML document, as kubectl turns it into JSON.
+    """Return the value of one YAML document, as kubectl converts it into JSON.
 
-    What follows the end of the document, `...`, is not looked at, as kubectl does.
+    Like kubectl, this ignores everything after the end of the document, `...`.
 
     Raises:
-        YamlError: kubectl can't read it either, or would read it by chance.
+        YamlError: kubectl can't read the text either, or its result is undefined.
     """
     if "\ufeff" in text:
         raise YamlError("contains a byte order mark that is not at the start of the file")
@@ -97,7 +97,7 @@ _Node: TypeAlias = _Scalar | _Sequence | _Mapping | _Alias
 class _Composer:
     """Builds the nodes of the first document of a text.
 
-    libyaml reads a few things that go-yaml refuses, or reads otherwise. They are refused here.
+    libyaml reads a few things that go-yaml refuses or reads differently. They are refused here.
     """
 
     def __init__(self, text: str) -> None:
@@ -107,7 +107,7 @@ class _Composer:
         self._flow_depth = 0  # how many pairs of [] or {} are open
 
     def root(self) -> "_Node | None":
-        """Return the node that holds all others, or None if there is no document."""
+        """Return the root node, or None if there is no document."""
         for event in self._events:
             if isinstance(event, events.DocumentStartEvent):
                 root = self._node(next(self._events))
@@ -149,7 +149,7 @@ class _Composer:
             yield self._node(event)
 
     def _anchor(self, node: "_Node", event: events.NodeEvent) -> None:
-        """Remember the node by its anchor: the last one of a name counts."""
+        """Remember the node by its anchor. If a name is repeated, the last node counts."""
         if event.anchor:
             self._anchors[event.anchor] = node
 
@@ -190,7 +190,7 @@ class _Decoder:
         return value
 
     def _fill(self, mapping: _Mapping, found: dict[str, Json], origins: dict[str, object]) -> None:
-        """Add the pairs in their order; of equal keys the last one counts, merged or not."""
+        """Add the pairs in their order. If keys are equal, the last one counts, merged or not."""
         for key, value in mapping.pairs:
             if isinstance(key, _Scalar) and key.is_merge:
                 self._merge(value, found, origins)
@@ -203,7 +203,7 @@ class _Decoder:
             found[text] = self.value(value)
 
     def _merge(self, node: _Node, found: dict[str, Json], origins: dict[str, object]) -> None:
-        # Of a list the first mapping counts most.
+        # The first mapping in a list takes precedence.
         parts = [node] if not isinstance(node, _Sequence) else reversed(node.items)
         for part in parts:
             self._bound_aliases(part)
@@ -218,7 +218,7 @@ class _Decoder:
                 self._fill(target, found, origins)
 
     def _key(self, node: _Node) -> tuple[str, object]:
-        """Return a key as text, and what it was made from."""
+        """Return a key as text, and the value that it was made from."""
         while isinstance(node, _Alias):
             self._bound_aliases(node)
             node = node.target
@@ -232,7 +232,7 @@ class _Decoder:
             raise YamlError(f"{error}", node.line) from None
 
     def _bound_aliases(self, node: _Node) -> None:
-        """Refuse a document that is mostly repetition, by go-yaml's measure."""
+        """Refuse a document that consists mostly of repetition, with go-yaml's threshold."""
         self._count += 1
         self._count_in_aliases += bool(self._open)
         if self._count_in_aliases <= 100 or self._count <= 1000:
@@ -243,7 +243,7 @@ class _Decoder:
 
 
 class _NotFinite(float):
-    """A number that JSON can't represent, which matters only if no later key replaces it."""
+    """A number that JSON can't represent. It is an error only if no later key replaces it."""
 
     line: int
 
@@ -262,7 +262,7 @@ def _check_numbers(value: Json) -> None:
 
 
 class _Following:
-    """Follows an alias; one that leads back to itself is refused."""
+    """Follows an alias, and refuses one that leads back to itself."""
 
     def __init__(self, open_aliases: set[int], alias: _Alias) -> None:
         self._open = open_aliases

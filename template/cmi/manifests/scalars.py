@@ -1,4 +1,4 @@
-"""The types of scalars as go-yaml v2 sees them, and how they become keys of JSON."""
+"""The types of scalars in go-yaml v2, and their conversion to JSON keys."""
 
 import base64
 import math
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 Scalar: TypeAlias = str | int | float | bool | None
 
 TAG: Final = "tag:yaml.org,2002:"
-"""What the tag `!!str` and its like begin with in full."""
+"""The full form of the prefix `!!` of a tag such as `!!str`."""
 
 _WORDS: Final[tuple[tuple[str, Scalar, tuple[str, ...]], ...]] = (
     ("bool", True, ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON")),
@@ -36,12 +36,12 @@ def resolve(text: str, tag: str, *, is_plain: bool) -> tuple[str, Scalar]:
     """Return the type and the value of a scalar.
 
     Args:
-        text: What it says.
-        tag: Its tag in full, or an empty text.
+        text: The scalar's text.
+        tag: Its full tag, or an empty text.
         is_plain: Whether it has neither quotes nor a tag.
 
     Raises:
-        ValueError: It is not of the type that its tag says.
+        ValueError: The text does not have the type of its tag.
     """
     if not tag and not is_plain:
         return "str", text
@@ -61,10 +61,10 @@ def resolve(text: str, tag: str, *, is_plain: bool) -> tuple[str, Scalar]:
 
 
 def key_text(kind: str, value: Scalar) -> str:
-    """Return a key of this type as JSON has it.
+    """Return a key of this type as a JSON key.
 
     Raises:
-        ValueError: It can't be a key.
+        ValueError: The value can't be a key.
     """
     if value is None:
         raise ValueError("a key is empty, or null")
@@ -94,7 +94,7 @@ def _implicit(text: str) -> tuple[str, Scalar]:
 
 
 def _integer(text: str) -> int | None:
-    """Return the number that Go's strconv reads, of 64 bits with a sign or without."""
+    """Return the number that Go's strconv reads, as a signed or unsigned integer of 64 bits."""
     binary = _SIGNED_BINARY.fullmatch(text)
     if binary:
         value = int(binary[1], 2)
@@ -124,7 +124,7 @@ def _binary(text: str) -> str:
 
 
 def _float_key(value: float) -> str:
-    """Return a number as go-yaml writes it as a key: with the digits of 32 bits."""
+    """Return a number as go-yaml writes it in a key: with the precision of 32 bits."""
     if math.isnan(value):
         return ".nan"
     try:

@@ -1,1 +1,1 @@
-"""The server of a driver: what decodes, runs, limits, logs and measures the calls."""
+"""The server of a driver: it decodes, runs, limits, logs and measures the calls."""

@@ -1,4 +1,4 @@
-"""One thread for what would hold the event loop for too long."""
+"""One thread for work that would block the event loop for too long."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,10 +9,10 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="background")
 
 
 def start() -> None:
-    """Start the thread, so that it is there when no other can be started any more."""
+    """Start the thread early, while threads can still be started."""
     _thread.submit(int)
 
 
 async def in_background(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function there and return what it returns."""
+    """Call a function in that thread and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_thread, function, *arguments)

@@ -1,8 +1,7 @@
-"""Serving one gRPC service: bytes in, bytes or a status out, one log line for each call.
+"""Serves one gRPC service: bytes in, bytes or a status out, one log line for each call.
 
-This is the outermost layer. Whatever happens within a call ends here as one of the
-contract's codes with a message for people (C41, C42), without status details (C43) and
-without a secret (C50).
+This is the outermost layer. Every error within a call becomes one of the contract's codes here,
+with a message for people (C41, C42), without status details (C43) and without a secret (C50).
 """
 
 import asyncio
@@ -50,10 +49,10 @@ class Call:
         time_remaining: Returns the seconds until the caller's deadline, or None without one.
         size: The size of the request, in bytes.
         lease: Keeps the call's secrets out of the log; None for a call without secrets.
-        fields: What the log line says besides rpc, code and duration.
-        context: What the driver's code leaves for the end of the call.
-        known_state: The last known state that came with the request.
-        span: Its span; None without tracing.
+        fields: The fields of the log line besides rpc, code and duration.
+        context: What the driver's code reports about the call.
+        known_state: The last known state in the request.
+        span: The call's span; None without tracing.
     """
 
     rpc: str
@@ -67,7 +66,7 @@ class Call:
 
     @property
     def last_known_state(self) -> bytes:
-        """What the next call for the machine is to get if this one fails."""
+        """The state that the next call for the machine gets if this one fails."""
         told = self.context.last_known_state
         return self.known_state if told is None else told.encode()
 
@@ -76,10 +75,10 @@ Behaviour = Callable[[Call, Any], Awaitable[Message]]
 """Answers a request message with a response message, or raises."""
 
 Record = Callable[[str, grpc.StatusCode, float], None]
-"""Is told of every call that ended: its RPC, its status, how many seconds it took."""
+"""Gets the RPC, the status and the seconds of every call that ended."""
 
 RecordApiRequest = Callable[[ApiRequest], None]
-"""Is told of every request to the cloud that ended."""
+"""Gets every request to the cloud that ended."""
 
 STATE_TRAILER: Final = "cmi-last-known-state-bin"
 """The trailing metadata of an error that carries the last known state, as `cmi.proto` says."""
@@ -99,12 +98,12 @@ def generic_handler(
 
     Args:
         service: Its descriptor.
-        behaviours: For every method of the service, by name, what answers it.
-        errors: What the exceptions of the driver's SDK mean.
+        behaviours: The function that answers each method of the service, by the method's name.
+        errors: The meaning of the SDK's exceptions.
         level: The log level of a call that succeeds.
-        record: Is told of every call.
-        intake: Bounds what is in flight; None for calls without secrets that end at once.
-        record_api_request: Is told of every request that a call makes to the cloud.
+        record: Called after every call.
+        intake: Bounds the requests in flight; None for calls without secrets that end at once.
+        record_api_request: Called after every request that a call makes to the cloud.
         tracing: Makes a span for each call.
     """
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
@@ -128,7 +127,8 @@ def generic_handler(
 class _Unary:
     """Answers the calls of one RPC.
 
-    It takes and returns bytes, so that undecodable ones get a status of ours, not gRPC's.
+    It takes and returns bytes, so that the framework, not gRPC, chooses the status for bytes that
+    can't be decoded.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class _Unary:
         trailer = await self._trailer(call) if failed else ()
         del wire, call  # gRPC keeps the exception of the last abort, and with it this frame
         if failed:
-            # Outside of `except`: gRPC logs an abort whose caller has gone, together with the
-            # exception that was being handled, which is the SDK's.
+            # Outside of `except`: if the caller has gone, gRPC logs the abort together with the
+            # exception that is being handled, which would be the SDK's.
             await context.abort(code, detail, trailer)
         return reply
 
@@ -203,7 +203,7 @@ class _Unary:
         return not isinstance(translate(error, self._errors), NotFound)
 
     async def _trailer(self, call: Call) -> tuple[tuple[str, bytes], ...]:
-        """Return what goes with an error: the last known state, unless it tells a secret."""
+        """Return the last known state as an error's trailer, unless it contains a secret."""
         state = call.last_known_state
         if not self._keeps_state or not state:
             return ()
@@ -254,7 +254,7 @@ class _Unary:
 
 
 def _forget_tracebacks(error: BaseException) -> None:
-    """Let go of what they hold, which is all of the call: an SDK may keep its exceptions."""
+    """Release the tracebacks, which keep the whole call alive if an SDK caches its exceptions."""
     chain: list[BaseException | None] = [error]
     seen = set()
     while chain:
@@ -266,9 +266,9 @@ def _forget_tracebacks(error: BaseException) -> None:
 
 
 async def _public(text: str) -> str:
-    """Return a message as its caller may see it.
+    """Return a message without secrets, and within the maximum length.
 
-    It is scrubbed first, then cut: half a secret is hard to find.
+    It is scrubbed before it is cut, because half a secret is hard to find.
     """
     return public_message(await _scrubbed(text))
 
@@ -282,11 +282,11 @@ async def _scrubbed(text: str) -> str:
 
 
 def _unexpected(call: Call, error: Exception) -> DriverError:
-    """Log an exception that nobody mapped, and return what its caller may know (C45)."""
+    """Log an unmapped exception, and return the error that the caller may see (C45)."""
     incident = secrets.token_hex(4)
     log.error(
         "unexpected error",
         exc_info=error,
         extra={"fields": {"rpc": call.rpc, "incident": incident}},
     )
-    return Internal(f"internal error of the driver; its log tells more under incident {incident}")
+    return Internal(f"internal error in the driver; see incident {incident} in its log")

@@ -1,4 +1,4 @@
-"""`grpc.health.v1`: SERVING until the driver is told to stop, NOT_SERVING afterwards."""
+"""`grpc.health.v1`: SERVING until the driver begins to stop, NOT_SERVING afterwards."""
 
 import asyncio
 from typing import Any
@@ -10,10 +10,10 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Answers for the whole server and for each of its services, all alike.
+    """Reports one status for the whole server and for each of its services.
 
-    gRPC's own servicer holds a lock while it sends to a watcher, so that a watcher that reads
-    nothing keeps the server from stopping.
+    gRPC's own servicer holds a lock while it sends to a watcher. So a watcher that reads nothing
+    would keep the server from stopping.
 
     Args:
         services: The names of the services.
@@ -24,7 +24,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._is_stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Say NOT_SERVING from now on, to watchers too."""
+        """Report NOT_SERVING from now on, to watchers too."""
         self._is_stopping.set()
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - the RPC's name
@@ -34,7 +34,7 @@ class Health(health_pb2_grpc.HealthServicer):
         return _Status(status=self._status)
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the RPC's name
-        """Answer, and once more when the driver stops; ends with the server."""
+        """Report the status, and report it again when the driver stops."""
         if request.service in self._services:
             await context.write(_Status(status=self._status))
             await self._is_stopping.wait()

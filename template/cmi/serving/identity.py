@@ -1,4 +1,4 @@
-"""`cmi.v1.Identity`: who the driver is, what it can do, whether it is ready."""
+"""`cmi.v1.Identity`: the driver's name, its capabilities, and whether it is ready."""
 
 import asyncio
 import inspect
@@ -26,12 +26,12 @@ ENTRY_POINT_GROUP: Final = "cmi.plugin"
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """What GetPluginInfo answers.
+    """The response of GetPluginInfo.
 
     Attributes:
         name: At most 63 letters, digits, '-' and '.', naming plugin and company (C2).
         version: Non-empty (C3).
-        manifest: Further facts for people.
+        manifest: More information for people.
     """
 
     name: str
@@ -40,13 +40,13 @@ class PluginInfo:
 
     @classmethod
     def of_package(cls, package: str) -> "PluginInfo":
-        """Read name and version from the metadata of the distribution that holds `package`.
+        """Read name and version from the metadata of the distribution that contains `package`.
 
         The name is that of its entry point in the group `cmi.plugin`.
 
         Raises:
-            StartupError: The package is not installed, so it has no metadata; or another driver
-                is too, and one of the two runs with the other's framework.
+            StartupError: The package is not installed, so it has no metadata. Or another driver is
+                installed too, so that one of them runs with the framework of the other.
         """
         installed = metadata.entry_points(group=ENTRY_POINT_GROUP)
         names = sorted({each.dist.name for each in installed if each.dist is not None})
@@ -76,9 +76,9 @@ def identity_handler(
 
     Args:
         driver: The driver.
-        methods: Those it has; its capabilities follow from them (C4, C5).
-        plugin: Who it says it is.
-        probes: What runs its probe, beside the machine calls.
+        methods: The driver's methods, which determine its capabilities (C4, C5).
+        plugin: The driver's name and version.
+        probes: Runs the driver's probe, separately from the machine calls.
     """
     info = cmi_pb2.GetPluginInfoResponse(
         name=plugin.name, version=plugin.version, manifest=plugin.manifest
@@ -112,7 +112,7 @@ def identity_handler(
 
 
 class _Prober:
-    """Runs `Driver.probe` once at a time, however many ask, beside all machine calls."""
+    """Runs `Driver.probe` once at a time for all callers, separately from the machine calls."""
 
     def __init__(self, driver: Driver, runner: Runner) -> None:
         self._driver = driver
@@ -124,8 +124,7 @@ class _Prober:
         """Return whether the driver is ready.
 
         Raises:
-            FailedPrecondition: The probe failed in a way the driver has a code for, or
-                hangs (C6).
+            FailedPrecondition: The probe raised an error that has a code, or it hangs (C6).
         """
         if self._running is None or self._running.done():
             if self._runner.in_flight:

@@ -1,4 +1,4 @@
-"""How much of requests is taken in at once, so that memory has a bound."""
+"""Limits the total size of the requests in flight, to bound memory."""
 
 from collections import deque
 from typing import Final
@@ -6,18 +6,18 @@ from typing import Final
 from cmi.errors import InvalidArgument, Unavailable
 
 _LEAST: Final = 16 * 1024
-"""What a call takes beside its request, in bytes; so this bounds their number too."""
+"""The memory that a call needs besides its request, in bytes. It bounds the number of calls too."""
 
 
 class Intake:
     """Counts the bytes of the requests in flight.
 
-    A request counts until nothing of its call lives any more, the search of the log for its
-    secrets included. Any thread may give its bytes back.
+    A request counts until nothing of its call is alive, which includes the search of the log for
+    its secrets. Any thread may give its bytes back.
 
     Args:
-        max_request_bytes: The size of the largest request.
-        max_bytes_in_flight: The size of all of them together.
+        max_request_bytes: The maximum size of a request.
+        max_bytes_in_flight: The maximum size of all of them together.
     """
 
     def __init__(self, max_request_bytes: int, max_bytes_in_flight: int) -> None:
@@ -32,11 +32,11 @@ class Intake:
         return self._taken - sum([*self._returned])
 
     def take(self, size: int) -> int:
-        """Count a request, on the event loop; return what has to be given back.
+        """Count a request; return the number of bytes to give back. Call it on the event loop.
 
         Raises:
-            InvalidArgument: It is too large.
-            Unavailable: It is too large together with all others.
+            InvalidArgument: The request is too large.
+            Unavailable: All requests together would be too large.
         """
         if size > self._max_request:
             raise InvalidArgument(
@@ -55,5 +55,5 @@ class Intake:
         )
 
     def give_back(self, counted: int) -> None:
-        """Count a request no longer; on any thread."""
+        """Stop counting a request. Any thread may call it."""
         self._returned.append(counted)

@@ -1,4 +1,4 @@
-"""Listening on an endpoint: only where nobody else does, and with errors that say why."""
+"""Listens on an endpoint that no other process uses; if that fails, the error says why."""
 
 import errno
 import os
@@ -21,8 +21,8 @@ def listen(
 ) -> Endpoint:
     """Listen, with TLS if there are credentials; return the endpoint with its actual port.
 
-    A name is served on all its addresses, or not at all: gRPC is content with one of them, and
-    clients would reach whoever owns the others.
+    A name is served on all its addresses, or not at all. gRPC would accept a single one, and
+    clients might connect to another process at the others.
     """
     if endpoint.path:
         _check_socket(option, endpoint)
@@ -40,13 +40,13 @@ def free_addresses(option: str, endpoint: Endpoint) -> list[str]:
     """Return the IP addresses of an endpoint that this machine has.
 
     Raises:
-        StartupError: One of them can't be had; gRPC would not tell why.
+        StartupError: The process can't listen on one of them. gRPC would not say why.
     """
     try:
         addresses = endpoint.addresses()
         free = [each for each in addresses if _is_free(each, endpoint.port)]
-    except UnicodeError:  # of the codec for host names, for one with an empty or a long label
-        raise _cannot_listen(option, endpoint, "its host is no host name") from None
+    except UnicodeError:  # raised by the codec for host names, for an empty or a long label
+        raise _cannot_listen(option, endpoint, "its host is not a valid host name") from None
     except OSError as error:
         raise _cannot_listen(option, endpoint, _reason(error)) from None
     if not free:
@@ -55,10 +55,10 @@ def free_addresses(option: str, endpoint: Endpoint) -> list[str]:
 
 
 def _is_free(address: str, port: int) -> bool:
-    """Tell whether this machine has an address: a name may have one of IPv6 where there is none.
+    """Return whether this machine has an address: a name may have an IPv6 address without IPv6.
 
     Raises:
-        OSError: It can't be had, for another reason.
+        OSError: The process can't listen on it, for another reason.
     """
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -118,7 +118,7 @@ def _cannot_listen(option: str, endpoint: Endpoint, reason: str) -> StartupError
 
 @contextmanager
 def _private_umask() -> Iterator[None]:
-    """Make a Unix socket for this user alone."""
+    """Make new Unix sockets accessible to this user only."""
     before = os.umask(0o177)
     try:
         yield

@@ -1,10 +1,10 @@
 """Structured logs on standard error: one JSON object, or one line of text, for each event.
 
-Every text is scrubbed of the secrets of all calls in flight (C50), whoever logged it: the driver,
-its SDK, or the framework.
+The secrets of all calls in flight are removed from every text (C50), whether the driver, its SDK
+or the framework logged it.
 
-Nobody waits for the log. Who logs puts the event into a queue; one thread scrubs and formats,
-another one writes. When nobody reads what it writes, lines are dropped and counted.
+Nothing waits for the log. A logging call puts the event into a queue, one thread scrubs and
+formats it, and another one writes it. If nobody reads the output, lines are dropped and counted.
 """
 
 import json
@@ -32,29 +32,30 @@ log = logging.getLogger(__name__)
 
 _MAX_QUEUED: Final = 2_000
 _MAX_QUEUED_BYTES: Final = 8 * 1024 * 1024
-"""Events that may wait to be formatted, and their size; more are dropped."""
+"""The maximum number and size of events that wait to be formatted; more are dropped."""
 _MAX_UNWRITTEN: Final = 1024 * 1024
-"""Bytes that may wait to be written; more are dropped."""
+"""The maximum number of bytes that wait to be written; more are dropped."""
 _BATCH: Final = 200
-"""Events that are written together, at most."""
+"""The maximum number of events that are written together."""
 _MAX_TEXT: Final = 16 * 1024
-"""Characters of a message or a field; longer ones are cut."""
+"""The maximum number of characters of a message or a field; longer ones are cut."""
 _PAUSE: Final = 0.005
-"""Seconds in which events gather, since one write for many is cheaper."""
+"""Seconds for which events are collected, since one write for many is cheaper."""
 _LAST_LINES: Final = 1.0
-"""Seconds that the end of the process waits for its last lines to be written."""
+"""Seconds for which the process waits at its end until its last lines are written."""
 _CORE_LINE: Final = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ +\d+ (?P<text>.*)")
 """A line of gRPC's C core: a letter for the level and the date, the time, the thread."""
 
 _STYLES: Final = {"error": "\x1b[31m", "critical": "\x1b[31m", "warning": "\x1b[33m"}
-"""The colours of levels, legible on a light and on a dark background."""
+"""The colours of levels, legible on both light and dark backgrounds."""
 
 _NAMES: Final = ("logger", "message", "traceback")
-"""The names of fields that are ours."""
+"""The names of fields that the framework sets."""
 
 _Event: TypeAlias = dict[str, object]
 _Item: TypeAlias = _Event | Callable[[], None] | threading.Event
-"""An event, what is to be done once those before it are scrubbed, or set once they are written."""
+"""An event; or an action to call once all earlier events are scrubbed; or a `threading.Event` to
+set once they are written."""
 
 
 def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> None:
@@ -63,7 +64,7 @@ def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> N
     Args:
         level: The least severe records to write.
         form: None means text on a terminal, JSON elsewhere.
-        descriptor: Where to write instead.
+        descriptor: The file descriptor to write to.
     """
     if form is None:
         form = LogFormat.TEXT if os.isatty(descriptor) else LogFormat.JSON
@@ -71,9 +72,9 @@ def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> N
     handler.start()
     redaction.after_log = handler.after_log
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records are about its loop
+    logging.getLogger("grpc").setLevel(logging.WARNING)  # its debug records show its event loop
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # What no formatter of ours shows is not looked up: https://docs.python.org/3/howto/logging.html
+    # Skip what our formatters don't show: https://docs.python.org/3/howto/logging.html#optimization
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Python would print these itself, unscrubbed.
@@ -83,24 +84,25 @@ def configure(level: LogLevel, form: LogFormat | None, descriptor: int = 2) -> N
 
 
 def dropped() -> int:
-    """Return how many lines were dropped so far, since nobody read them in time."""
+    """Return how many lines were dropped so far because nobody read them in time."""
     return sum(each.dropped for each in logging.getLogger().handlers if isinstance(each, Handler))
 
 
 def flush() -> None:
-    """Wait until what was logged is written, for a second at most."""
+    """Wait until everything is written, for at most a second."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
 
 @contextmanager
 def captured_output() -> Iterator[None]:
-    """Log what others write meanwhile: gRPC's C core, child processes, and whoever prints.
+    """Log what gRPC's C core, child processes and calls of `print` write meanwhile.
 
-    Their lines get the form of the log, without secrets, and writing one waits for no reader.
+    Their lines get the format of the log, without secrets. Writing a line does not wait for a
+    reader.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # none is left when the process ends
+        sys.stdout.reconfigure(line_buffering=True)  # no line is lost when the process ends
     with _captured(1, "stdout"), _captured(2, "stderr"):
         yield
 
@@ -134,7 +136,7 @@ class _Formatter(logging.Formatter):
 
 
 class Handler(logging.Handler):
-    """Writes records to a file descriptor, in threads of its own."""
+    """Writes records to a file descriptor, in background threads."""
 
     def __init__(self, descriptor: int, form: LogFormat) -> None:
         super().__init__()
@@ -146,7 +148,7 @@ class Handler(logging.Handler):
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        # Of kinds that finalisers may use, too.
+        # Finalisers may use these types too.
         self._events: SimpleQueue[_Item] = SimpleQueue()
         self._sizes: deque[int] = deque()  # of the events, in memory
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
@@ -155,11 +157,11 @@ class Handler(logging.Handler):
         self._pid = 0
 
     def createLock(self) -> None:  # noqa: N802 - the base class's name
-        """Need none: the queue has its own."""
+        """Do without a lock: the queue has its own."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Do what the base class does, without the lock, which it needs from Python 3.13 on."""
+        """Like the base class, but without the lock, which that needs since Python 3.13."""
         if wanted := bool(self.filter(record)):
             self.emit(record)
         return wanted
@@ -176,25 +178,25 @@ class Handler(logging.Handler):
             return
         try:
             event = _event(record)
-        except Exception as error:  # noqa: BLE001 - whatever was logged, nobody fails by it
+        except Exception as error:  # noqa: BLE001 - logging never makes its caller fail
             event = _notice("an event could not be logged", error=type(error).__name__)
         self._sizes.append(sum(map(sys.getsizeof, event.values())))
         self._events.put(event)
         if record.levelno >= logging.CRITICAL and not _is_on_event_loop():
-            self.flush()  # the process may end right after it
+            self.flush()  # the process may end right afterwards
 
     def _is_full(self) -> bool:
         return len(self._sizes) >= _MAX_QUEUED or sum([*self._sizes]) >= _MAX_QUEUED_BYTES
 
     def after_log(self, action: Callable[[], None]) -> None:
-        """Call `action` once what was logged so far has been scrubbed."""
+        """Call `action` once everything that was logged so far has been scrubbed."""
         if self._pid == os.getpid():
             self._events.put(action)
         else:
             action()
 
     def flush(self) -> None:
-        """Wait until all is written, for a second at most."""
+        """Wait until everything is written, for at most a second."""
         if self._pid == os.getpid():
             written = threading.Event()
             self._events.put(written)
@@ -218,7 +220,7 @@ class Handler(logging.Handler):
             self._format_some(self._events.get())
 
     def _format_some(self, first: _Item) -> None:
-        # A function of its own: while the next event is waited for, nothing of a call is held.
+        # A separate function, so that no reference to a call is held while waiting for an event.
         time.sleep(_PAUSE)
         lines: list[str] = []
         for item in [first, *islice(iter(self._next, None), _BATCH)]:
@@ -242,7 +244,7 @@ class Handler(logging.Handler):
     def _safe_line_of(self, event: _Event) -> str:
         try:
             return self._line_of(_scrubbed(event))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the log goes on
+        except Exception as error:  # noqa: BLE001 - the log continues after any error
             notice = _notice("an event could not be logged", error=type(error).__name__)
             return self._line_of(_scrubbed(notice))
 
@@ -255,28 +257,28 @@ class Handler(logging.Handler):
             self._lines.put(text)
 
     def _write(self) -> None:
-        """Write what is formatted, for ever; wait for readers."""
-        told = 0
+        """Write formatted lines, for ever. Waits for readers."""
+        reported = 0
         while True:
             item = self._lines.get()
             if isinstance(item, threading.Event):
                 item.set()
                 continue
-            told = self._write_lines(item, told)
+            reported = self._write_lines(item, reported)
             self._written += len(item)
 
-    def _write_lines(self, text: str, told: int) -> int:
+    def _write_lines(self, text: str, reported: int) -> int:
         try:
             _write_all(self._descriptor, text)
-            if (lost := self.dropped) != told:
+            if (lost := self.dropped) != reported:
                 notice = _notice(
-                    "log lines were dropped, since nobody read them in time", dropped=lost
+                    "log lines were dropped because nobody read them in time", dropped=lost
                 )
                 _write_all(self._descriptor, self._line_of(_scrubbed(notice)) + "\n")
             return lost
-        except OSError:  # nobody is there to read
+        except OSError:  # there is no reader
             self._unwritten += text.count("\n")
-            return told
+            return reported
 
 
 def _write_all(descriptor: int, text: str) -> None:
@@ -291,13 +293,13 @@ def _is_on_event_loop() -> bool:
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread of the driver's own."""
+    """Log the exception that ended one of the driver's own threads."""
     name = failure.thread.name if failure.thread else "unknown"
     log.error("a thread failed", exc_info=failure.exc_value, extra={"fields": {"thread": name}})
 
 
 def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
-    """Log what nobody can catch, such as the exception of a `__del__`."""
+    """Log an exception that nobody can catch, such as one in a `__del__`."""
     log.error("an exception was ignored", exc_info=failure.exc_value)
 
 
@@ -313,9 +315,9 @@ def _log_lines_of(descriptor: int, name: str) -> None:
 
 
 def _beginnings_of_lines(file: TextIO) -> Iterator[str]:
-    """Yield lines, but of one that does not end only the beginning.
+    """Yield lines; of a line that is too long, only the beginning.
 
-    In pieces it would show the end of a secret, whose beginning is in the piece before.
+    The next piece of such a line could show the end of a secret that begins in this one.
     """
     is_new = True
     while piece := file.readline(_MAX_TEXT + 1):
@@ -325,7 +327,7 @@ def _beginnings_of_lines(file: TextIO) -> Iterator[str]:
 
 
 def _event(record: logging.LogRecord) -> _Event:
-    """Return what a record says. Objects are printed now, since they may change."""
+    """Return the contents of a record. Objects are formatted now, since they may change."""
     event: _Event = {
         "time": record.created,
         "level": record.levelname.lower(),
@@ -375,13 +377,13 @@ def _traceback(record: logging.LogRecord) -> str:
 
 
 def _cut_in_the_middle(text: str) -> str:
-    """Keep the beginning, and the end, where the error stands."""
+    """Keep the beginning, and the end, which contains the error."""
     half = _MAX_TEXT // 2
     return text if len(text) <= _MAX_TEXT else f"{text[:half]}\n…\n{text[-half:]}"
 
 
 def _scrubbed(event: _Event) -> _Event:
-    # Time and level are ours; all else, down to the names of fields, may be an SDK's.
+    # Time and level come from us; everything else, even the names of fields, may come from an SDK.
     head = {"time": _readable(event.pop("time")), "level": event.pop("level")}  # type: ignore[arg-type]
     texts = [text for item in event.items() for text in item if isinstance(text, str)]
     scrubbed = redaction.in_flight.scrub_all(texts)
@@ -409,9 +411,9 @@ def _text_line(event: _Event) -> str:
 
 
 def _coloured_line(event: _Event) -> str:
-    """Return a text line for a person at a terminal: short, and with what stands out in colour.
+    """Return a short text line for a terminal, with highlights in colour.
 
-    The framework's own loggers, among which a person can't choose, are left out.
+    It leaves out the names of the framework's own loggers, which are of no use to a person.
     """
     if str(event["logger"]).startswith("cmi."):
         del event["logger"]
@@ -434,7 +436,7 @@ def _duration(event: _Event) -> str:
 
 
 def _plain(value: object) -> str:
-    """Quote what would break a line into other words than were meant."""
+    """Quote a value that would otherwise be split into several words."""
     text = str(value)
     return text if text and text.isprintable() and not set(' "=') & set(text) else json.dumps(text)
 

@@ -30,8 +30,8 @@ _QUICK: Final = 32 * 1024
 """The size up to which a request is validated on the event loop, in bytes."""
 
 _MAX_SPEC_BYTES: Final = 256 * 1024
-"""Ten times what real machine classes need. Pydantic stops every other thread while it validates:
-for some 70 ms if all of such a spec is wrong."""
+"""Ten times the size of real machine classes. Pydantic blocks every other thread while it
+validates: for some 70 ms if everything in a spec of this size is wrong."""
 
 
 def machine_handler(
@@ -48,12 +48,12 @@ def machine_handler(
 
     Args:
         driver: The driver.
-        methods: Those it has.
-        runner: What runs them.
+        methods: The driver's methods.
+        runner: Runs the methods.
         intake: Bounds the requests in flight.
-        record: Is told of every call.
-        count_left_out: Is told how many VMs a list left out.
-        record_api_request: Is told of every request to the cloud.
+        record: Called after every call.
+        count_left_out: Called with the number of VMs that a list left out.
+        record_api_request: Called after every request to the cloud.
         tracing: Makes a span for each call.
     """
     create = methods["CreateMachine"]
@@ -85,7 +85,7 @@ def machine_handler(
 
 def _unimplemented(name: str, capability: str) -> Behaviour:
     async def refuse(_call: Call, _message: Message) -> Message:
-        raise Unimplemented(f"this driver has no {name}: {capability} is not a capability of it")
+        raise Unimplemented(f"this driver has no {name}: it lacks the capability {capability}")
 
     return refuse
 
@@ -141,7 +141,7 @@ def _answer(
 
 
 def _identity_of(request: Any) -> Hashable:
-    """Return what tells the request's machine from all others (C57)."""
+    """Return a key that identifies the request's machine (C57)."""
     return request.provider_spec.cluster, request.machine_name
 
 
@@ -149,12 +149,13 @@ def _decoder(driver: Driver, method: Method, create: Method) -> Callable[[Any], 
     """Return a function that validates a wire message and returns the request for `method`.
 
     A field that only `create` needs never causes the refusal of another call; otherwise, it could
-    block a deletion. If a call is refused anyway, it reports everything that `create` would: MCM
-    asks for the status of a new machine first, and its user should fix all mistakes at once.
+    block a deletion. If a call is refused anyway, the error reports every problem that `create`
+    would: MCM asks for the status of a new machine first, and its user should fix all mistakes at
+    once.
 
-    It raises:
+    The returned function raises:
         InvalidArgument: Names every offending field (C7, C8, C33, C36, C47, C48).
-        Unauthenticated: All is valid but a credential is missing (C44).
+        Unauthenticated: A credential is missing, and everything else is valid (C44).
     """
     spec, secrets = method.spec, method.secrets
     if spec is None or secrets is None:
@@ -194,7 +195,7 @@ def _decoder(driver: Driver, method: Method, create: Method) -> Callable[[Any], 
 
 
 def _problems_of_a_creation(method: Method, create: Method, message: Any) -> list[str]:
-    """Return what CreateMachine would refuse, unless it is the method that is called."""
+    """Return the problems that CreateMachine would report, unless it is the called method."""
     if method is create or create.spec is None or create.secrets is None:
         return []
     _, spec_problems = read_spec(create.spec, message.ProviderSpec)
@@ -228,9 +229,9 @@ def _name_problems(field: str, value: str, *, required: bool) -> list[str]:
 
 
 def _own_provider_id(driver: Driver, message: Any, scope: Any) -> dict[str, object]:
-    """Return the provider ID, and the scope as the ID locates it.
+    """Return the provider ID, and the scope with the location that the ID contains.
 
-    An ID that can't be one of this driver is left out.
+    An ID that can't be from this driver is left out.
     """
     provider_id: str = message.ProviderID
     form = driver.provider_id_format
@@ -243,22 +244,22 @@ def _own_provider_id(driver: Driver, message: Any, scope: Any) -> dict[str, obje
         }
     except ValueError:
         log.warning(
-            "ignored a provider ID that is not this driver's; the machine is looked up by name",
+            "ignored a provider ID that is not from this driver; looking the machine up by name",
             extra={"fields": {"machine": message.MachineName}},
         )
         return {"provider_id": ""}
 
 
 def _encoder(method: Method, *, can_initialize: bool) -> Callable[[Any], Message]:
-    """Return what makes the wire message of what `method` returned.
+    """Return a function that converts a result of `method` into a wire message.
 
     Args:
         method: The method.
         can_initialize: Whether the driver has `initialize_machine`.
 
-    It raises:
-        TypeError, ValueError: The method returned what the contract does not allow: a defect
-            of the driver, which its caller sees as INTERNAL (C13, C45).
+    The returned function raises:
+        TypeError, ValueError: The contract does not allow the result. This is a bug in the driver,
+            and the caller gets INTERNAL (C13, C45).
     """
     where, kind = method.rpc.method, method.response
     encode = _ENCODERS[kind]
@@ -317,7 +318,7 @@ def _encode_shut_down(_where: str, response: messages.ShutDownMachineResponse) -
 
 def _encode_volumes(where: str, response: messages.GetVolumeIDsResponse) -> Message:
     if isinstance(response.volume_ids, str) or not all(response.volume_ids):
-        raise ValueError(f"{where} returned an empty volume ID, or no list of them")
+        raise ValueError(f"{where} returned an empty volume ID, or something other than a list")
     return cmi_pb2.GetVolumeIDsResponse(VolumeIDs=response.volume_ids)
 
 

@@ -1,4 +1,4 @@
-"""What a driver can do: its methods, and the types that their signatures name."""
+"""Finds a driver's methods, and the types in their signatures."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ class Method:
     """A driver's method, ready to be called.
 
     Attributes:
-        rpc: The RPC it answers.
-        request: What it takes, a class of `cmi.messages`.
-        response: What it returns, likewise.
+        rpc: The RPC that it implements.
+        request: The class of its request, from `cmi.messages`.
+        response: The class of its response, from `cmi.messages`.
         call: The bound method.
-        is_async: It is an `async def`.
-        spec: The model its provider spec is validated with, if it takes one.
-        secrets: The model its secrets are validated with, if it takes any.
+        is_async: Whether it is an `async def`.
+        spec: The model that validates the provider spec, if its request has one.
+        secrets: The model that validates the secrets, if its request has any.
     """
 
     rpc: Rpc
@@ -40,7 +40,7 @@ def methods_of(driver: Driver) -> Mapping[str, Method]:
     """Return the methods that `driver` has, by the names of their RPCs.
 
     Raises:
-        StartupError: A mandatory method is missing, or a signature is not as it must be.
+        StartupError: A mandatory method is missing, or a signature is wrong.
     """
     methods = {}
     for rpc in RPCS:

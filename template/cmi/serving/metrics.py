@@ -1,10 +1,10 @@
 """Prometheus metrics over HTTP.
 
-Requests to the cloud's API have the names and labels that MCM's drivers in Go give them. Machine
-calls have names of their own: the bridge counts them too, with the names of the drivers in Go, and
-a sum over both would count each call twice.
+The metrics of requests to the cloud's API have the same names and labels as in MCM's drivers in
+Go. Those of machine calls have other names: the bridge counts these calls too, under the names
+used in Go, and a sum over both would count each call twice.
 
-Imported only where metrics are asked for, since prometheus_client takes 40 ms to import.
+This module is imported only if metrics are enabled, since importing prometheus_client takes 40 ms.
 """
 
 import logging
@@ -38,23 +38,23 @@ log = logging.getLogger(__name__)
 
 _OPERATIONS: Final = {rpc.name: rpc.method for rpc in RPCS}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-"""Prometheus' own in Go, and beyond them what the creation of a machine takes, in seconds."""
+"""The defaults in Go, extended to the duration of a machine's creation, in seconds."""
 _GO_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Prometheus' own in Go: quantiles over both kinds of drivers need the same."""
+"""The defaults in Go: quantiles over drivers in both languages need equal buckets."""
 _SCRAPE_TIMEOUT: Final = 10.0
 _MAX_SCRAPES: Final = 16
-"""Connections that are served at once. One more ends the oldest: nobody can shut out others."""
+"""The maximum number of connections. A further one closes the oldest, so nobody is locked out."""
 
 
 class Metrics:
     """The metrics of one server.
 
     Args:
-        provider: The label of that name.
-        in_flight: Returns how many machine calls run.
-        waiting: Returns how many wait for their turn.
+        provider: The value of the label `provider`.
+        in_flight: Returns the number of running machine calls.
+        waiting: Returns the number of machine calls that wait for their turn.
         bytes_in_flight: Returns the size of the requests in flight.
-        dropped_lines: Returns how many lines of the log were dropped.
+        dropped_lines: Returns the number of dropped log lines.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Metrics:
         )
         self._api_requests = Counter(
             "mcm_cloud_api_requests_total",
-            "Requests to the cloud's API, failed ones included.",
+            "Requests to the cloud's API, including failed ones.",
             ("provider", "service"),
             registry=self._registry,
         )
@@ -106,14 +106,14 @@ class Metrics:
         )
         self._left_out = Counter(
             "driver_machines_left_out_total",
-            "VMs that a list left out, since their machine can't be told.",
+            "VMs that a list left out because their machine is unknown.",
             ("provider",),
             registry=self._registry,
         ).labels(provider)
         for name, text, function in (
             (
                 "driver_requests_in_flight",
-                "Machine calls that are running, those of callers that are gone included.",
+                "Machine calls that are running, including those whose callers are gone.",
                 in_flight,
             ),
             (
@@ -128,7 +128,7 @@ class Metrics:
             ),
             (
                 "driver_log_lines_dropped",
-                "Lines of the log that were dropped since the start: nobody read them in time.",
+                "Log lines that were dropped because nobody read them in time.",
                 dropped_lines,
             ),
         ):
@@ -136,7 +136,7 @@ class Metrics:
             gauge.labels(provider).set_function(function)
 
     def record(self, rpc: str, code: grpc.StatusCode, seconds: float) -> None:
-        """Count one machine call: as MCM does, its duration if it succeeded, else its code."""
+        """Count one machine call as MCM does: its duration if it succeeded, else its code."""
         operation = _OPERATIONS[rpc]
         if code is grpc.StatusCode.OK:
             self._duration.labels(self._provider, operation).observe(seconds)
@@ -156,14 +156,14 @@ class Metrics:
         self._left_out.inc(vms)
 
     def listen(self, endpoint: Endpoint, addresses: Iterable[str]) -> Endpoint:
-        """Answer GET /metrics; return the endpoint, with the port that a port 0 became.
+        """Serve GET /metrics; return the endpoint with its actual port.
 
         Args:
             endpoint: Where to listen.
             addresses: Its IP addresses.
 
         Raises:
-            OSError: One of them can't be listened on.
+            OSError: The process can't listen on one of them.
         """
         handler = MetricsHandler.factory(self._registry)
         for address in addresses:
@@ -183,7 +183,7 @@ class Metrics:
 
 
 class _HttpServer(ThreadingTCPServer):
-    """Like that of `http.server`, which would look up the address in the DNS first."""
+    """Like the class in `http.server`, which would first look up the address in the DNS."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -194,15 +194,15 @@ class _HttpServer(ThreadingTCPServer):
         super().__init__((address, port), handler)
 
     def get_request(self) -> Any:
-        """Accept a connection, but not one that stays silent for good."""
+        """Accept a connection, with a timeout for clients that send nothing."""
         request, address = super().get_request()
         request.settimeout(_SCRAPE_TIMEOUT)
         if len(self._scrapes) == _MAX_SCRAPES:
-            with suppress(OSError):  # it has ended by itself
+            with suppress(OSError):  # it may have ended already
                 self._scrapes[0].shutdown(socket.SHUT_RDWR)
         self._scrapes.append(request)
         return request, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a scraper that went away; the base class prints its traceback."""
+        """Log that a scraper disconnected; the base class would print a traceback."""
         log.debug("scrape failed", exc_info=sys.exception())

@@ -1,4 +1,4 @@
-"""How a driver is served. Imports nothing heavy: the command line reads it before it does."""
+"""The options of a server. Imports no slow modules, because the command line imports this early."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,14 +13,14 @@ DEFAULT_CALL_TIMEOUT: Final = 300.0
 DEFAULT_MAX_CALLS: Final = 1000
 DEFAULT_GRACE_PERIOD: Final = 30.0
 DEFAULT_MAX_REQUEST_BYTES: Final = 1024 * 1024
-"""What a Secret of Kubernetes may hold, and four times what the most generous cloud takes as user
-data (256 KiB)."""
+"""The maximum size of a Kubernetes Secret, and four times the largest user data that any cloud
+accepts (256 KiB)."""
 DEFAULT_MAX_BYTES_IN_FLIGHT: Final = 32 * 1024 * 1024
 """Fits the memory limit of the sample Deployment: see docs/explanation/limits.md."""
 
 
 class LogFormat(StrEnum):
-    """How a log record is written."""
+    """The format of the log."""
 
     JSON = "json"
     TEXT = "text"
@@ -37,21 +37,23 @@ class LogLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """How a driver is served.
+    """The options of a server.
 
     Attributes:
-        endpoint: Where to listen.
-        insecure: Listen without TLS also where other machines can connect.
-        tls: The files for TLS; clients need a certificate of their CA.
-        health_address: Where to serve health alone, in plain text: for those who ask without
-            a certificate, or from outside of a loopback address.
-        metrics_address: Where to serve metrics, over plain HTTP.
+        endpoint: The address to listen on.
+        insecure: Allow an address that other machines can reach, without TLS.
+        tls: The files for TLS; clients need a certificate from their CA.
+        health_address: The address of a second server for health alone, in plain text. It is for
+            clients that have no certificate, or can't reach a loopback address.
+        metrics_address: The address that serves metrics, over plain HTTP.
         tracing: Whether to send traces over OTLP.
-        call_timeout: How long one machine call may take, in seconds.
-        max_calls: How many machine calls may run; more wait, and are UNAVAILABLE in the end.
-        max_request_bytes: The size of the largest request; larger ones are INVALID_ARGUMENT.
-        max_bytes_in_flight: The size of all requests together; beyond it they are UNAVAILABLE.
-        grace_period: How long calls in flight may go on after a stop, in seconds.
+        call_timeout: The maximum duration of a machine call, in seconds.
+        max_calls: The maximum number of machine calls at once. Further calls wait, and fail with
+            UNAVAILABLE if they wait for too long.
+        max_request_bytes: The maximum size of a request; larger ones are INVALID_ARGUMENT.
+        max_bytes_in_flight: The maximum size of all requests together. A request beyond it is
+            UNAVAILABLE.
+        grace_period: How long calls in flight may continue after a stop, in seconds.
     """
 
     endpoint: Endpoint = field(default_factory=lambda: Endpoint.parse(DEFAULT_ENDPOINT))

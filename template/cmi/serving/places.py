@@ -1,4 +1,4 @@
-"""Places for the calls that may run at once, handed out in the order of asking."""
+"""Limits how many calls run at once, in first-come, first-served order."""
 
 import asyncio
 import contextlib
@@ -7,10 +7,10 @@ from collections import deque
 
 
 class Places:
-    """A bound on how many calls run.
+    """A fair semaphore.
 
     Args:
-        limit: How many places there are.
+        limit: The number of places, one for each running call.
     """
 
     def __init__(self, limit: int) -> None:
@@ -20,24 +20,24 @@ class Places:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a place."""
+        """The number of calls that wait for a place."""
         return len(self._queue)
 
     def take_at_once(self) -> bool:
-        """Take a place if one is free and nobody waits for it; tell whether it was so."""
+        """Take a place if one is free and no call waits for it; return whether that succeeded."""
         if self._free and not self._queue:
             self._free -= 1
             return True
         return False
 
     async def take(self, seconds: float) -> bool:
-        """Wait for a place; return False if none came free in time."""
+        """Wait for a place; return False if none became free in time."""
         if self._is_closed:
             return False
         loop = asyncio.get_running_loop()
         place: asyncio.Future[bool] = loop.create_future()
         self._queue.append(place)
-        # In a context of its own: this one holds the request.
+        # In an empty context, because the current one keeps the request alive.
         timer = loop.call_later(seconds, _turn_away, place, context=contextvars.Context())
         try:
             return await place
@@ -51,7 +51,7 @@ class Places:
                 self._queue.remove(place)
 
     def give_back(self) -> None:
-        """Hand a place to who waits longest, or keep it."""
+        """Give a place to the call that has waited longest, or keep it."""
         while self._queue:
             place = self._queue.popleft()
             if not place.done():
@@ -60,7 +60,7 @@ class Places:
         self._free += 1
 
     def close(self) -> None:
-        """Turn away all who wait."""
+        """Turn away all waiting calls."""
         self._is_closed = True
         for place in self._queue:
             _turn_away(place)

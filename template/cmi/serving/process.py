@@ -1,7 +1,7 @@
-"""What a driver process does before anything else.
+"""Prepares the process before anything else happens.
 
-Imports nothing heavy: until gRPC and pydantic are in, a busy machine needs more than a second. The
-kernel ignores a signal that process 1 of a container has no handler for, so it would be lost.
+This module imports no slow modules: on a busy machine, loading gRPC and pydantic takes more than
+a second. If process 1 of a container has no handler for a signal, the kernel ignores the signal.
 """
 
 import os
@@ -11,13 +11,13 @@ from typing import Final
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _before_fork: Final = threading.local()
-"""Its `mask` has the signals that the forking thread blocked already."""
+"""Its `mask` contains the signals that the forking thread had blocked."""
 
 
 def prepare() -> None:
-    """Obey SIGTERM and SIGINT, here and in child processes, and open what is closed.
+    """Obey SIGTERM and SIGINT, here and in child processes, and open closed standard files.
 
-    As long as the driver does not serve yet, a signal ends it at once, with success.
+    Until the driver serves, a signal ends it at once, with exit code 0.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, lambda _number, _frame: os._exit(0))
@@ -30,7 +30,7 @@ def prepare() -> None:
 
 
 def _hold_signals() -> None:
-    """Keep a signal from a child process until it has handlers of its own."""
+    """Block signals until the child process has reset its handlers."""
     _before_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
@@ -39,10 +39,10 @@ def _let_signals_through() -> None:
 
 
 def _reset_signals() -> None:
-    """Make signals to a child process its own.
+    """Reset the signal handlers of a child process.
 
-    It inherits the handlers, and the descriptor by which they wake the event loop of its parent: a
-    `multiprocessing.Pool` that ends its children would stop the driver.
+    It inherits the handlers, and the descriptor with which they wake the event loop of its parent.
+    So a `multiprocessing.Pool` that ends its children would stop the driver.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,9 +51,9 @@ def _reset_signals() -> None:
 
 
 def _open_standard_files() -> None:
-    """See to it that no socket becomes standard error, and gets the log."""
+    """Open closed standard files, so that no socket becomes standard error and gets the log."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number

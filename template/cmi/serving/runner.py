@@ -1,4 +1,4 @@
-"""Running a driver's methods: threads, limits, deadlines, one call at a time per machine."""
+"""Runs a driver's methods: threads, limits, deadlines, one call at a time per machine."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from cmi.serving.threads import NoThread, Threads
 log = logging.getLogger(__name__)
 
 _NEXT_TRY: Final = 0.1
-"""Seconds until it is tried again to start a thread."""
+"""Seconds between two attempts to start a thread."""
 
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
-"""What a method returned, or raised. Not raised through a future: there a StopIteration gets
-lost, and a SystemExit ends the event loop."""
+"""The result of a method, or its exception. A future can't carry every exception: it loses a
+StopIteration, and a SystemExit ends the event loop."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,12 +30,12 @@ class _Run:
     """One method from its start to its end, which may come after its caller has gone.
 
     Attributes:
-        machine: What it holds meanwhile.
+        machine: The key of the machine that it locks.
         waiter: Gets the outcome, or None at the deadline.
-        has_begun: It will end by itself.
-        is_given_up: Nobody waits for its outcome any more.
+        has_begun: Whether it has started, so that it will end by itself.
+        is_given_up: Whether nobody waits for its outcome any more.
         name: The name of the method.
-        thread_call: What its thread knows of it; None for an `async def`.
+        thread_call: The state that it shares with its thread; None for an `async def`.
     """
 
     machine: Hashable | None
@@ -47,19 +47,19 @@ class _Run:
 
     @property
     def waiting_for(self) -> str:
-        """What it waits for, as `wait_for` was told; empty if that is not known."""
+        """The event that it waits for, as passed to `wait_for`; empty if unknown."""
         return self.thread_call.waiting_for if self.thread_call else ""
 
     @property
     def trouble(self) -> str:
-        """What the cloud says if it can't answer at the moment; empty if that is not known."""
+        """The cloud's error message if it can't answer at the moment; empty if unknown."""
         return self.thread_call.trouble if self.thread_call else ""
 
 
 class _Deadlines:
-    """Wakes the callers whose time is up, with a single timer: one for each call would be costly.
+    """Wakes the callers whose time is up. It uses one timer, since one for each call is expensive.
 
-    All get the same time, so the oldest is always due first.
+    All calls get the same time, so the oldest is always due first.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -77,7 +77,7 @@ class _Deadlines:
 
     def _set(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_set = True
-        # In a context of its own: that of the first call would hold its request.
+        # In an empty context, because the current one would keep a request alive.
         due = next(iter(self._due.values()))
         loop.call_at(due, self._expire, loop, context=contextvars.Context())
 
@@ -94,18 +94,18 @@ class _Deadlines:
 class Runner:
     """Runs the machine calls of one server.
 
-    A call counts until its method has really ended. A thread can't be stopped, so a call
-    that was given up (deadline, cancelled) goes on holding its place and its machine, and
-    a retry is turned away instead of running beside it (C14, C57).
+    A call counts until its method has really ended. A thread can't be stopped. So an abandoned
+    call (cancelled, or past its deadline) keeps its place and its machine, and a retry is turned
+    away instead of running at the same time (C14, C57).
 
-    A call beyond `max_calls` waits for its turn, and holds its machine meanwhile. In the end it
-    is UNAVAILABLE: RESOURCE_EXHAUSTED would tell MCM and the autoscaler that the cloud is full.
-    A call that is turned away has never run.
+    A call beyond `max_calls` waits for its turn, and keeps its machine meanwhile. If it waits for
+    too long, it fails with UNAVAILABLE: RESOURCE_EXHAUSTED would make MCM and the autoscaler
+    believe that the cloud is full. A call that is turned away has never run.
 
     Args:
-        max_calls: How many calls may run at once.
-        call_timeout: How long one may take, in seconds.
-        errors: What the exceptions of the driver's SDK mean.
+        max_calls: The maximum number of calls at once.
+        call_timeout: The maximum duration of a call, in seconds.
+        errors: The meaning of the SDK's exceptions.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class Runner:
 
     @property
     def in_flight(self) -> int:
-        """How many methods are running, those of callers that are gone included."""
+        """The number of running methods, including those whose callers are gone."""
         return self._in_flight
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for their turn."""
+        """The number of calls that wait for their turn."""
         return self._places.waiting
 
     async def run(
@@ -141,18 +141,19 @@ class Runner:
         machine: Hashable | None = None,
         time_remaining: Callable[[], float | None] = lambda: None,
     ) -> Any:
-        """Call `method` and return what it returns.
+        """Call `method` and return its result.
 
         Args:
             method: A `def` or an `async def`.
-            arguments: What it is called with.
-            is_async: Which of the two it is.
-            machine: What tells the call's machine from others; None if it concerns none.
+            arguments: The method's arguments.
+            is_async: Whether the method is an `async def`.
+            machine: A key that identifies the call's machine; None if there is no machine.
             time_remaining: Returns the seconds until the caller's deadline, or None without one.
 
         Raises:
-            Unavailable: `max_calls` ran, or no thread could be started, for as long as the caller
-                could wait; or the cloud had passing trouble until `call_timeout` was over.
+            Unavailable: The call did not get its turn, or no thread could be started, for as long
+                as the caller could wait. Or the cloud was temporarily unavailable until
+                `call_timeout` had passed.
             Aborted: Another call for the same machine is in flight.
             DeadlineExceeded: The method did not end within `call_timeout`.
             Exception: Whatever the method raises.
@@ -194,10 +195,10 @@ class Runner:
                 raise error
             raise RuntimeError(f"the method raised {type(error).__name__}") from error
         finally:
-            del outcome, error  # its traceback will hold this frame, and with it the request
+            del outcome, error  # the traceback refers to this frame, and would keep the request
 
     async def drain(self, seconds: float) -> bool:
-        """Wait for the methods that run; return False if some still do after `seconds`.
+        """Wait for the running methods; return False if some still run after `seconds`.
 
         Calls that wait for their turn are turned away.
         """
@@ -209,7 +210,7 @@ class Runner:
         return True
 
     def close(self) -> None:
-        """Take no further call; don't wait for threads that still run."""
+        """Accept no further calls; don't wait for threads that still run."""
         self._threads.close()
 
     async def _begin(
@@ -220,12 +221,12 @@ class Runner:
         is_async: bool,
         time_remaining: Callable[[], float | None],
     ) -> Callable[[], object]:
-        """Start a method as soon as it may run; return what gives it up."""
+        """Start a method as soon as it may run; return a function that gives it up."""
         if not self._places.take_at_once():
             patience = self._patience(time_remaining)
             if not await self._places.take(patience):
                 raise Unavailable(
-                    "as many calls run as --max-calls allows, and none ended in time; try again"
+                    "--max-calls calls are running, and none ended in time; try again"
                 )
         try:
             if is_async:
@@ -246,7 +247,7 @@ class Runner:
         return give_up
 
     def _patience(self, time_remaining: Callable[[], float | None]) -> float:
-        """Return how long a call may wait, so that its caller still gets the answer."""
+        """Return how long a call may wait so that its caller still gets an answer."""
         remaining = time_remaining()
         if remaining is None:
             return self._call_timeout
@@ -259,7 +260,7 @@ class Runner:
         method: Callable[[], Any],
         time_remaining: Callable[[], float | None],
     ) -> Callable[[], object]:
-        """Start a method in a thread as soon as there is one, in the order of asking."""
+        """Start a method in a thread as soon as one is available, first come, first served."""
         try:
             async with asyncio.timeout(self._patience(time_remaining)), self._starting:
                 while True:
@@ -268,19 +269,19 @@ class Runner:
                     await asyncio.sleep(_NEXT_TRY)
         except TimeoutError:
             raise Unavailable(
-                "the system lets the driver start no further thread; try again, or raise its "
+                "the system does not let the driver start another thread; try again, or raise its "
                 "limit of processes or of memory"
             ) from None
 
     def _start_task(
         self, loop: asyncio.AbstractEventLoop, run: _Run, method: Callable[[], Any]
     ) -> Callable[[], object]:
-        """Start an `async def`; return what cancels it."""
+        """Start an `async def`; return a function that cancels it."""
         task = loop.create_task(self._await(run, method))
 
         def give_up() -> None:
             task.cancel()
-            if not run.has_begun:  # and now it never will
+            if not run.has_begun:  # a cancelled task never starts
                 self._leave(run)
 
         return give_up
@@ -292,14 +293,14 @@ class Runner:
             outcome = await method(), None
         except asyncio.CancelledError:
             outcome = None, RuntimeError("the method cancelled itself")
-        except BaseException as error:  # noqa: BLE001 - `Runner.run` raises what can be raised there
+        except BaseException as error:  # noqa: BLE001 - `Runner.run` raises it
             outcome = None, _log_if_given_up(run, error)
         self._end(run, outcome)
 
     def _start_thread(
         self, loop: asyncio.AbstractEventLoop, run: _Run, method: Callable[[], Any]
     ) -> Callable[[], object]:
-        """Start a `def` in a thread, which nothing can stop; return what tells `wait_for` to."""
+        """Start a `def` in a thread; return a function that makes its `wait_for` end."""
         context = contextvars.copy_context()
         run.thread_call = call = waiting.ThreadCall(loop, errors=self._errors, groups=self._groups)
         work = partial(context.run, _outcome_of, run, call, method)
@@ -307,7 +308,7 @@ class Runner:
         return call.give_up
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop, run: _Run, outcome: _Outcome) -> None:
-        """Bring the outcome from the thread to the event loop."""
+        """Pass the outcome from the thread to the event loop."""
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._end, run, outcome)
 
@@ -324,7 +325,7 @@ class Runner:
 
 
 def _wake(run: _Run, outcome: _Outcome | None) -> None:
-    """Let the caller go on, unless it already has."""
+    """Let the caller continue, unless it already has."""
     if not run.waiter.done():
         run.waiter.set_result(outcome)
 
@@ -338,7 +339,7 @@ def _outcome_of(run: _Run, call: waiting.ThreadCall, method: Callable[[], Any]) 
 
 
 def _log_if_given_up(run: _Run, error: BaseException) -> BaseException:
-    """Log an error that nobody waits for any more; return it."""
+    """Log the error if nobody waits for it any more; return it."""
     if run.is_given_up and not isinstance(error, DeadlineExceeded):
         fields = {"method": run.name}
         if isinstance(run.machine, tuple):

@@ -35,45 +35,45 @@ log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT: Final = 5.0
 _LAST_REPLIES: Final = 1.0
-"""What the replies of methods that have ended get to be sent, in seconds."""
+"""Seconds in which the replies of finished methods are sent."""
 _HEALTH_STREAMS: Final = 100
-"""The most health checks and watches at once on one connection."""
+"""The maximum number of simultaneous health checks and watches on one connection."""
 _LEAST_PENDING: Final = 1000
-"""Calls that may wait to be accepted, at least; gRPC cancels what is beyond."""
+"""The least limit of calls that wait to be accepted; gRPC cancels further ones."""
 _MAX_HEALTH_REQUEST: Final = 4 * 1024
 _GRPC_MAX_REQUEST: Final = 4 * 1024 * 1024
-"""gRPC's own limit, which it answers with RESOURCE_EXHAUSTED; ours answers before."""
+"""The limit of gRPC, which answers RESOURCE_EXHAUSTED. Our own limit is lower."""
 _IDLE: Final = 15 * 60
 _AGE: Final = 60 * 60
-"""Seconds after which a connection without calls is closed, and after which any is: then the
-client shows its certificate again, and is turned away if its CA was removed."""
+"""Seconds after which an idle connection is closed, and after which any connection is closed. The
+client then shows its certificate again, and is turned away if its CA was removed."""
 
 _MANY: Final = 2**31 - 1
 _GRPC_OPTIONS: Final = (
-    # Otherwise two drivers share a port in silence, and each gets half of the calls.
+    # Otherwise, two drivers would silently share a port, and each would get half of the calls.
     ("grpc.so_reuseport", 0),
-    # A client may ask every few seconds whether a long call is still alive. Otherwise it is told
-    # "too many pings" and loses its calls.
+    # A client may ping every few seconds during a long call. Otherwise, gRPC answers "too many
+    # pings" and ends the calls.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    # A client that vanished without a word is noticed, and its calls are cancelled.
+    # If a client vanishes without closing its connection, its calls are cancelled.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
 
 
 def _bounds(*, streams: int, grace: float) -> tuple[tuple[str, int], ...]:
-    """Return gRPC's options for what one client, or all of them, may hold.
+    """Return gRPC's options that limit one client, or all clients together.
 
     Args:
-        streams: The most calls on one connection.
-        grace: How long calls go on after their connection has reached its age, in seconds.
+        streams: The maximum number of calls on one connection.
+        grace: How long calls may continue after their connection's maximum age, in seconds.
     """
     pending = max(_LEAST_PENDING, 2 * streams)
     return (
         ("grpc.max_concurrent_streams", streams),
-        # gRPC's own limit lets it cancel some of a thousand calls that come at once. Without any
-        # limit, calls that their caller resets at once pile up: no limit of streams counts them.
+        # With gRPC's default limit, it cancels some of a thousand simultaneous calls. Without a
+        # limit, calls that their caller resets at once pile up, since no stream limit counts them.
         ("grpc.server.max_pending_requests", pending),
         ("grpc.server.max_pending_requests_hard_limit", pending),
         ("grpc.max_connection_idle_ms", _IDLE * 1000),
@@ -86,12 +86,12 @@ class Server:
     """Serves one driver on one address (C1).
 
     Attributes:
-        health_address: Where health is served on its own, once it is, if it was asked for.
+        health_address: The address of the separate health server, once it listens; else None.
         metrics_address: The same for metrics.
 
     Raises:
         StartupError: The driver lacks a method, the endpoint needs TLS or `insecure`, or the
-            files for TLS are not as they must be.
+            files for TLS are invalid.
     """
 
     health_address: Endpoint | None = None
@@ -135,7 +135,7 @@ class Server:
 
     @property
     def calls(self) -> tuple[int, int]:
-        """How many machine calls run, and how many wait for their turn."""
+        """The number of machine calls that run, and of those that wait for their turn."""
         return self._runner.in_flight, self._runner.waiting
 
     @property
@@ -144,10 +144,10 @@ class Server:
         return self._intake.bytes_in_flight
 
     async def start(self) -> Endpoint:
-        """Listen and serve; return the endpoint, with the port that a port 0 became.
+        """Listen and serve; return the endpoint with its actual port.
 
         Raises:
-            StartupError: The address can't be listened on; the message says why.
+            StartupError: The process can't listen on the address; the message says why.
         """
         background.start()
         server = self._server = grpc.aio.server(options=self._grpc_options())
@@ -162,9 +162,10 @@ class Server:
         return endpoint
 
     async def stop(self) -> bool:
-        """Stop: health NOT_SERVING, new calls UNAVAILABLE, those in flight get their grace.
+        """Stop gracefully. Health becomes NOT_SERVING, and new calls fail with UNAVAILABLE.
 
-        A server that was never started, or whose start failed, may be stopped too.
+        Calls in flight may continue for the grace period. You may also stop a server that was
+        never started, or whose start failed.
 
         Returns:
             True if every method has ended, False if some still run.
@@ -185,12 +186,12 @@ class Server:
         return ended and not self._probes.in_flight
 
     def _grpc_options(self) -> tuple[tuple[str, int], ...]:
-        # A connection at its age may end its calls: one that waits as long as it may, and then
-        # runs as long as it may, is never cut.
+        # Closing an old connection must not end a call that waits, and then runs, for as long as
+        # allowed.
         longest_call = 2 * self._options.call_timeout + 60
         return (
             *_GRPC_OPTIONS,
-            # Room for calls that wait, and for health and Probe beside them.
+            # Leave room for waiting calls, and for health checks and Probe.
             *_bounds(streams=2 * self._options.max_calls + _HEALTH_STREAMS, grace=longest_call),
             (
                 "grpc.max_receive_message_length",
@@ -235,10 +236,10 @@ def _tracing(plugin: PluginInfo) -> "Tracing":
 
 
 class _RefusalWhileStopping(grpc.GenericRpcHandler):
-    """Refuses new calls while the server stops; health still answers and says so.
+    """Refuses new calls while the server stops; health checks are still answered.
 
-    gRPC's own stop would cancel some of them, as if it were their callers' doing. Not an
-    interceptor, since gRPC starts coroutines for those at every call.
+    gRPC's own stop would cancel some of them, as if their callers had done so. This is not an
+    interceptor, because gRPC starts coroutines for interceptors at every call.
     """
 
     is_on = False
@@ -257,7 +258,8 @@ async def _refuse(_wire: bytes, context: grpc.aio.ServicerContext[bytes, bytes])
 async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> None:
     """Serve `driver` until SIGTERM or SIGINT, then stop gracefully.
 
-    A second signal ends the process at once, and so does a method that has not ended by then.
+    A second signal ends the process at once. After the grace period, the process ends even if a
+    method still runs.
 
     Raises:
         StartupError: The driver can't be served.
@@ -278,18 +280,18 @@ async def serve(driver: Driver, plugin: PluginInfo, options: ServerOptions) -> N
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     endpoint = await server.start()
-    gc.freeze()  # what a start makes stays, so the collector need not go through it again and again
+    gc.freeze()  # objects made so far stay alive, so the collector need not examine them again
     with logs.captured_output():
         _log_serving(server, endpoint, plugin)
         await stop.wait()
         ended = await server.stop()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)  # what was to be stopped has stopped
+        signal.signal(number, signal.SIG_IGN)  # the server has already stopped
     log.info("stopped")
     logs.flush()
     if not ended:
-        # A method that hangs in an SDK can't be ended, and a normal exit would wait for it.
+        # A method that hangs in an SDK can't be stopped, and a normal exit would wait for it.
         os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Threads for methods that block: each runs one at a time, and is kept for the next one."""
+"""Threads for methods that block. Each runs one method at a time, and is reused for the next."""
 
 import threading
 from collections import deque
@@ -10,14 +10,14 @@ _Job: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object]]
 
 
 class NoThread(Exception):
-    """The system lets this process start no further thread."""
+    """The system does not let this process start another thread."""
 
 
 class Threads:
     """Starts work in a thread at once, or not at all.
 
-    `ThreadPoolExecutor` has already queued its work when it finds that no thread can be started,
-    so that what it refuses runs later.
+    When `ThreadPoolExecutor` finds that no thread can be started, it has already queued the work.
+    So it runs work later that it has refused.
 
     Args:
         name: The name of the threads.
@@ -29,10 +29,10 @@ class Threads:
         self._is_closed = False
 
     def start(self, work: Callable[[], Any], deliver: Callable[[Any], object]) -> None:
-        """Call `work` in a thread, and `deliver` with what it returns. Neither may raise.
+        """Call `work` in a thread, and `deliver` with its result. Neither may raise.
 
         Raises:
-            NoThread: None is idle, and none can be started. Nothing has been called.
+            NoThread: No thread is idle, and none can be started. Nothing has been called.
         """
         try:
             thread = self._idle.pop()
@@ -45,7 +45,7 @@ class Threads:
         thread.inbox.put((work, deliver))
 
     def close(self) -> None:
-        """End all threads, each after its work; wait for none."""
+        """Let all threads end after their current work; don't wait for them."""
         self._is_closed = True
         while self._idle:
             self._idle.pop().inbox.put(None)
@@ -67,6 +67,6 @@ class _Thread(threading.Thread):
         while (job := self.inbox.get()) is not None:
             work, deliver = job
             outcome = work()
-            self._keep(self)  # before anybody can know that the work is done, and bring new one
+            self._keep(self)  # before `deliver`, so that the next work finds this thread idle
             deliver(outcome)
-            del job, work, deliver, outcome  # they would hold the last call until the next one
+            del job, work, deliver, outcome  # they would keep the last call alive until the next

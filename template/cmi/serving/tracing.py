@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry: a span for each machine call, and one for each of its API requests.
+"""OpenTelemetry traces: a span for each machine call, and one for each of its API requests.
 
-Imported only where tracing is asked for: it is no dependency of a driver, but an extra.
+This module is imported only if tracing is enabled, because OpenTelemetry is an optional extra.
 """
 
 import os
@@ -27,14 +27,14 @@ except ImportError as error:
     ) from None
 
 _LAST_SPANS: Final = 1000
-"""What spans get to be sent at the end, in milliseconds: a collector may be away."""
+"""The time for sending spans at the end, in milliseconds; the collector may be unreachable."""
 
 
 class Tracing:
-    """Sends spans over OTLP, as the variables OTEL_* say.
+    """Sends spans over OTLP, as the OTEL_* variables say.
 
     Args:
-        service: The name of the service, unless OTEL_SERVICE_NAME says another.
+        service: The name of the service; OTEL_SERVICE_NAME overrides it.
         version: Its version.
     """
 
@@ -49,7 +49,7 @@ class Tracing:
     def begin(self, rpc: str, metadata: Iterable[tuple[str, str | bytes]]) -> "CallSpan":
         """Begin the span of a machine call, which continues its caller's trace.
 
-        It is the current span of the call's own context, for what an SDK traces by itself.
+        It becomes the current span in the call's context, so that spans of an SDK are its children.
         """
         carrier = {key: value for key, value in metadata if isinstance(value, str)}
         span = self._tracer.start_span(
@@ -62,7 +62,7 @@ class Tracing:
         return CallSpan(self._tracer, span)
 
     def close(self) -> None:
-        """Send what is left, for a second at most."""
+        """Send the remaining spans, for at most a second."""
         self._provider.force_flush(_LAST_SPANS)
 
 
@@ -74,7 +74,7 @@ class CallSpan:
         self._span = span
 
     def add(self, request: ApiRequest) -> None:
-        """Add the span of a request to the cloud that has ended."""
+        """Add the span of a finished request to the cloud."""
         child = self._tracer.start_span(
             request.service,
             context=trace.set_span_in_context(self._span),
@@ -87,7 +87,7 @@ class CallSpan:
         child.end(request.began + round(request.seconds * 1e9))
 
     def end(self, code: grpc.StatusCode, fields: Mapping[str, object]) -> None:
-        """End it with what the log says about the call, in which no secret is."""
+        """End the span with the fields of the call's log line, which contain no secret."""
         self._span.set_attribute("rpc.grpc.status_code", code.value[0])
         for name in ("machine", "provider_id"):
             if name in fields:

@@ -1,4 +1,4 @@
-"""Expects a driver to refuse a call."""
+"""A context that expects a driver to refuse a call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +23,8 @@ def refused(code: str, *mentioned: str) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         found, message = error.code().name, error.details() or ""
-        assert found == code, f"the call was answered with {found}, not {code}: {message}"
+        assert found == code, f"the call failed with {found}, not {code}: {message}"
         for text in mentioned:
             assert text in message, f"the message does not mention {text!r}: {message}"
     else:
-        raise AssertionError(f"the call was answered with OK, not {code}")
+        raise AssertionError(f"the call succeeded instead of failing with {code}")

@@ -10,7 +10,7 @@ from cmi.serving.options import LogFormat, LogLevel
 
 @contextmanager
 def captured_log() -> Iterator[list[str]]:
-    """Collect what the driver would write to its log at debug level, line by line, as JSON.
+    """Collect the lines that the driver would write to its log at debug level, as JSON.
 
     Yields:
         The lines so far; it grows while the context is open.

@@ -1,4 +1,4 @@
-"""A driver as its users see it: a process, and the command-line client."""
+"""Runs a driver as a process, and the command-line client."""
 
 import json
 import os

@@ -1,8 +1,8 @@
 """The conformance list as tests: `from cmi.conformance.suite import *` in a test module.
 
-The module defines the fixture `target`, of whatever scope, which returns a
-`cmi.conformance.Target`. Every test bears the item it checks in its name. Nothing comes into
-the module but the tests and the fixture `kit`.
+The module defines the fixture `target`, of any scope, which returns a `cmi.conformance.Target`.
+The name of every test contains the item that it checks. The import only adds the tests and the
+fixture `kit` to the module.
 """
 
 from cmi.conformance.suite import (

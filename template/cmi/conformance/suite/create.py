@@ -43,7 +43,7 @@ _REPEATS = 10
 _DEADLINES = (0.001, 0.003, 0.01, 0.03, 0.1)
 _A_SECOND = 1.0
 _LONG_AFTER = 10.0
-"""When nothing may be left of a call whose caller has gone, in seconds."""
+"""Seconds after which a call must have ended whose caller has gone."""
 _PATHS = re.compile(r"providerSpec\.[\w.\[\]]+")
 _NO_OBJECTS = (b"", b"no JSON", b"[]", b'"text"', b"1", b"null", b"{", b"\xff\xfe")
 
@@ -97,7 +97,7 @@ def test_C10_idempotent(kit: Kit) -> None:
         again = kit.create(name).ok()
         for field in ("ProviderID", "NodeName"):
             old, new = getattr(first, field), getattr(again, field)
-            kit.check(old == new, f"{field} was {old!r}, and the same call again answered {new!r}")
+            kit.check(old == new, f"{field} was {old!r}, and the repeated call returned {new!r}")
 
 
 def test_C11_incompatible_spec(kit: Kit) -> None:
@@ -118,10 +118,10 @@ def test_C11_incompatible_spec(kit: Kit) -> None:
             return
         tried.append(change)
     if not tried:
-        pytest.skip("no other valid spec can be derived; give changed_class (--changed-class)")
+        pytest.skip("no other valid spec can be derived; set changed_class (--changed-class)")
     kit.fail(
-        f"CreateMachine of a machine that is there answered OK with {' and with '.join(tried)}; "
-        "if none of that makes another VM, give changed_class (--changed-class)"
+        f"CreateMachine of an existing machine returned OK with {' and with '.join(tried)}; "
+        "if none of these changes the VM, set changed_class (--changed-class)"
     )
 
 
@@ -138,9 +138,9 @@ def test_C12_one_vm(kit: Kit) -> None:
 
 
 def test_C12_a_strangers_vm_is_not_adopted(kit: Kit) -> None:
-    """Where a name is unique in the account, the machine can't be made."""
+    """If names are unique in the account, the machine can't be created."""
     stranger = kit.hook(lambda it: it.stranger, "a stranger's VM")
-    look = kit.hook(lambda it: it.snapshot, "what the cloud has")
+    look = kit.hook(lambda it: it.snapshot, "the contents of the cloud")
     name = kit.name()
     with stranger(name):
         before = look()
@@ -148,7 +148,7 @@ def test_C12_a_strangers_vm_is_not_adopted(kit: Kit) -> None:
         if outcome.code is not OK:
             outcome.refused("ALREADY_EXISTS")
         else:
-            kit.check(look() != before, f"{name} was not made: a stranger's VM was adopted")
+            kit.check(look() != before, f"{name} was not created: a stranger's VM was adopted")
             kit.delete(name, provider_id=outcome.response.ProviderID).ok()
         kit.check(look() == before, "a VM that belongs to no cluster was changed or deleted")
 
@@ -186,8 +186,8 @@ def test_C14_cancelled_call(kit: Kit) -> None:
 
 @pytest.mark.parametrize("rpc", ["CreateMachine", "DeleteMachine"])
 def test_C14_expired_call_ends(kit: Kit, rpc: str) -> None:
-    """A call that goes on without its caller keeps every later one for the machine waiting."""
-    pending = kit.hook(lambda it: it.pending, "a VM that does not get ready")
+    """A call that continues without its caller blocks every later one for the machine."""
+    pending = kit.hook(lambda it: it.pending, "a VM that does not become ready")
     name = kit.name()
     call = kit.create if rpc == "CreateMachine" else kit.delete
     if rpc == "DeleteMachine":
@@ -200,21 +200,22 @@ def test_C14_expired_call_ends(kit: Kit, rpc: str) -> None:
         first = briefly()
         kit.check(
             rpc == "DeleteMachine" or first.code is not OK,
-            "CreateMachine answered OK for a VM that is not ready",
+            "CreateMachine returned OK for a VM that is not ready",
         )
         again = kit.patiently(briefly, codes=[grpc.StatusCode.ABORTED], patience=_LONG_AFTER)
     kit.check(
         again.code is not grpc.StatusCode.ABORTED,
-        f"{rpc} still holds {name} {_LONG_AFTER:.0f} s after its caller has gone; let every wait "
-        "end with its call, by cmi.wait_for for example",
+        f"{rpc} still blocks {name} {_LONG_AFTER:.0f} s after its caller has gone; make every wait "
+        "end with its call, for example with cmi.wait_for",
     )
     call(name).ok()
 
 
 def test_C15_interrupted_create(kit: Kit) -> None:
-    """At every step. A half-made VM must not be reported: MCM would take it for finished.
+    """A half-made VM must not be reported at any step: MCM would consider it finished.
 
-    One that is finished, although the answer got lost, may be: then a retry changes nothing.
+    If the VM is finished and only the answer was lost, it may be reported: a retry then changes
+    nothing.
     """
     for call in interrupted_creates(kit):
         if call.outcome.code is OK:
@@ -234,7 +235,7 @@ def test_C15_interrupted_delete(kit: Kit) -> None:
         kit.delete(call.name, provider_id=call.provider_id).ok()
         kit.check(
             snapshot(kit) == call.before,
-            f"something is left of {call.name} after DeleteMachine was called again",
+            f"{call.name} has leftovers after DeleteMachine was called again",
         )
 
 
@@ -254,13 +255,13 @@ def test_C47_long_name_to_create(kit: Kit) -> None:
 
 
 def test_C58_parts_after_an_interruption(kit: Kit) -> None:
-    """Whatever went wrong on the way, what is OK in the end is made like any other machine."""
+    """After an interruption, the finished machine is like any other."""
     parts_of = kit.hook(lambda it: it.parts, "the parts of a VM")
     whole = parts_of(kit.make()[0])
     for call in interrupted_creates(kit):
         kit.create(call.name).ok()
         parts = parts_of(call.name)
-        kit.check(parts == whole, f"CreateMachine answered OK for {parts}, not {whole}")
+        kit.check(parts == whole, f"CreateMachine returned OK for {parts}, not {whole}")
 
 
 def test_C58_tags(kit: Kit) -> None:
@@ -283,7 +284,7 @@ def test_C58_user_data(kit: Kit) -> None:
     name, _ = kit.make()
     kit.check(
         user_data_of(name) == kit.mine.secrets[USER_DATA_KEY],
-        f"the VM does not boot with {USER_DATA_KEY} of the Secret",
+        f"the VM does not boot with the {USER_DATA_KEY} of the Secret",
     )
 
 

@@ -37,7 +37,7 @@ def test_C18_twice(kit: Kit) -> None:
 
 
 def test_C19_other_clusters_are_not_touched(kit: Kit) -> None:
-    """Neither by the name of its machine nor by its provider ID."""
+    """Neither the machine's name nor its provider ID deletes it."""
     kit.needs("ListMachines")
     name, created = kit.make(kit.other)
     unused = kit.name()
@@ -50,7 +50,7 @@ def test_C19_other_clusters_are_not_touched(kit: Kit) -> None:
 
 def test_C19_strangers_are_not_touched(kit: Kit) -> None:
     stranger = kit.hook(lambda it: it.stranger, "a stranger's VM")
-    look = kit.hook(lambda it: it.snapshot, "what the cloud has")
+    look = kit.hook(lambda it: it.snapshot, "the contents of the cloud")
     name = kit.name()
     with stranger(name):
         before = look()
@@ -71,32 +71,32 @@ def test_C20_by_provider_id(kit: Kit) -> None:
 
 
 def test_C20_only_the_vm_of_the_provider_id(kit: Kit) -> None:
-    """In this way MCM deletes the surplus one of two VMs."""
+    """This is how MCM deletes the surplus one of two VMs."""
     kit.needs("ListMachines")
     duplicate = kit.hook(lambda it: it.duplicate, "a second VM of a machine")
     name, created = kit.make()
     duplicate(name)
     kit.delete(name, provider_id=created.ProviderID).ok()
     left = [each for each, its_name in kit.listed().items() if its_name == name]
-    kit.check(created.ProviderID not in left, "the VM of the provider ID is still there")
-    kit.check(left, "the machine's other VM was deleted too, though it has another provider ID")
+    kit.check(created.ProviderID not in left, "the VM with the provider ID still exists")
+    kit.check(left, "the machine's other VM, with another provider ID, was deleted too")
 
 
 def test_C20_a_renamed_vm(kit: Kit) -> None:
     rename = kit.hook(lambda it: it.rename, "a renamed VM")
-    look = kit.hook(lambda it: it.snapshot, "what the cloud has")
+    look = kit.hook(lambda it: it.snapshot, "the contents of the cloud")
     before = look()
     name, created = kit.make()
     rename(name, _ANOTHER_NAME)
     kit.delete(name, provider_id=created.ProviderID).ok()
-    kit.check(look() == before, "DeleteMachine answered OK, but the VM, which was renamed, is left")
+    kit.check(look() == before, "DeleteMachine returned OK, but the renamed VM still exists")
 
 
 def test_C20_a_class_that_has_moved(kit: Kit) -> None:
-    """The provider ID says where the VM is, whatever the class says by now."""
+    """The provider ID says where the VM is, even if the class has changed."""
     moved = kit.target.moved_class
     if moved is None:
-        pytest.skip("no class that has moved was given (moved_class, --moved-class)")
+        pytest.skip("needs a class that has moved (moved_class, --moved-class)")
     name, created = kit.make()
     if kit.announces("GetMachineStatus"):
         status = kit.status(name, moved, created.ProviderID).ok()
@@ -121,22 +121,22 @@ def test_C22_status_of_a_deleted_machine(kit: Kit) -> None:
 
 
 def test_C22_leftovers(kit: Kit) -> None:
-    look = kit.hook(lambda it: it.snapshot, "what is left of a VM")
+    look = kit.hook(lambda it: it.snapshot, "the leftovers of a VM")
     before = look()
     name, _ = kit.make()
     kit.check(look() != before, "the backstage's snapshot does not show a new machine")
     kit.delete(name).ok()
-    kit.check(look() == before, f"something is left of {name} after DeleteMachine")
+    kit.check(look() == before, f"{name} has leftovers after DeleteMachine")
 
 
 def test_C22_leftovers_of_a_vm_that_vanished(kit: Kit) -> None:
-    look = kit.hook(lambda it: it.snapshot, "what is left of a VM")
+    look = kit.hook(lambda it: it.snapshot, "the leftovers of a VM")
     vanish = kit.hook(lambda it: it.vanish, "a VM that vanishes")
     before = look()
     name, created = kit.make()
     vanish(name)
     kit.delete(name, provider_id=created.ProviderID).ok()
-    kit.check(look() == before, f"something is left of {name}, whose VM had vanished")
+    kit.check(look() == before, f"{name}, whose VM had vanished, has leftovers after DeleteMachine")
 
 
 def test_C47_long_fields_to_delete(kit: Kit) -> None:

@@ -71,19 +71,19 @@ Provoke = Callable[[Kit], Outcome]
 
 @provoking
 def test_C41_canonical_code(kit: Kit, provoke: Provoke) -> None:
-    """A client shows a code that is none as UNKNOWN."""
+    """A client shows an unknown code as UNKNOWN."""
     outcome = provoke(kit)
     kit.check(
         outcome.code not in (grpc.StatusCode.UNKNOWN, None),
-        f"{outcome}: that is UNKNOWN, or none of the canonical codes",
+        f"{outcome}: that is UNKNOWN, or not a canonical code",
     )
 
 
 @provoking
 def test_C42_message(kit: Kit, provoke: Provoke) -> None:
     outcome = provoke(kit)
-    is_told = outcome.code is OK or len(outcome.message.strip()) >= _MIN_MESSAGE
-    kit.check(is_told, f"{outcome}, without a message that a person can act on")
+    has_message = outcome.code is OK or len(outcome.message.strip()) >= _MIN_MESSAGE
+    kit.check(has_message, f"{outcome}, without a message that a person can act on")
 
 
 @provoking
@@ -115,5 +115,5 @@ def test_C45_unexpected_error(kit: Kit) -> None:
     kit.check("Traceback" not in outcome.message, f"{outcome}, with a traceback")
     incident = _INCIDENT.search(outcome.message)
     if incident is None:
-        kit.fail(f"{outcome}, without an ID to look for in the log")
+        kit.fail(f"{outcome}, without an ID to search for in the log")
     kit.check(any(incident[0] in line for line in lines), f"the ID {incident[0]} is not in the log")

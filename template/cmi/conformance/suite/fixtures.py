@@ -1,4 +1,4 @@
-"""What the tests of the suite share."""
+"""The fixture of all tests in the suite."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ __all__ = ["kit"]
 
 @pytest.fixture
 def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
-    """The kit, which deletes what the test made."""
+    """The kit, which deletes the machines that the test created."""
     findings = request.config.stash.setdefault(FINDINGS, {})
     known = findings.setdefault(str(target.endpoint), Findings())
     with connect(target.endpoint, target.tls, insecure=target.insecure) as channel:
@@ -22,6 +22,6 @@ def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
         yield kit
         kit.clean_up()
     if known.is_gone:
-        request.session.shouldstop = "the driver does not answer any more"
+        request.session.shouldstop = "the driver has stopped answering"
     properties = request.node.user_properties
     properties.extend((LEFT_BEHIND, machine) for machine in kit.left_behind)

@@ -33,7 +33,7 @@ def test_C1_identity_and_machine_share_an_address(kit: Kit) -> None:
         if answer.code is not _UNIMPLEMENTED:
             return
         if _without_names(answer, rpc.name, "Machine") != not_served:
-            return  # served, though it is not implemented: that is C5
+            return  # the service is served; C5 checks that the RPC is implemented
     kit.fail("no service cmi.v1.Machine is served at the address of cmi.v1.Identity")
 
 
@@ -42,8 +42,8 @@ def test_C2_name(kit: Kit) -> None:
     kit.check(0 < len(name) <= _MAX_NAME, f"the name has {len(name)} characters, not 1 to 63")
     kit.check(
         _NAME.fullmatch(name),
-        f"the name {name!r} is not of letters, digits, '-' and '.', the first and the last of "
-        "them a letter or a digit",
+        f"the name {name!r} does not consist of letters, digits, '-' and '.', with a letter or a "
+        "digit at both ends",
     )
 
 
@@ -81,7 +81,7 @@ def test_C6_ready(kit: Kit) -> None:
     """An absent `ready` means the same as true."""
     answer = kit.identity("Probe").ok()
     ready = not answer.HasField("ready") or answer.ready.value
-    kit.check(ready, "Probe says that the driver is not ready yet")
+    kit.check(ready, "Probe reports that the driver is not ready yet")
 
 
 def test_C6_unhealthy(kit: Kit) -> None:
@@ -100,5 +100,5 @@ def _info(kit: Kit) -> cmi_pb2.GetPluginInfoResponse:
 
 
 def _without_names(outcome: Outcome, rpc: str, service: str) -> str:
-    """Return the message without the names in it: what a server says of whatever it lacks."""
+    """Return the message without names: a server's words for anything that it does not serve."""
     return outcome.message.replace(rpc, "").replace(service, "")

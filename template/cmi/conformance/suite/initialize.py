@@ -20,7 +20,7 @@ _TIMES: Final = 3
 
 
 def test_C59_initialize_is_idempotent(kit: Kit) -> None:
-    """Also by the name alone, as after a crash of MCM that had not stored the provider ID yet."""
+    """It works by name alone too, as when MCM crashes before it has stored the provider ID."""
     kit.needs("InitializeMachine")
     name, created = kit.make()
     for provider_id in ("", *[created.ProviderID] * _TIMES):
@@ -28,22 +28,22 @@ def test_C59_initialize_is_idempotent(kit: Kit) -> None:
 
 
 def test_C59_an_interrupted_initialization(kit: Kit) -> None:
-    """The status says so until a repetition has done the rest."""
+    """The status is Uninitialized until a repeated call has finished the work."""
     for each in interrupted_initializations(kit):
         if each.outcome.response is None and kit.announces("GetMachineStatus"):
             status = kit.status(each.name).ok()
-            kit.check(status.Uninitialized, "GetMachineStatus does not answer Uninitialized")
+            kit.check(status.Uninitialized, "GetMachineStatus does not return Uninitialized")
         repeated = kit.initialize(each.name, provider_id=each.provider_id).ok()
         _is_initialized(kit, each.name, repeated, repeated)
 
 
 def test_C59_uninitialized_only_with_initialize(kit: Kit) -> None:
-    """Or MCM would ask for ever, since nobody could end it."""
+    """Otherwise, MCM would call InitializeMachine for ever."""
     kit.needs("GetMachineStatus")
     name, _ = kit.make()
     kit.check(
         kit.announces("InitializeMachine") or not kit.status(name).ok().Uninitialized,
-        "GetMachineStatus answers Uninitialized, and the driver announces no InitializeMachine",
+        "GetMachineStatus returns Uninitialized, but the driver announces no InitializeMachine",
     )
 
 
@@ -77,7 +77,7 @@ def test_C61_addresses(kit: Kit) -> None:
 def _is_initialized(kit: Kit, name: str, answer: Any, created: Any) -> None:
     for field in ("ProviderID", "NodeName"):
         old, new = getattr(created, field), getattr(answer, field)
-        kit.check(old == new, f"CreateMachine answered {field} {old!r}, InitializeMachine {new!r}")
+        kit.check(old == new, f"CreateMachine returned {field} {old!r}, InitializeMachine {new!r}")
     if kit.announces("GetMachineStatus"):
         status = kit.status(name).ok()
         kit.check(not status.Uninitialized, "the status is Uninitialized after InitializeMachine")
@@ -85,5 +85,5 @@ def _is_initialized(kit: Kit, name: str, answer: Any, created: Any) -> None:
 
 def _has_addresses(kit: Kit, rpc: str, answer: Any) -> None:
     for each in answer.Addresses:
-        kit.check(each.Type in [*AddressType], f"{rpc} answered an address of type {each.Type!r}")
-        kit.check(each.Address, f"{rpc} answered an empty address of type {each.Type}")
+        kit.check(each.Type in [*AddressType], f"{rpc} returned an address of type {each.Type!r}")
+        kit.check(each.Address, f"{rpc} returned an empty address of type {each.Type}")

@@ -32,7 +32,7 @@ def test_C29_own_machines(kit: Kit) -> None:
     before = kit.listed()
     name, mine = kit.make()
     new = {key: value for key, value in kit.listed().items() if key not in before}
-    kit.check(new == {mine.ProviderID: name}, f"after {name} was made, the list has {new} more")
+    kit.check(new == {mine.ProviderID: name}, f"after {name} was created, the list has {new} more")
 
 
 def test_C29_no_machines_of_other_clusters(kit: Kit) -> None:
@@ -55,7 +55,7 @@ def test_C29_no_strangers(kit: Kit) -> None:
 
 
 def test_C29_half_made_machines(kit: Kit) -> None:
-    """What an interrupted CreateMachine has begun must be listed, or nobody deletes it."""
+    """A VM from an interrupted CreateMachine must be listed; otherwise, nobody deletes it."""
     kit.needs("ListMachines")
     kit.hook(lambda it: it.snapshot, "a half-made VM")
     for call in interrupted_creates(kit):
@@ -63,28 +63,30 @@ def test_C29_half_made_machines(kit: Kit) -> None:
         if call.outcome.code is not OK and is_there:
             kit.check(
                 call.name in kit.listed().values(),
-                f"{call.name} is half made and not listed; MCM would never delete it",
+                f"{call.name} is half made but not listed; MCM would never delete it",
             )
 
 
 def test_C29_leftovers(kit: Kit) -> None:
-    """If the Machine is gone too, nobody else asks for their deletion."""
+    """If the Machine is gone too, nothing else leads to their deletion."""
     kit.needs("ListMachines")
     vanish = kit.hook(lambda it: it.vanish, "a VM that vanishes")
-    look = kit.hook(lambda it: it.snapshot, "what is left of a VM")
+    look = kit.hook(lambda it: it.snapshot, "the leftovers of a VM")
     before = look()
     name, _ = kit.make()
     vanish(name)
     if look() == before:
         pytest.skip("the cloud deletes everything with a VM")
     ids = [each for each, its_name in kit.listed().items() if its_name == name]
-    kit.check(ids, f"what is left of {name}, whose VM vanished, is not listed")
+    kit.check(ids, f"the leftovers of {name}, whose VM vanished, are not listed")
     kit.delete(name, provider_id=ids[0]).ok()
-    kit.check(look() == before, f"DeleteMachine with the listed ID {ids[0]} left something")
+    kit.check(
+        look() == before, f"DeleteMachine with the listed ID {ids[0]} did not delete all leftovers"
+    )
 
 
 def test_C29_a_renamed_vm(kit: Kit) -> None:
-    """Under another name MCM would take it for an orphan, and delete it."""
+    """Under another name, MCM would consider it an orphan, and delete it."""
     kit.needs("ListMachines")
     rename = kit.hook(lambda it: it.rename, "a renamed VM")
     name, created = kit.make()
@@ -92,7 +94,7 @@ def test_C29_a_renamed_vm(kit: Kit) -> None:
     found = kit.listed().get(created.ProviderID)
     kit.check(
         found == name,
-        f"after its VM was renamed, {name} is listed as {found}; keep the machine's name where "
+        f"after its VM was renamed, {name} is listed as {found}; store the machine's name where "
         "people don't edit it, in a tag",
     )
 
@@ -112,11 +114,11 @@ def test_C30_a_vm_without_a_name(kit: Kit) -> None:
     unname(unnamed)
     listed = kit.listed()
     _is_without_gaps(kit, listed)
-    kit.check(name in listed.values(), f"{name} is not listed, since another VM has no name")
+    kit.check(name in listed.values(), f"{name} is not listed because another VM has no name")
 
 
 def test_C31_complete(kit: Kit) -> None:
-    """With more machines than a page holds, where the size of a page is known."""
+    """If the page size is known, this creates more machines than fit on a page."""
     kit.needs("ListMachines")
     page_size = kit.target.backstage.page_size if kit.target.backstage else None
     count = page_size + 1 if page_size else kit.target.max_machines or _A_FEW
@@ -133,17 +135,17 @@ def test_C32_empty(kit: Kit) -> None:
     empty = kit.empty
     kit.make()
     listed = kit.listed(empty)
-    kit.check(not listed, f"the list of a cluster without machines has {listed}")
+    kit.check(not listed, f"the list of a cluster without machines contains {listed}")
 
 
 def test_C33_the_scope_is_needed(kit: Kit) -> None:
     classes = dict(kit.scopes.without())
     if not classes:
-        pytest.skip("where the spec tells its cluster is not known; give scope")
+        pytest.skip("the kit can't find the cluster in the spec; set scope")
     for what, machine_class in classes.items():
         outcome = kit.list_machines(machine_class)
         if outcome.response is not None:
-            kit.fail(f"with {what} in its spec it lists {len(outcome.response.MachineList)} VMs")
+            kit.fail(f"with {what} in the spec, it lists {len(outcome.response.MachineList)} VMs")
         outcome.refused("INVALID_ARGUMENT")
 
 
@@ -158,5 +160,5 @@ def _is_not_listed(kit: Kit, machine_class: MachineClass, whose: str) -> None:
 
 
 def _is_without_gaps(kit: Kit, listed: dict[str, str]) -> None:
-    kit.check("" not in listed, "an entry of the list has no provider ID")
-    kit.check("" not in listed.values(), "an entry of the list has no name")
+    kit.check("" not in listed, "an entry in the list has no provider ID")
+    kit.check("" not in listed.values(), "an entry in the list has no name")

@@ -42,11 +42,11 @@ def test_C52_bad_endpoint(kit: Kit, endpoint: str, way: str) -> None:
     )
     kit.check(ended.returncode != 0, f"with the endpoint {endpoint!r} it ended with exit code 0")
     lines = ended.stderr.splitlines()
-    kit.check(len(lines) == 1, f"it says {len(lines)} lines and not one clear one: {ended.stderr}")
+    kit.check(len(lines) == 1, f"it printed {len(lines)} lines instead of one: {ended.stderr}")
 
 
 def test_C53_only_the_given_address(kit: Kit) -> None:
-    """A server on 127.0.0.1 is not reached at 127.0.0.2, which is the same host."""
+    """A server on 127.0.0.1 can't be reached at 127.0.0.2, which is the same host."""
     endpoint = kit.target.endpoint
     if endpoint.host != "127.0.0.1":
         pytest.skip("the endpoint is not on 127.0.0.1, so its neighbours are unknown")
@@ -66,7 +66,7 @@ def test_C54_no_variables_of_its_own(kit: Kit) -> None:
         for name in named.findall(path.read_text())
     }
     own = sorted(found - {ENDPOINT_VARIABLE})
-    kit.check(not own, f"the code names {', '.join(own)}; that prefix is the contract's")
+    kit.check(not own, f"the code names {', '.join(own)}; that prefix is reserved for the contract")
 
 
 def test_C56_survives_garbage(kit: Kit) -> None:
@@ -79,16 +79,16 @@ def test_C56_survives_garbage(kit: Kit) -> None:
     )
     with suppress(grpc.RpcError):
         method(b"\xff" * 1000, timeout=kit.target.timeout)
-        kit.fail("CreateMachine answered OK to bytes that are not a request")
+        kit.fail("CreateMachine returned OK for bytes that are not a request")
     outcome = kit.identity("GetPluginInfo")
     is_there = outcome.code not in (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)
     kit.check(is_there, f"after bytes that are not a request, {outcome}")
 
 
 def test_C57_one_call_for_each_machine(kit: Kit) -> None:
-    """Of many calls for one machine at once, each is OK or ABORTED.
+    """If there are many calls for one machine at once, each returns OK or ABORTED.
 
-    Unless the driver answers even a lone call with UNAVAILABLE, until the VM is ready.
+    UNAVAILABLE is allowed too if a single call returns it until the VM is ready.
     """
     refusals = {"ABORTED"}
     if kit.create(kit.name(), once=True).code is Status.UNAVAILABLE:
@@ -126,4 +126,4 @@ def _callers(kit: Kit) -> ThreadPoolExecutor:
 
 
 def _command(kit: Kit) -> list[str]:
-    return [*kit.hook(lambda it: it.command, "how the process starts")]
+    return [*kit.hook(lambda it: it.command, "the command that starts the process")]

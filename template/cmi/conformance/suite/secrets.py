@@ -42,11 +42,11 @@ def test_C50_statuses_with_wrong_credentials(kit: Kit) -> None:
     wrong = dict.fromkeys(kit.mine.secrets, canary)
     message = kit.create(kit.name(), specs.with_secrets(kit.mine, wrong)).message
     for form in (canary, base64.b64encode(canary)):
-        kit.check(form.decode() not in message, "a message quotes the credentials of its call")
+        kit.check(form.decode() not in message, "a message contains the credentials of its call")
 
 
 def test_C50_log(kit: Kit) -> None:
-    """At debug level, through success, refusals, and errors of an SDK that quote its request."""
+    """This covers debug level, success, refusals, and errors of an SDK that quote its request."""
     log = kit.hook(lambda it: it.log, "the log")
     with log() as lines:
         name, _ = kit.make()
@@ -60,7 +60,7 @@ def test_C50_log(kit: Kit) -> None:
 
 
 def _is_clean(kit: Kit, text: str) -> None:
-    """Fail the test if the value of a secret is in a text, plain or in base64."""
+    """Fail the test if a text contains the value of a secret, plain or in base64."""
     found = [
         key
         for key, value in kit.mine.secrets.items()
@@ -70,4 +70,4 @@ def _is_clean(kit: Kit, text: str) -> None:
             for form in (value.decode(errors="replace").strip(), base64.b64encode(value).decode())
         )
     ]
-    kit.check(not found, f"the value of {' and '.join(found)} came out, in a message or the log")
+    kit.check(not found, f"a message or the log contains the value of {' and '.join(found)}")

@@ -26,7 +26,7 @@ def test_C23_same_as_created(kit: Kit) -> None:
 
 
 def test_C23_a_renamed_vm(kit: Kit) -> None:
-    """With a provider ID the VM is found, whatever people have made of its display name."""
+    """The provider ID finds the VM even if people have changed its display name."""
     kit.needs("GetMachineStatus")
     rename = kit.hook(lambda it: it.rename, "a renamed VM")
     name, created = kit.make()
@@ -63,7 +63,7 @@ def test_C26_strangers_are_not_seen(kit: Kit) -> None:
 
 def test_C27_changes_nothing(kit: Kit) -> None:
     kit.needs("GetMachineStatus")
-    look = kit.hook(lambda it: it.snapshot, "whether something changes")
+    look = kit.hook(lambda it: it.snapshot, "the contents of the cloud")
     name, created = kit.make()
     before = look()
     kit.status(name, provider_id=created.ProviderID).ok()
@@ -79,4 +79,4 @@ def test_C28_machine_name_is_needed(kit: Kit) -> None:
 def _is_as_created(kit: Kit, status: Any, created: Any) -> None:
     for field in ("ProviderID", "NodeName"):
         old, new = getattr(created, field), getattr(status, field)
-        kit.check(old == new, f"CreateMachine answered {field} {old!r}, and the status has {new!r}")
+        kit.check(old == new, f"CreateMachine returned {field} {old!r}, but the status has {new!r}")

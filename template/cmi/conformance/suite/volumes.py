@@ -45,7 +45,7 @@ def test_C36_no_list_of_objects(kit: Kit, raw: bytes) -> None:
 
 def test_C37_volumes_of_others(kit: Kit) -> None:
     found = list(kit.volume_ids(_OTHERS).ok().VolumeIDs)
-    kit.check(not found, f"volumes of other drivers are taken for its own: {', '.join(found)}")
+    kit.check(not found, f"it returns IDs for volumes of other drivers: {', '.join(found)}")
 
 
 def test_C38_in_tree_and_csi(kit: Kit) -> None:
@@ -53,18 +53,18 @@ def test_C38_in_tree_and_csi(kit: Kit) -> None:
     by_csi = [each for each in kit.target.volumes if each.get("csi")]
     in_tree = [each for each in kit.target.volumes if not _IN_TREE.isdisjoint(each)]
     if not by_csi and not in_tree:
-        pytest.skip("no volumes of the driver are known; give some (volumes, --volumes)")
+        pytest.skip("needs volumes of the driver's cloud (volumes, --volumes)")
     for what, volumes in (("CSI", by_csi), ("in-tree", in_tree)):
         recognised = not volumes or any(kit.volume_ids([each]).ok().VolumeIDs for each in volumes)
-        kit.check(recognised, f"no {what} volume is recognised, of {len(volumes)} that were given")
+        kit.check(recognised, f"none of the {len(volumes)} {what} volumes is recognised")
 
 
 def test_C39_volumes_are_found_again(kit: Kit) -> None:
     volumes = [*kit.target.volumes, *_OTHERS]
     answers = [sorted(kit.volume_ids(volumes).ok().VolumeIDs) for _ in range(3)]
-    kit.check(answers[1:] == answers[:-1], f"the same call has different answers: {answers}")
+    kit.check(answers[1:] == answers[:-1], f"the same call returns different answers: {answers}")
 
 
 def test_C40_no_volumes(kit: Kit) -> None:
     found = list(kit.volume_ids([]).ok().VolumeIDs)
-    kit.check(not found, f"of an empty list it finds {', '.join(found)}")
+    kit.check(not found, f"for an empty list, it returns {', '.join(found)}")

@@ -1,0 +1,58 @@
+"""What tests see and change of nodes: labels, annotations, conditions, and Pods that run there."""
+
+from lightkube.models.core_v1 import Container, NodeCondition, PodSpec
+from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
+from lightkube.resources.core_v1 import Node, Pod
+from lightkube.types import PatchType
+
+from e2e.cluster import Cluster, Manifest
+
+PREFIX = "node.machine.sapcloud.io/"
+"""Of the labels and annotations with which people and MCM talk about a node."""
+
+DAEMON_SET = OwnerReference(
+    apiVersion="apps/v1", kind="DaemonSet", name="logs", uid="logs", controller=True
+)
+
+
+def label(cluster: Cluster, node: str, key: str, value: str) -> None:
+    """Label a node for MCM."""
+    cluster.control_plane.kubectl("label", "node", node, f"{PREFIX}{key}={value}")
+
+
+def annotate(cluster: Cluster, node: str, key: str, value: str) -> None:
+    """Annotate a node for MCM."""
+    cluster.control_plane.kubectl("annotate", "node", node, f"{PREFIX}{key}={value}")
+
+
+def condition(cluster: Cluster, node: str, kind: str) -> NodeCondition | None:
+    """Return a condition of a node, if it is there."""
+    status = cluster.control_plane.client.get(Node, node).status
+    assert status is not None
+    return next((each for each in status.conditions or [] if each.type == kind), None)
+
+
+def break_down(cluster: Cluster, node: str) -> None:
+    """Let a node be not ready, as the node controller says of a kubelet that is silent."""
+    broken: Manifest = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
+    cluster.control_plane.client.patch(
+        Node.Status, node, {"status": {"conditions": [broken]}}, patch_type=PatchType.STRATEGIC
+    )
+
+
+def run_pod(cluster: Cluster, name: str, node: str, owner: OwnerReference | None = None) -> None:
+    """Run a Pod on a node."""
+    cluster.control_plane.client.create(
+        Pod(
+            metadata=ObjectMeta(
+                name=name, namespace="default", ownerReferences=[owner] if owner else None
+            ),
+            spec=PodSpec(nodeName=node, containers=[Container(name=name, image=name)]),
+        )
+    )
+
+
+def pods(cluster: Cluster) -> set[str]:
+    """Return the names of the Pods that are left."""
+    found = cluster.control_plane.client.list(Pod, namespace="default")
+    return {str(pod.metadata.name) for pod in found if pod.metadata}
