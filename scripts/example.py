@@ -1,13 +1,8 @@
 """Fill in a rendered project with a worked example, as docs/tutorials/add-a-provider.md does.
 
-<<<<<<< HEAD
-The tutorial makes a small driver first, which is in `examples/aws-small`, and puts the whole one,
-`examples/aws`, in its place. The small one has the samples of the whole one, and some of its tests.
-`examples/libvirt` is laid over a project of its own.
-=======
 The tutorial first builds a small driver, which is in `examples/aws-small`, and then replaces it by
 the complete one, `examples/aws`. The small one has the samples and some of the tests of that one.
->>>>>>> 0d4ad0ed1f29171d7a2549ad5dd8e9cf119a8331
+`examples/libvirt` is laid over a project of its own.
 """
 
 import shutil
@@ -60,7 +55,6 @@ def lay_over(project: Path, root: Path = ROOT, *, is_small: bool = False) -> Non
     else:
         _copy(example, project)
     (project / "aws/embedded_cloud.py").unlink()
-<<<<<<< HEAD
     _lock(project, "dev")
 
 
@@ -87,11 +81,8 @@ def _add_dependencies(project: Path, root: Path, places: Mapping[str, str]) -> N
 
 
 def _lock(project: Path, *locks: str) -> None:
-    """Lock what the example needs. Our own locks pin all of that, and a pin that is there stays."""
+    """Lock what the example needs: our own locks pin all of it, and existing pins stay."""
     pins = "".join((ROOT / f"requirements/{lock}.txt").read_text() for lock in locks)
-=======
-    # Our own lock pins everything that the example needs, and existing pins stay.
->>>>>>> 0d4ad0ed1f29171d7a2549ad5dd8e9cf119a8331
     for lock in ("run", "dev"):
         (project / f"requirements/{lock}.txt").write_text(pins)
     subprocess.run(["make", "--silent", "lock"], cwd=project, check=True)
