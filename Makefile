@@ -22,15 +22,18 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
+# The library of the example of libvirt is built here, which takes libvirt's headers.
+libvirt := $(shell pkg-config --exists libvirt 2>/dev/null && echo build/libvirt/.stamp)
+
 .PHONY: setup
-setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp ## install the tools (the other targets do it too)
+setup: .venv/.stamp build/stubs/.stamp build/cache/.stamp $(libvirt) ## install the tools (the other targets do it too)
 
 .venv/.stamp: requirements/dev.txt $(fetched)
 	@echo 'Installing the tools into .venv'
 	@$(call environment,.venv,$<)
 	@$(stamp)
 
-build/check/.stamp build/stubs/.stamp: build/%/.stamp: requirements/%.txt $(fetched)
+build/check/.stamp build/stubs/.stamp build/libvirt/.stamp: build/%/.stamp: requirements/%.txt $(fetched)
 	@echo 'Installing the tools of make $* into build/$*'
 	@$(call environment,build/$*,$<)
 	@$(stamp)
@@ -54,9 +57,9 @@ check-answers: .venv/.stamp ## check answers before a copy: FILE=answers.yml
 	@$(python) scripts/check_answers.py "$(FILE)"
 
 .PHONY: example
-example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2
+example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2 (OF=libvirt: for libvirt)
 	@test -n "$(DIR)" || { echo 'Say where: make example DIR=../mcm-provider-aws' >&2; exit 1; }
-	@$(python) -m scripts.example "$(DIR)"
+	@$(python) -m scripts.example "$(DIR)" $(OF)
 
 ##@ Check it
 
@@ -130,7 +133,7 @@ pictures: .venv/.stamp build/copier/.stamp ## draw the pictures of the pages aga
 .PHONY: reference
 reference: .venv/.stamp ## write what the pages have from the code
 	@PYTHONPATH=template .venv/bin/python -m cogapp -r -P -I scripts \
-		docs/reference/*.md docs/tutorials/add-a-provider.md docs/how-to/grow-a-driver.md
+		docs/reference/*.md docs/tutorials/add-a-provider.md docs/how-to/grow-a-driver.md docs/how-to/libvirt.md
 
 .PHONY: stubs
 stubs: build/stubs/.stamp ## regenerate the template's gRPC stubs from cmi.proto
@@ -152,6 +155,7 @@ lock revendor: .venv/.stamp
 	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group dev,requirements/dev.txt)
 	$(call lock,template/requirements/dev.txt template/requirements/copier.txt --group check,requirements/check.txt)
 	$(call lock,--group stubs,requirements/stubs.txt)
+	$(call lock,--group libvirt --constraints requirements/dev.txt,requirements/libvirt.txt)
 	$(if $(upgrade),$(MAKE) stubs)
 
 .PHONY: home

@@ -5,7 +5,7 @@
 
 import ast
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,24 @@ def cost() -> str:
         "the template maintains: the framework": framework - kit,
         "the template maintains: the conformance kit": kit,
     }
+    return _table(rows)
+
+
+def cost_of_libvirt() -> str:
+    """Return the table of what the author of the driver for libvirt writes."""
+    folder = EXAMPLES / "libvirt"
+    written = {path for path in (folder / "kvm").rglob("*.py") if "tests" not in path.parts}
+    return _table(
+        {
+            "you write: the driver": written,
+            "you write: type stubs of the library": [folder / "libvirt.pyi"],
+            "you write: its tests": {*(folder / "kvm/tests").glob("*.py")},
+            "you write: the samples": {*(folder / "kubernetes").glob("*.yaml")},
+        }
+    )
+
+
+def _table(rows: Mapping[str, Iterable[Path]]) -> str:
     table = ["| | files | lines |", "|---|---|---|"]
     table += [f"| {what} | {len([*paths])} | {_about(paths)} |" for what, paths in rows.items()]
     return "\n".join(table)

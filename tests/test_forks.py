@@ -92,7 +92,9 @@ def test_no_call_forks() -> None:
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 
-@pytest.mark.parametrize("folder", ["tests", "e2e", "bench", "scripts", "template", "examples/aws"])
+@pytest.mark.parametrize(
+    "folder", ["tests", "e2e", "bench", "scripts", "template", "examples/aws", "examples/libvirt"]
+)
 def test_lint_refuses_what_forks(folder: str) -> None:
     ruff = str(Path(sys.executable).parent / "ruff")
     result = subprocess.run(

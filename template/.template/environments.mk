@@ -34,8 +34,10 @@ check_python = $(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < 
 	case "$$PWD" in *:*) echo "error: Python can't create an environment in a path with a colon:" \
 	"move $$PWD" >&2; exit 1;; esac
 
-# Hashes don't cover a package's build dependencies, and a build runs its code. So install wheels only.
-wheels := --only-binary :all:
+# Hashes don't cover the tools that build a package, and building it runs its code. So only the packages are built that
+# pyproject.toml names, for an SDK without wheels: under [tool.uv], no-binary-package = ["its-name"].
+sdists := $(shell sed -n 's/^no-binary-package = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d '",')
+wheels := --only-binary :all: $(addprefix --no-binary ,$(sdists))
 
 # $(call environment,DIR,LOCK): create a virtual environment in DIR with exactly the packages in LOCK.
 # If uv's cache contains all of them, this needs no network.

@@ -54,7 +54,7 @@ from cmi.spec import (
     spec_differences,
     spec_fingerprint,
 )
-from cmi.waiting import run_async, wait_for
+from cmi.waiting import run_async, run_blocking, wait_for
 
 __all__ = [
     "VM",
@@ -109,6 +109,7 @@ __all__ = [
     "remember",
     "rules",
     "run_async",
+    "run_blocking",
     "spec_differences",
     "spec_fingerprint",
     "wait_for",

@@ -118,7 +118,7 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
     thread. Objects that sessions share, such as an SDK client, must be thread-safe.
 
     If your SDK is async, write the methods as plain functions, and call the SDK in them with
-    `cmi.run_async`.
+    `cmi.run_async`. If its calls block without a timeout, call them with `cmi.run_blocking`.
 
     Calls that wait at the same time with the same credentials and scope share what they see. So a
     VM that one session has listed may be passed to another session: store only data in a `VM`,

@@ -5,9 +5,9 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Coroutine, Hashable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -60,7 +60,27 @@ class ThreadCall:
         except CancelledError:
             raise DeadlineExceeded("gave up waiting for the SDK") from None
 
-    def wait(self, event: threading.Event, seconds: float) -> None:
+    def run_blocking(self, function: Callable[[], T]) -> T:
+        """Run a function in a thread of its own until it ends or the call is given up."""
+        done = threading.Event()
+        future: Future[T] = Future()
+        future.add_done_callback(lambda _: done.set())
+        context = copy_context()
+
+        def run() -> None:
+            try:
+                future.set_result(context.run(function))
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                future.set_exception(error)
+
+        try:
+            threading.Thread(target=run, name="blocking-call", daemon=True).start()
+        except RuntimeError:
+            raise Unavailable("the system lets the driver start no further thread") from None
+        self.wait(done)
+        return future.result()
+
+    def wait(self, event: threading.Event, seconds: float | None = None) -> None:
         """Wait until the event is set, or the time is over.
 
         Raises:
@@ -238,3 +258,21 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     call = current_call.get()
     return call.run(coroutine) if call else asyncio.run(coroutine)
+
+
+def run_blocking(function: Callable[[], T]) -> T:
+    """Run a function that may block for longer than its call lasts, and return its result.
+
+    For a `Session` over an SDK whose calls have no timeout, as in many C libraries. The function
+    runs in a thread of its own. When its call is given up, the wait for it ends, so that the
+    machine is free for a retry, but nothing can stop the function itself. So use it only for
+    calls that the cloud serialises, or that do no harm if a retry makes them again meanwhile.
+    If your SDK has timeouts, use those. Outside of a server, the function is simply called.
+
+    Raises:
+        DeadlineExceeded: Nobody waits for the call any more.
+        Unavailable: No further thread could be started.
+        Exception: Whatever the function raises.
+    """
+    call = current_call.get()
+    return call.run_blocking(function) if call else function()

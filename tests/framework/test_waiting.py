@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from cmi import CreateMachineResponse, NotFound, run_async, waiting
+from cmi import CreateMachineResponse, NotFound, remember, run_async, run_blocking, waiting
 from cmi.endpoint import Endpoint
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
 from cmi.testing.serving import background_loop
+from cmi.v1 import cmi_pb2
 from tests.framework.conftest import LogLines
 from tests.framework.support import StandIn, ask, created, request
 from tests.support import PATIENCE, await_condition
@@ -119,3 +120,55 @@ def test_a_coroutine_ends_with_its_call() -> None:
             )
         )
         assert cancelled.wait(PATIENCE)
+
+
+def test_a_blocking_function_answers_its_call() -> None:
+    """With what it returns or raises, and with what it tells about the call."""
+
+    def look_up(name: str) -> str:
+        remember(f"looked up {name}")
+        if name == "m2":
+            raise NotFound("no such image")
+        return name
+
+    def create(received: Any) -> CreateMachineResponse:
+        name = run_blocking(lambda: look_up(received.machine_name))
+        return CreateMachineResponse(provider_id=name, node_name=name)
+
+    with serving(StandIn(create)) as endpoint:
+        answers = [
+            ask(endpoint, "CreateMachine", request("CreateMachine", MachineName=name))
+            for name in ("m1", "m2")
+        ]
+    assert [answer.code for answer in answers] == ["OK", "NOT_FOUND"]
+    answer = cmi_pb2.CreateMachineResponse.FromString(answers[0].reply)
+    assert answer.LastKnownState == b"looked up m1"
+    assert run_blocking(lambda: look_up("m3")) == "m3"
+
+
+def test_a_call_does_not_wait_longer_for_a_function_that_blocks() -> None:
+    """The machine is free for a retry, although the function has not ended."""
+    release, begun = threading.Event(), threading.Semaphore(0)
+
+    def block() -> None:
+        begun.release()
+        release.wait()
+
+    def create(_received: Any) -> CreateMachineResponse:
+        run_blocking(block)
+        raise AssertionError("it ends after its call")
+
+    options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
+    try:
+        with serving(StandIn(create), options) as endpoint:
+            await_condition(
+                lambda: (
+                    ask(endpoint, "CreateMachine", request("CreateMachine")).code
+                    == "DEADLINE_EXCEEDED"
+                )
+            )
+            assert begun.acquire(timeout=PATIENCE)
+            ask(endpoint, "CreateMachine", request("CreateMachine"))
+            assert begun.acquire(timeout=PATIENCE), "a second call began while the first blocked"
+    finally:
+        release.set()

@@ -1,0 +1,1 @@
+"""Tests of this driver: on the hosts that libvirt's own test driver imitates."""
