@@ -57,7 +57,7 @@ check-answers: .venv/.stamp ## check answers before a copy: FILE=answers.yml
 	@$(python) scripts/check_answers.py "$(FILE)"
 
 .PHONY: example
-example: .venv/.stamp ## render a project into DIR, filled in for AWS EC2 (OF=libvirt: for libvirt)
+example: .venv/.stamp ## render into DIR a project for AWS EC2; or OF=libvirt
 	@test -n "$(DIR)" || { echo 'Say where: make example DIR=../mcm-provider-aws' >&2; exit 1; }
 	@$(python) -m scripts.example "$(DIR)" $(OF)
 
@@ -80,8 +80,13 @@ nightly: setup ## run the tests that are slow and rarely broken
 .PHONY: e2e
 e2e: setup ## run drivers under the real MCM; needs Go
 	@.venv/bin/python -m e2e.binaries
+	$(python) -m pytest -n 6 -rP -m 'not real_cluster' e2e
+
+.PHONY: e2e-cluster
+e2e-cluster: setup ## run them as Pods of a cluster with real nodes; needs root
+	@.venv/bin/python -m e2e.binaries
 	@.venv/bin/python -m e2e.real
-	$(python) -m pytest -n 6 --dist loadgroup -rP e2e
+	$(python) -m pytest -rP -m real_cluster e2e
 
 .PHONY: bridge
 bridge: ## build the bridge and MCM into bridge/bin; needs Go

@@ -45,10 +45,10 @@ def real_cluster(
     if reason := requirements.unmet():
         pytest.skip(reason)
     if requirements.missing() or not BASE.exists():
-        pytest.skip("what it needs is not there; `make e2e` installs it")
+        pytest.skip("what it needs is not there; `make e2e-cluster` installs it")
     images = images_of(installed)
     for image in images:
-        assert image.archive.exists(), f"{image.archive} is not there; `make e2e` builds it"
+        assert image.archive.exists(), f"{image.archive} is not there; `make e2e-cluster` builds it"
     settings = kernel_settings()
     with ExitStack() as processes:
         cluster = RealCluster(tmp_path_factory.mktemp("real"), images, processes)

@@ -22,7 +22,7 @@ from e2e.real.deployed import DRIVER_USER, Deployed, volume_of, workload
 from tests.driver import figure
 from tests.embedded_cloud import NAME_LABEL, opened
 
-pytestmark = pytest.mark.xdist_group("real cluster")
+pytestmark = pytest.mark.real_cluster
 
 CONTAINERS = ("driver", "bridge", "machine-controller-manager")
 QUICKLY_REPLACED = {"healthTimeout": "10s", "drainTimeout": "10s"}

@@ -20,7 +20,7 @@ from tests.docs.pages import follow
 from tests.driver import CloudFile
 from tests.support import link
 
-pytestmark = pytest.mark.xdist_group("real cluster")
+pytestmark = pytest.mark.real_cluster
 
 SECTION = re.compile(r"^## Deploy it$(.*?)^## ", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```sh$(.*?)^```$", re.MULTILINE | re.DOTALL)
