@@ -292,7 +292,8 @@ class TestSteps:
         """Tests install from it, without a network."""
         for name in ("Makefile", "template", "requirements"):
             (tmp_path / name).symlink_to(ROOT / name)
-        for name in ("build/uv/.stamp", "build/cache/.stamp", ".venv/.stamp", "build/stubs/.stamp"):
+        environments = ("build/uv", "build/cache", ".venv", "build/stubs", "build/libvirt")
+        for name in (f"{environment}/.stamp" for environment in environments):
             (tmp_path / name).parent.mkdir(parents=True)
             (tmp_path / name).write_text(f"{tmp_path}\n")
 
