@@ -132,7 +132,7 @@ class LibvirtSession(Session[MachineScope, ProviderSpec, Secrets, Domain]):
             tags=spec.tags,
         )
         volumes = volume_names(spec, name, domain_id, [disk.name for disk in spec.disks])
-        host.define_domain(name, domain_xml(domain_id, record, spec, volumes))
+        host.define_domain(record, domain_xml(domain_id, record, spec, volumes))
         return _vm(spec.host, DomainInfo(domain_id, libvirt.VIR_DOMAIN_SHUTOFF, record), record)
 
     def advance_vm(self, vm: Domain, spec: ProviderSpec, secrets: Secrets) -> None:

@@ -40,6 +40,11 @@ class Record:
     is_finished: bool = False
     failure: str = ""
 
+    @property
+    def owner(self) -> tuple[str, str, str]:
+        """Whose the domain is: cluster, role and machine."""
+        return self.cluster, self.role, self.name
+
     @classmethod
     def from_xml(cls, xml: str) -> "Record":
         """Read a record; one that people have broken belongs to nobody."""

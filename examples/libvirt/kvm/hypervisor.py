@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import libvirt
-from cmi import AlreadyExists, ApiRequest, run_blocking
+from cmi import AlreadyExists, ApiRequest, Unavailable, run_blocking
 
 from .domain import NAMESPACE, PREFIX, Record
 from .errors import has_number
@@ -109,21 +109,25 @@ class Hypervisor:
         return {domain.UUIDString() for domain in self._connect().listAllDomains()}
 
     @_request
-    def define_domain(self, name: str, xml: str) -> None:
+    def define_domain(self, record: Record, xml: str) -> None:
         """Make a domain, which does not run yet.
 
         Raises:
             AlreadyExists: Another domain has the name.
+            Unavailable: An earlier call, which nobody waits for, has just made this one.
         """
         connection = self._connect()
         try:
             connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         except libvirt.libvirtError:
             with _Ignoring(libvirt.VIR_ERR_NO_DOMAIN):
-                taken_by = connection.lookupByName(name).UUIDString()
-                raise AlreadyExists(
-                    f"the host has another domain {name}, with the ID {taken_by}"
-                ) from None
+                taken_by = _info(connection.lookupByName(record.name), libvirt.VIR_DOMAIN_NOSTATE)
+                if taken_by and taken_by.record and taken_by.record.owner == record.owner:
+                    raise Unavailable("an earlier call has just defined the domain") from None
+                if taken_by:
+                    raise AlreadyExists(
+                        f"the host has another domain {record.name}, with the ID {taken_by.id}"
+                    ) from None
             raise
 
     @_request
