@@ -1,5 +1,7 @@
 """The example, laid over a rendering."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,27 +14,27 @@ from tests.support import commit
 @pytest.fixture(scope="session")
 def filled_in(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project with the example's files, committed."""
-    return _project(template, tmp_path_factory.mktemp("aws"), is_small=False)
+    return _project(template, tmp_path_factory.mktemp("aws"), ANSWERS, lay_over)
 
 
 @pytest.fixture(scope="session")
 def small(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project with those of the small driver, with which the tutorial begins."""
-    return _project(template, tmp_path_factory.mktemp("aws-small"), is_small=True)
+    lay_over_small = partial(lay_over, is_small=True)
+    return _project(template, tmp_path_factory.mktemp("aws-small"), ANSWERS, lay_over_small)
 
 
 @pytest.fixture(scope="session")
 def on_libvirt(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rendered project with the files of the example of libvirt."""
     folder = tmp_path_factory.mktemp("libvirt")
-    run_copy(str(template), folder, LIBVIRT_ANSWERS, defaults=True, quiet=True)
-    lay_over_libvirt(folder)
-    commit(folder)
-    return folder
+    return _project(template, folder, LIBVIRT_ANSWERS, lay_over_libvirt)
 
 
-def _project(template: Path, folder: Path, *, is_small: bool) -> Path:
-    run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True)
-    lay_over(folder, is_small=is_small)
+def _project(
+    template: Path, folder: Path, answers: dict[str, str], fill_in: Callable[[Path], None]
+) -> Path:
+    run_copy(str(template), folder, answers, defaults=True, quiet=True)
+    fill_in(folder)
     commit(folder)
     return folder
