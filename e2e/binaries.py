@@ -110,7 +110,12 @@ def main() -> None:
         subprocess.run(["make", "--no-print-directory", "build"], cwd=BRIDGE.parent, check=True)
         _build_last_bridge()
     except subprocess.CalledProcessError as error:
-        sys.exit(f"error: {' '.join(error.cmd)} failed; see above")
+        sys.exit(failed(error))
+
+
+def failed(error: subprocess.CalledProcessError) -> str:
+    """Return in one line which command has failed."""
+    return f"error: {' '.join(map(str, error.cmd))} failed; see above"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lightkube.types import PatchType
 from e2e.binaries import BRIDGE
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.kubelet import Kubelets
-from e2e.process import Process, await_condition
+from e2e.process import Process, await_condition, repeatedly
 from tests.driver import CloudFile, RunningDriver, Start
 from tests.embedded_cloud import NAME_LABEL, opened
 from tests.support import free_port
@@ -81,7 +81,8 @@ class Cluster:
             settings: Those of the embedded cloud.
         """
         if nodes:
-            self._processes.enter_context(Kubelets(PROVIDER, self.cloud, self.control_plane.client))
+            kubelets = Kubelets(PROVIDER, self.cloud, self.control_plane.client)
+            self._processes.enter_context(repeatedly(kubelets.act))
         self.start_driver(**settings)
         common = ["--kube-api-qps=200", "--kube-api-burst=400"] if quick else []
         self.bridge_address = f"127.0.0.1:{free_port()}"
@@ -162,18 +163,19 @@ class Cluster:
         """Start deleting an object."""
         self.control_plane.client.delete(kind, name)
 
+    def objects(self, kind: type[GenericNamespacedResource]) -> Iterator[Manifest]:
+        """Yield all objects of a kind, as long as the bridge and MCM run."""
+        for process in (self.bridge, self.mcm):
+            process.check()
+        yield from self.control_plane.client.list(kind, namespace=NAMESPACE)
+
     def names(self, kind: type[GenericNamespacedResource]) -> set[str]:
         """Return the names of all objects of a kind."""
-        return {item["metadata"]["name"] for item in self._list(kind)}
+        return {item["metadata"]["name"] for item in self.objects(kind)}
 
     def phases(self) -> dict[str, str]:
         """Return the phase of each machine; an empty text if it has none."""
-        return {
-            machine["metadata"]["name"]: machine.get("status", {})
-            .get("currentStatus", {})
-            .get("phase", "")
-            for machine in self._list(Machine)
-        }
+        return {machine["metadata"]["name"]: phase_of(machine) for machine in self.objects(Machine)}
 
     def status(self, machine: str) -> Manifest:
         """Return a machine's status; nothing if it has none yet."""
@@ -234,10 +236,11 @@ class Cluster:
         command = [python, "-m", "cmi", "create", name, *options, f"--endpoint={self.endpoint}"]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
-    def _list(self, kind: type[GenericNamespacedResource]) -> Iterator[Manifest]:
-        for process in (self.bridge, self.mcm):
-            process.check()
-        yield from self.control_plane.client.list(kind, namespace=NAMESPACE)
+
+def phase_of(machine: Manifest) -> str:
+    """Return the phase of a machine; an empty text if it has none yet."""
+    phase: str = machine.get("status", {}).get("currentStatus", {}).get("phase", "")
+    return phase
 
 
 def _answer(address: str, path: str) -> str:

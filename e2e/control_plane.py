@@ -108,6 +108,19 @@ class ControlPlane:
         """Return the kubeconfig of the administrator, or of another user without an account."""
         return self._folder / f"{user.replace(':', '-')}.kubeconfig"
 
+    def config_of_user(self, user: str, token: str) -> str:
+        """Return the text of a kubeconfig, with which a user logs in by a token."""
+        cluster = {"server": self.server, "certificate-authority": str(self.certificate)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "e2e", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": user}}],
+            "current-context": "e2e",
+        }
+        return json.dumps(config)
+
     @property
     def certificate(self) -> Path:
         """The API server's, and its authority's."""
@@ -186,23 +199,7 @@ class ControlPlane:
         self._processes.enter_context(Process(command, self._folder / f"{name}.log"))
 
     def _write_kubeconfig(self, user: str, token: str) -> Path:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": "e2e",
-                    "cluster": {
-                        "server": self.server,
-                        "certificate-authority": str(self.certificate),
-                    },
-                }
-            ],
-            "users": [{"name": user, "user": {"token": token}}],
-            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": user}}],
-            "current-context": "e2e",
-        }
-        return self._write(self.kubeconfig_of_user(user).name, json.dumps(config))
+        return self._write(self.kubeconfig_of_user(user).name, self.config_of_user(user, token))
 
     def _write(self, name: str, text: str) -> Path:
         path = self._folder / name

@@ -9,7 +9,7 @@ import os
 import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.protobuf.wrappers_pb2 import BoolValue
@@ -63,7 +63,7 @@ class Machines(cmi_pb2_grpc.MachineServicer):
 
     def CreateMachine(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         name = request.MachineName
-        _log("CreateMachine", context, name, request.LastKnownState)
+        _log("CreateMachine", context, name)
         self._called[name] += 1
         if name.startswith("create") and self._called[name] == 1:
             context.set_trailing_metadata((("cmi-last-known-state-bin", STATE.encode()),))
@@ -114,18 +114,12 @@ class Machines(cmi_pb2_grpc.MachineServicer):
 def _fail_if_named(failing: str, name: str, context: grpc.ServicerContext) -> None:
     step, _, code = name.partition("-")
     if step == failing:
-        _abort(context, code.upper().replace("-", "_"), failing)
+        code = code.upper().replace("-", "_")
+        context.abort(grpc.StatusCode[code], message(failing, code))
 
 
-def _abort(context: grpc.ServicerContext, code: str, failing: str) -> NoReturn:
-    context.abort(grpc.StatusCode[code], message(failing, code))
-
-
-def _log(
-    rpc: str, context: grpc.ServicerContext, machine_name: str = "", state: bytes = b""
-) -> None:
-    event = {"rpc": rpc, "peer": context.peer(), "machine": machine_name, "state": state.decode()}
-    _write({"message": "call"} | event)
+def _log(rpc: str, context: grpc.ServicerContext, machine_name: str = "") -> None:
+    _write({"message": "call", "rpc": rpc, "peer": context.peer(), "machine": machine_name})
 
 
 def _write(event: object) -> None:

@@ -3,9 +3,10 @@
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -28,6 +29,34 @@ def await_condition(read: Callable[[], T], holds: Callable[[T], bool], what: str
         assert time.monotonic() < deadline, f"{what}; still: {value}"
         time.sleep(INTERVAL)
     return value
+
+
+@contextmanager
+def repeatedly(action: Callable[[], object]) -> Iterator[None]:
+    """Call a function in a thread, again and again with pauses, while the context is open.
+
+    Raises:
+        BaseException: What the function raised, which is then not called any more.
+    """
+    ended = threading.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            while not ended.wait(INTERVAL):
+                action()
+        except BaseException as error:  # noqa: BLE001 - raised where the test sees it
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="repeatedly")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(PATIENCE)
+        for error in errors:
+            raise error
 
 
 class Process:

@@ -3,7 +3,6 @@
 import copy
 import re
 import subprocess
-from typing import Any
 
 import pytest
 
@@ -133,7 +132,7 @@ def test_only_another_machine_template_replaces_machines(cluster: Cluster) -> No
         return [
             settings.items() <= machine["spec"].items()
             and machine["spec"]["nodeTemplate"]["metadata"] == template["metadata"]
-            for machine in machines(cluster)
+            for machine in cluster.objects(Machine)
         ]
 
     await_value(arrived, [True] * 3)
@@ -161,7 +160,3 @@ def test_unhealthy_machines_are_counted_by_the_label_name(
     await_condition(cluster.phases, lambda phases: not lost & {*phases}, "all should be replaced")
     refused = "couldn't be marked FAILED, other machines are getting replaced"
     assert (refused in cluster.log_of("machine-controller")) == labelled
-
-
-def machines(cluster: Cluster) -> list[Any]:
-    return [cluster.control_plane.client.get(Machine, name) for name in cluster.names(Machine)]

@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
 from lightkube.resources.core_v1 import Pod
 
-from e2e.cluster import PROVIDER, Machine
+from e2e.cluster import PROVIDER, Machine, phase_of
 from e2e.process import PATIENCE, await_condition, await_value
 from e2e.real.cluster import FIRST_NODE, RealCluster
 from e2e.real.machines import Machines
@@ -51,8 +50,8 @@ def machines(real_cluster: RealCluster) -> Iterator[Machines]:
         found = [*pods.glob("*/volumes/kubernetes.io~empty-dir/tmp/embedded-cloud.sqlite")]
         return CloudFile(found[0]) if found else None
 
-    with ExitStack() as processes:
-        yield processes.enter_context(Machines(PROVIDER, real_cluster, find_cloud))
+    with Machines(PROVIDER, real_cluster, find_cloud).followed() as machines:
+        yield machines
 
 
 def what_is_deployed(cluster: RealCluster) -> set[str]:
@@ -79,7 +78,9 @@ def test_deploy_it_as_the_readme_says(
     await_condition(
         real_cluster.ready_nodes, lambda nodes: len(nodes - {FIRST_NODE}) == 3, "wanted: 3 nodes"
     )
-    await_value(lambda: phases(real_cluster), ["Running"] * 3)
+    await_value(
+        lambda: [phase_of(machine) for machine in real_cluster.objects(Machine)], ["Running"] * 3
+    )
 
     follow(project, take_back, there)
     assert what_is_deployed(real_cluster) == set()
@@ -104,8 +105,3 @@ def test_its_own_make_e2e(project: Path, real_cluster: RealCluster, machines: Ma
     assert result.returncode == 0, result.stdout
     assert "1 passed" in result.stdout
     assert what_is_deployed(real_cluster) == set()
-
-
-def phases(cluster: RealCluster) -> list[str]:
-    machines = cluster.objects(Machine)
-    return [each.get("status", {}).get("currentStatus", {}).get("phase", "") for each in machines]

@@ -26,7 +26,7 @@ def main() -> None:
             run_copy(str(ROOT), project, ANSWERS, vcs_ref="HEAD", defaults=True, quiet=True)
             images.build(project)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"error: {' '.join(map(str, error.cmd))} failed; see above")
+        sys.exit(binaries.failed(error))
 
 
 if __name__ == "__main__":

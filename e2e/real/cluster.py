@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from cryptography import x509
 from lightkube.resources.core_v1 import Node as NodeObject
 
@@ -125,21 +124,7 @@ class RealCluster:
 
     def user_data(self) -> str:
         """Return user data for VMs: the kubeconfig with which a kubelet joins by TLS bootstrap."""
-        cluster = {
-            "server": self.control_plane.server,
-            "certificate-authority": str(self.control_plane.certificate),
-        }
-        context = {"cluster": "e2e", "user": "<<MACHINE_NAME>>"}
-        return yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "e2e", "cluster": cluster}],
-                "users": [{"name": "<<MACHINE_NAME>>", "user": {"token": "<<BOOTSTRAP_TOKEN>>"}}],
-                "contexts": [{"name": "e2e", "context": context}],
-                "current-context": "e2e",
-            }
-        )
+        return self.control_plane.config_of_user("<<MACHINE_NAME>>", "<<BOOTSTRAP_TOKEN>>")
 
     def environment(self) -> dict[str, str]:
         """Return the variables with which a shell finds kubectl, and kubectl this cluster."""
@@ -230,7 +215,8 @@ class RealCluster:
             f"--hostname-override={FIRST_NODE}",
             "--proxy-mode=iptables",
             # These settings belong to the whole machine.
-            *(f"--conntrack-{each}=0" for each in ("max-per-core", "tcp-timeout-established")),
+            "--conntrack-max-per-core=0",
+            "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
         )
         await_condition(self.ready_nodes, bool, f"{FIRST_NODE} should be ready")
@@ -239,14 +225,15 @@ class RealCluster:
 
     def ready_nodes(self) -> set[str]:
         """Return the names of the nodes that are ready."""
-        return {
-            node["metadata"]["name"]
-            for node in self.objects(NodeObject)
-            if any(
-                each["type"] == "Ready" and each["status"] == "True"
-                for each in node["status"]["conditions"]
-            )
-        }
+        return {node["metadata"]["name"] for node in self.objects(NodeObject) if is_ready(node)}
+
+
+def is_ready(manifest: Manifest) -> bool:
+    """Return whether a node or a Pod has the condition Ready."""
+    return any(
+        each["type"] == "Ready" and each["status"] == "True"
+        for each in manifest["status"].get("conditions", [])
+    )
 
 
 def _processes_in(namespaces: set[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, Final
 import yaml
 from lightkube.resources.core_v1 import Pod
 
-from e2e.cluster import PROVIDER, Machine, MachineClass, MachineDeployment, Manifest
-from e2e.process import INTERVAL, PATIENCE, await_condition, await_value
-from e2e.real.cluster import ENFORCE, FIRST_NODE, RealCluster
+from e2e.cluster import PROVIDER, Machine, MachineClass, MachineDeployment, Manifest, phase_of
+from e2e.process import PATIENCE, await_condition, await_value, repeatedly
+from e2e.real.cluster import ENFORCE, FIRST_NODE, RealCluster, is_ready
 from e2e.real.images import PAUSE_IMAGE
 from e2e.real.machines import Machines
 from tests.driver import CloudFile
@@ -73,7 +72,8 @@ class Deployed:
         cluster.kubectl("apply", "-f", folder / "deploy/crds")
         cluster.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=1m")
         cluster.kubectl("apply", "-k", folder)
-        self.machines = processes.enter_context(Machines(PROVIDER, cluster, self._existing_cloud))
+        machines = Machines(PROVIDER, cluster, lambda: self.cloud)
+        self.machines = processes.enter_context(machines.followed())
         processes.callback(self._take_back)
         self.await_available()
 
@@ -123,11 +123,10 @@ class Deployed:
 
         def state() -> tuple[list[str], set[str], set[str], set[str]]:
             machines = self.cluster.objects(Machine)
-            phases = [each.get("status", {}).get("currentStatus", {}) for each in machines]
             names = {each["metadata"]["name"] for each in machines}
             classes = {each["spec"]["class"]["name"] for each in machines}
             nodes = self.cluster.ready_nodes() - {FIRST_NODE}
-            return [each.get("phase", "") for each in phases], names, nodes, classes
+            return [*map(phase_of, machines)], names, nodes, classes
 
         def is_reached(found: tuple[list[str], set[str], set[str], set[str]]) -> bool:
             phases, names, nodes, classes = found
@@ -167,29 +166,15 @@ class Deployed:
         return {
             pod["metadata"]["name"]: pod["spec"]["nodeName"]
             for pod in self.guests(app)
-            if any(
-                each["type"] == "Ready" and each["status"] == "True"
-                for each in pod["status"].get("conditions", [])
-            )
+            if is_ready(pod)
         }
 
     @contextmanager
     def within_budget(self) -> Iterator[None]:
         """Check that there are always as many ready guests as their budget requires."""
-        ended = threading.Event()
         seen: list[int] = []
-
-        def count() -> None:
-            while not ended.wait(INTERVAL):
-                seen.append(len(self.ready_guests()))
-
-        thread = threading.Thread(target=count, name="budget")
-        thread.start()
-        try:
+        with repeatedly(lambda: seen.append(len(self.ready_guests()))):
             yield
-        finally:
-            ended.set()
-            thread.join(PATIENCE)
         assert seen
         assert min(seen) >= BUDGET, seen
 
@@ -202,8 +187,8 @@ class Deployed:
 
     def container(self, name: str) -> Any:
         """Return the status of a container by its name."""
-        app = "machine-controller-manager" if name == "machine-controller-manager" else None
-        statuses = (self.pod(app) if app else self.pod())["status"]["containerStatuses"]
+        app = name if name == "machine-controller-manager" else "machine-controller"
+        statuses = self.pod(app)["status"]["containerStatuses"]
         (found,) = (each for each in statuses if each["name"] == name)
         return found
 
@@ -215,9 +200,6 @@ class Deployed:
     def process_of(self, container: str) -> int:
         """Return the ID of the first process of a container."""
         return min(map(int, (self.cgroup_of(container) / "cgroup.procs").read_text().split()))
-
-    def _existing_cloud(self) -> CloudFile | None:
-        return self.cloud if self.cloud.path.exists() else None
 
     def _take_back(self) -> None:
         """Delete the machines and all that was deployed."""

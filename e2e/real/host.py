@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from e2e.process import Process, await_condition
-from e2e.real.requirements import CGROUPS
+from e2e.real.requirements import CGROUPS, NEW_NAMESPACES
 
 _KERNEL_SETTINGS: Final = {
     "vm/overcommit_memory": "1",
@@ -38,7 +38,6 @@ wait
 """The first process of a host. The shell's `wait` also reaps orphans."""
 
 _KILLED_WITH_US: Final = ["setpriv", "--pdeathsig", "KILL"]
-_NAMESPACES: Final = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
 
 
 class Host:
@@ -66,7 +65,7 @@ class Host:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(value)
         there = [name for name in _KERNEL_SETTINGS if Path("/proc/sys", name).exists()]
-        command = [*_KILLED_WITH_US, *_NAMESPACES, "--mount-proc", "sh", "-euc", _INIT]
+        command = [*_KILLED_WITH_US, *NEW_NAMESPACES, "sh", "-euc", _INIT]
         self._started: list[Process] = []
         self._holder = Process([*command, folder, *there], folder / "host.log")
         try:
@@ -144,7 +143,8 @@ class Network:
         self._connected = 9
         bridge = "ip link add nodes type bridge && ip link set nodes up && ip address add"
         self._router.run("sh", "-euc", f"{bridge} {self._prefix}.0.2/24 dev nodes")
-        _ip("link", "add", self.name, "type", "veth", *self._end_at_router("machine"))
+        at_router = ("name", "machine", "netns", str(self._router.pid))
+        _ip("link", "add", self.name, "type", "veth", "peer", *at_router)
         self._plug("machine")
         _ip("address", "add", f"{self.address}/24", "dev", self.name)
         _ip("link", "set", self.name, "up")
@@ -167,9 +167,6 @@ class Network:
         host.run("ip", "route", "add", "default", "via", f"{self._prefix}.0.2")
         self._router.run("ip", "route", "replace", str(pods), "via", address)
         return address, pods
-
-    def _end_at_router(self, port: str) -> tuple[str, ...]:
-        return ("peer", "name", port, "netns", str(self._router.pid))
 
     def _plug(self, port: str) -> None:
         self._router.run("ip", "link", "set", port, "master", "nodes", "up")

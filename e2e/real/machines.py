@@ -1,14 +1,14 @@
 """The VMs of an embedded cloud as real nodes."""
 
-import threading
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
 
-from e2e.process import INTERVAL, PATIENCE
+from e2e.process import repeatedly
 from e2e.real.cluster import RealCluster
 from e2e.real.node import Node
+from e2e.vms import RunningVM, running_vms
 from tests.driver import CloudFile
-from tests.embedded_cloud import NAME_LABEL, opened
 
 
 class Machines:
@@ -31,60 +31,35 @@ class Machines:
         self._find_cloud = find_cloud
         self.nodes: dict[str, Node] = {}
         self._vms: dict[str, str] = {}
-        self._stop = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="machines")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        self._thread.join(PATIENCE)
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
+    @contextmanager
+    def followed(self) -> Iterator[Self]:
+        """Start and end nodes as VMs come and go, while the context is open."""
         try:
-            while not self._stop.wait(INTERVAL):
-                self._follow_cloud()
-        except BaseException as error:  # noqa: BLE001 - raised where the test sees it
-            self._error = error
+            with repeatedly(self._follow_cloud):
+                yield self
         finally:
             for node in self.nodes.values():
                 node.end()
 
     def _follow_cloud(self) -> None:
         cloud = self._find_cloud()
-        running = {} if cloud is None else _running(opened(cloud.path), self._provider)
-        for vm in self._vms.keys() - running.keys():
-            self.nodes.pop(self._vms.pop(vm)).end()
-        for vm in running.keys() - self._vms.keys():
-            name, provider_id, user_data = running[vm]
-            node = self.nodes[name] = self._cluster.new_node(name)
-            self._vms[vm] = name
-            self._boot(node, provider_id, user_data)
-
-    def _boot(self, node: Node, provider_id: str, user_data: str) -> None:
-        """Start a kubelet whose bootstrap kubeconfig is the VM's user data."""
-        kubeconfig = node.host.folder / "bootstrap.kubeconfig"
-        kubeconfig.write_text(user_data)
-        node.join(
-            f"--bootstrap-kubeconfig={kubeconfig}",
-            "--kubeconfig=/var/lib/kubelet/kubeconfig",
-            f"--provider-id={provider_id}",
-        )
+        vms = running_vms(cloud, self._provider) if cloud else []
+        for gone in self._vms.keys() - {vm.id for vm in vms}:
+            self.nodes.pop(self._vms.pop(gone)).end()
+        for vm in vms:
+            if vm.id not in self._vms:
+                node = self.nodes[vm.machine] = self._cluster.new_node(vm.machine)
+                self._vms[vm.id] = vm.machine
+                _boot(node, vm)
 
 
-def _running(cloud: Any, provider: str) -> dict[str, tuple[str, str, str]]:
-    """Return machine, provider ID and user data of each VM that runs."""
-    return {
-        server.id: (
-            str(server.labels[NAME_LABEL]),
-            f"{provider}:///{server.region}/{server.id}",
-            str(cloud.user_data(server.id)),
-        )
-        for server in cloud.servers()
-        if server.status == "running"
-    }
+def _boot(node: Node, vm: RunningVM) -> None:
+    """Start a kubelet whose bootstrap kubeconfig is the VM's user data."""
+    kubeconfig = node.host.folder / "bootstrap.kubeconfig"
+    kubeconfig.write_text(vm.user_data)
+    node.join(
+        f"--bootstrap-kubeconfig={kubeconfig}",
+        "--kubeconfig=/var/lib/kubelet/kubeconfig",
+        f"--provider-id={vm.provider_id}",
+    )

@@ -20,7 +20,11 @@ _PACKAGES: Final = {
 }
 """Debian's packages by a program of theirs."""
 
-_NAMESPACES: Final = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc"]
+NEW_NAMESPACES: Final = (
+    *("unshare", "--net", "--mount", "--mount-proc"),
+    *("--pid", "--fork", "--kill-child"),
+)
+"""Runs a command in namespaces of its own, which end with it."""
 
 
 def unmet() -> str:
@@ -29,7 +33,7 @@ def unmet() -> str:
         return "they need root"
     if shutil.which("apt-get") is None or shutil.which("unshare") is None:
         return "they need packages of Debian"
-    if not _succeeds([*_NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/run"]):
+    if not _succeeds([*NEW_NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/run"]):
         return "the kernel does not allow namespaces"
     if not os.access(CGROUPS, os.W_OK) or not [*CGROUPS.rglob("cgroup.procs")]:
         return f"{CGROUPS} is not writable"
