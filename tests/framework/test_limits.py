@@ -31,6 +31,7 @@ from tests.framework.support import (
     StandIn,
     ask,
     created,
+    give_up,
     raising,
     request,
 )
@@ -88,11 +89,15 @@ def test_every_call_gives_its_bytes_back(
             for wire in (named("m1"), named("m1", ProviderSpec=b"{"), named("m1", Secrets={})):
                 ask(endpoint, "CreateMachine", wire)
             await_condition(lambda server=server: server.bytes_in_flight == 0)  # type: ignore[misc]
-    with served(StandIn(gate), options(call_timeout=0.05)) as (server, endpoint):
+    with served(StandIn(gate), options()) as (server, endpoint):
         with calling(endpoint, named("m1")) as (call,):
             gate.await_entered()
             call.cancel()
-        assert ask(endpoint, "CreateMachine", named("m2")).code == "DEADLINE_EXCEEDED"
+        gate.opened.set()
+        await_condition(lambda: server.bytes_in_flight == 0)
+    gate.opened.clear()
+    with served(StandIn(gate), options(call_timeout=0.05)) as (server, endpoint):
+        give_up(endpoint, named("m1"), gate.has_entered)
         gate.opened.set()
         await_condition(lambda: server.bytes_in_flight == 0)
 
@@ -284,15 +289,20 @@ def test_without_a_thread_a_call_waits_or_is_refused_and_never_runs_later(
         endpoint = Endpoint.parse(serving_line(process)["endpoint"])
         with calling(endpoint, named("first")) as (first,), ThreadPoolExecutor(1) as pool:
             await_condition(Path("threadless").exists)
-            answer = ask(endpoint, "CreateMachine", named("refused"), timeout=1)
-            assert answer.code == "UNAVAILABLE"
-            assert "start another thread" in answer.message
+            await_condition(lambda: is_refused(endpoint))
             waits = pool.submit(ask, endpoint, "CreateMachine", named("waits"))
             Path("go").touch()
             assert first.result(PATIENCE)
             assert waits.result(PATIENCE).code == "OK"
         assert ask(endpoint, "CreateMachine", named("last")).code == "OK"
     assert Path("entered").read_text().split() == ["first", "waits", "last"]
+
+
+def is_refused(endpoint: Endpoint) -> bool:
+    """Tell whether a call with little time gets the driver's answer before the time is over."""
+    answer = ask(endpoint, "CreateMachine", named("refused"), timeout=1)
+    assert answer.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    return answer.code == "UNAVAILABLE" and "start another thread" in answer.message
 
 
 def test_the_default_options_fit_together() -> None:
