@@ -118,7 +118,7 @@ def test_metrics(commands: list[str], folder: Path, serve: Serve) -> None:
 @follows(
     DEBUG,
     "Debug a driver with the client",
-    "Is it there, and which one is it",
+    "Check that the driver answers",
     "What MCM sees",
     "Many machines",
     "Let the cloud misbehave",
