@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.docs.conftest import Serve
-from tests.docs.pages import blocks, follow
+from tests.docs.pages import blocks, follow, follows
 from tests.support import ROOT, git
 
+DEPLOY = "docs/how-to/deploy.md"
 ELSEWHERE = {
     "Testing your code changes": "e2e/test_readme.py",
     "Run it": "tests/docs/test_how_to.py",  # the page about TLS has the same commands
-    "Deploy it": "e2e/test_deployment.py",
+    "Deploy it": "e2e/test_real_project.py",
     "Update it": "tests/update/test_commands.py",
 }
 """Headings whose commands other tests run, and which do."""
@@ -40,6 +41,21 @@ def test_all_commands_are_followed(installed: Path) -> None:
     assert headings == {"Start", "Fill it in", *ELSEWHERE}
     for path in ELSEWHERE.values():
         assert (ROOT / path).is_file()
+
+
+@follows(DEPLOY, "Publish the images", "Install and deploy", "Create machines", "Remove everything")
+def test_the_page_about_deployment_has_the_same_commands(commands: list[str]) -> None:
+    """Those of "Deploy it", which `e2e/test_real_project.py` follows."""
+    readme = [
+        block.text
+        for block in blocks("template/README.md.jinja", "sh")
+        if block.heading == "Deploy it"
+    ]
+    assert without_comments(commands) == without_comments(readme)
+
+
+def without_comments(commands: list[str]) -> list[str]:
+    return [line.partition(" #")[0].rstrip() for line in "".join(commands).splitlines()]
 
 
 def test_start(folder: Path, serve: Serve) -> None:

@@ -62,11 +62,12 @@ def test_update_with_copier_itself(
     git(project, "reset", "--quiet", "--hard")
     git(project, "clean", "--quiet", "-d", "--force")
 
-    cloud = project / "acme/cloud.py"
-    cloud.write_text('"""Mine."""\n')
+    mine = ("acme/cloud.py", "kubernetes/secret.yaml", "CHANGELOG.md", "requirements/run.txt")
+    for name in mine:
+        (project / name).write_text("# Mine\n")
     commit(project)
     assert "cmi/errors.py" in follow(project, recopy, address)
-    assert cloud.read_text() == '"""Mine."""\n'
+    assert {(project / name).read_text() for name in mine} == {"# Mine\n"}
     assert not (project / "cmi/errors.py").read_text().startswith('"""My errors')
 
 
