@@ -1,8 +1,8 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. Kubernetes, etcd, promtool and actionlint are built from
-their Go modules, at the versions in the `go.mod` of the folders here, into a cache outside of the
-checkout.
+The bridge and MCM come from `bridge/`. Kubernetes, etcd, promtool, actionlint and kube-router are
+built from their Go modules, at the versions in the `go.mod` of the folders here, into a cache
+outside of the checkout.
 """
 
 import fcntl
@@ -25,6 +25,7 @@ BRIDGE: Final = ROOT / "bridge" / "bin"
 """The bridge, machine-controller-manager, and its custom resource definitions in `crds`."""
 
 _KUBERNETES: Final = ROOT / "e2e" / "kubernetes"
+_KUBE_ROUTER: Final = ROOT / "e2e" / "kuberouter"
 _PROMETHEUS: Final = ROOT / "e2e" / "prometheus"
 _ACTIONLINT: Final = ROOT / "e2e" / "actionlint"
 
@@ -54,6 +55,9 @@ KUBERNETES: Final = _kept("kubernetes", _KUBERNETES, "k8s.io/kubernetes")
 NODES: Final = _kept("nodes", _KUBERNETES, "k8s.io/kubernetes")
 """What a cluster with nodes needs in addition: kubelet, kube-proxy, controllers, scheduler."""
 
+KUBE_ROUTER: Final = _kept("kube-router", _KUBE_ROUTER, "github.com/cloudnativelabs/kube-router/v2")
+"""kube-router, which enforces network policies."""
+
 PROMETHEUS: Final = _kept("prometheus", _PROMETHEUS, "github.com/prometheus/prometheus")
 """promtool."""
 
@@ -75,6 +79,10 @@ _PROGRAMS: Final = {
             name: f"k8s.io/kubernetes/cmd/{name}"
             for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
         },
+    ),
+    KUBE_ROUTER: (
+        _KUBE_ROUTER,
+        {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
     ),
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
     ACTIONLINT: (_ACTIONLINT, {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),

@@ -45,6 +45,7 @@ class ControlPlane:
         processes: Ends what is started here.
         definitions: Whether MCM's custom resource definitions are there.
         address: Where the API server listens.
+        port: Its port; a free one if None.
         options: More of them, for the API server.
         users: More users, who need no service account, and the group of each.
 
@@ -61,13 +62,14 @@ class ControlPlane:
         *,
         definitions: bool = True,
         address: str = "127.0.0.1",
+        port: int | None = None,
         options: Sequence[str] = (NO_CONTROLLERS,),
         users: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._folder = folder
         self._processes = processes
         etcd = self._start_etcd()
-        self.server = f"https://{address}:{free_port()}"
+        self.server = f"https://{address}:{port or free_port()}"
         tokens = {user: (secrets.token_hex(), group) for user, group in users.items()}
         tokens["admin"] = (ADMIN_TOKEN, "system:masters")
         self._start_apiserver(etcd, address, tokens, options)

@@ -16,15 +16,20 @@ PATIENCE = 240.0
 """Seconds after which a test gives up on what it waits for; MCM repeats some calls after 180."""
 INTERVAL = 0.2
 
+ENDED_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Runs a command that the kernel kills when the thread that started it ends, however it ends."""
+
 
 def await_value(read: Callable[[], object], wanted: object) -> None:
     """Wait until `read` returns the wanted value; on failure, show both values."""
     await_condition(read, lambda value: value == wanted, f"wanted: {wanted}")
 
 
-def await_condition(read: Callable[[], T], holds: Callable[[T], bool], what: str) -> T:
+def await_condition(
+    read: Callable[[], T], holds: Callable[[T], bool], what: str, patience: float = PATIENCE
+) -> T:
     """Wait until `holds` is true of the result of `read`, and return that."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not holds(value := read()):
         assert time.monotonic() < deadline, f"{what}; still: {value}"
         time.sleep(INTERVAL)
@@ -62,6 +67,8 @@ def repeatedly(action: Callable[[], object]) -> Iterator[None]:
 class Process:
     """A process that can be killed, together with those it has started, and started again.
 
+    If the tests are killed, the kernel kills it too.
+
     Args:
         command: What to run.
         log: Where its output goes; that of the next start is appended.
@@ -76,7 +83,7 @@ class Process:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._command = [*map(str, command)]
+        self._command = [*ENDED_WITH_US, *map(str, command)]
         self._log = log
         self._folder = folder or log.parent
         self._environment = os.environ | (environment or {})

@@ -17,8 +17,10 @@ from lightkube.resources.core_v1 import Event, Node
 
 from e2e.cluster import Machine
 from e2e.process import await_condition, await_value
+from e2e.real import probes
 from e2e.real.cluster import RealCluster
 from e2e.real.deployed import DRIVER_USER, Deployed, volume_of, workload
+from e2e.real.probes import Connection
 from tests.driver import figure
 from tests.embedded_cloud import NAME_LABEL, opened
 
@@ -177,6 +179,31 @@ def test_memory_is_within_the_limit(deployed: Deployed, container: str) -> None:
     )
     assert limit == 512 * 2**20
     assert peak < limit / 2
+
+
+def test_network_policies_are_enforced(deployed: Deployed) -> None:
+    """Metrics are for labelled namespaces, and no connection goes to just any port."""
+    cluster = deployed.cluster
+    driver, mcm = (
+        deployed.pod(app)["status"]["podIP"]
+        for app in ("machine-controller", "machine-controller-manager")
+    )
+    metrics = [(driver, 9090), (driver, 10259), (mcm, 10258)]
+    with (
+        probes.namespace(cluster, "monitoring", "metrics=enabled") as monitoring,
+        probes.listening(cluster) as server,
+    ):
+        assert (
+            probes.unexpected(
+                cluster,
+                *(Connection(monitoring, "prometheus", *each, "allowed") for each in metrics),
+                *(Connection("default", "stranger", *each, "refused") for each in metrics),
+                Connection("default", "stranger", *server, "allowed"),
+                Connection("default", "machine-controller", *server, "refused"),
+                Connection("default", "machine-controller-manager", *server, "refused"),
+            )
+            == []
+        )
 
 
 def token_with_which_joined(cluster: RealCluster, node: str) -> str:

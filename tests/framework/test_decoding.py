@@ -36,7 +36,7 @@ from tests.framework.support import (
     machine_class,
     request,
 )
-from tests.support import bytes_rpc
+from tests.support import PATIENCE, bytes_rpc
 
 WITH_WHOLE_SPEC = ("CreateMachine", "InitializeMachine")
 NAMED = [rpc for rpc in MACHINE_RPCS if rpc != "ListMachines"]
@@ -296,7 +296,7 @@ def test_an_unknown_rpc_and_an_unknown_service_are_unimplemented(endpoint: Endpo
     assert ask(endpoint, "ResizeMachine").code == "UNIMPLEMENTED"
     with grpc.insecure_channel(endpoint.target) as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            bytes_rpc(channel, "/cmi.v2.Machine/CreateMachine")(b"", timeout=5)
+            bytes_rpc(channel, "/cmi.v2.Machine/CreateMachine")(b"", timeout=PATIENCE)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
