@@ -1,4 +1,4 @@
-"""The kit without a clone: the wheel that `uvx --from git+…` builds, with the command `cmi`."""
+"""The kit without a clone: `uvx --from git+…` builds a wheel with the command `cmi`."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.support import ROOT
 
 @pytest.fixture(scope="module")
 def cmi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, installed apart from this repository and from rendered projects."""
+    """The command, installed independently of this repository and of rendered projects."""
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "environment/bin/python"
     uv = os.environ.get("UV", "uv")

@@ -92,7 +92,7 @@ def running(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def served(driver: Driver, options: ServerOptions) -> Iterator[tuple[Server, Endpoint]]:
-    """Serve a driver in this process; yield the server, which knows its other addresses, as well."""
+    """Serve a driver in this process; yield the server (for its other addresses) and endpoint."""
     server = Server(driver, TEST_PLUGIN, options)
     loop = background_loop()
     endpoint = asyncio.run_coroutine_threadsafe(server.start(), loop).result(PATIENCE)
