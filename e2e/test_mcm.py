@@ -144,7 +144,7 @@ def test_only_another_machine_template_replaces_machines(cluster: Cluster) -> No
 def test_unhealthy_machines_are_counted_by_the_label_name(
     cluster: Cluster, *, labelled: bool
 ) -> None:
-    """If all nodes are lost, MCM replaces machines with the label one by one, others all at once."""
+    """If all nodes are lost, MCM replaces labelled machines one by one, others all at once."""
     cluster.start()
     deployment = cluster.sample("machine-deployment.yaml")
     if not labelled:
