@@ -122,7 +122,7 @@ def test_a_name_that_mcm_panics_on_holds_nothing_else_up(cluster: Cluster) -> No
         ("--cmi-endpoint=tcp://192.0.2.1:8080", "192.0.2.1, which is not loopback"),
     ],
 )
-def test_what_would_tell_secrets_is_refused(binaries: None, option: str, complaint: str) -> None:
+def test_what_would_reveal_secrets_is_refused(binaries: None, option: str, complaint: str) -> None:
     result = subprocess.run(
         [BRIDGE / "machine-controller", "--target-kubeconfig=/dev/null", option],
         capture_output=True,

@@ -54,7 +54,7 @@ def test_a_machine_is_initialized_once_it_runs(cluster: Cluster) -> None:
     assert calls_of(cluster, "InitializeMachine") == ["OK"]
 
 
-def test_an_uninitialized_machine_is_told_from_one_that_is_missing(cluster: Cluster) -> None:
+def test_an_uninitialized_machine_is_distinguished_from_a_missing_one(cluster: Cluster) -> None:
     """The driver crashes between both steps. Then the VM is initialized, not created again."""
     cluster.start(nodes=False, faults="allow_forwarding=crash*1")
     cluster.apply(*SAMPLES)

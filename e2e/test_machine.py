@@ -60,7 +60,7 @@ def test_machine_without_a_target_cluster_is_available(cluster: Cluster) -> None
     assert cluster.vms() == {}
 
 
-def test_used_up_quota_is_told_and_retried(cluster: Cluster) -> None:
+def test_a_used_up_quota_is_reported_and_retried(cluster: Cluster) -> None:
     cluster.start(quota=1)
     cluster.apply(*SAMPLES)
     await_value(cluster.phases, {"acme-machine": "Running"})
@@ -74,7 +74,7 @@ def test_used_up_quota_is_told_and_retried(cluster: Cluster) -> None:
     assert cluster.vms() == {"second": "running"}
 
 
-def test_invalid_spec_is_told_and_can_be_corrected(cluster: Cluster) -> None:
+def test_an_invalid_spec_is_reported_and_can_be_corrected(cluster: Cluster) -> None:
     cluster.start()
     invalid = cluster.sample("machine-class.yaml")
     invalid["providerSpec"]["disks"][0]["sizeGiB"] = -1

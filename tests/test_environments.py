@@ -329,7 +329,7 @@ class TestIsolated:
         environment: dict[str, str] = isolated.isolated(surroundings, own)
         return environment
 
-    def test_pip_and_uv_are_told_the_same(self, isolated: ModuleType, tmp_path: Path) -> None:
+    def test_pip_and_uv_get_the_same_settings(self, isolated: ModuleType, tmp_path: Path) -> None:
         """Variables override the section of a command, which overrides the global section."""
         (tmp_path / ".pip").mkdir()
         (tmp_path / ".pip/pip.conf").write_text(
@@ -355,12 +355,14 @@ class TestIsolated:
         assert found["UV_INSECURE_HOST"] == "one two"
         assert found["ALL_PROXY"] == "http://proxy:2"
 
-    def test_what_uv_is_told_itself_comes_first(self, isolated: ModuleType, tmp_path: Path) -> None:
+    def test_settings_of_uv_take_precedence(self, isolated: ModuleType, tmp_path: Path) -> None:
         variables = {"UV_DEFAULT_INDEX": "http://uv/", "PIP_INDEX_URL": "http://pip/"}
         found = self.environment(isolated, tmp_path, **variables)
         assert (found["UV_DEFAULT_INDEX"], found["PIP_INDEX_URL"]) == ("http://uv/", "http://pip/")
 
-    def test_git_is_told_who_and_where(self, isolated: ModuleType, tmp_path: Path) -> None:
+    def test_git_keeps_identities_and_credentials(
+        self, isolated: ModuleType, tmp_path: Path
+    ) -> None:
         """Values that need quotes work too. The project's own settings have precedence."""
         kept = {
             "credential.https://example.com.helper": '!f() { echo "a\\b"; }; f',

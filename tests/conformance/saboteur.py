@@ -21,7 +21,7 @@ CALLERS = 32
 
 
 class Saboteur:
-    """Forwards every call to the good driver, unless a subclass changes the behavior.
+    """Forwards every call to the good driver, unless a subclass changes the behaviour.
 
     A subclass has methods named after RPCs. Such a method takes the request, a function that
     forwards a request to the good driver, and the context of the call; it returns the response,

@@ -52,7 +52,7 @@ def test_it_checks_a_driver(
     assert cloud.inventory() == []
 
 
-def test_it_holds_the_framework_and_nothing_else(cmi: Path) -> None:
+def test_it_contains_the_framework_and_nothing_else(cmi: Path) -> None:
     (packages,) = cmi.parents[1].glob("lib/python*/site-packages")
     (record,) = packages.glob("mcm_provider_template-*.dist-info/RECORD")
     files = {line.partition(",")[0] for line in record.read_text().splitlines()}

@@ -42,7 +42,7 @@ def owners_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", rendered_names())
-def test_a_file_stands_on_the_page_once(name: str) -> None:
+def test_a_file_is_on_the_page_once(name: str) -> None:
     (owner,) = owners_of(name)
     assert owner == expected_owner(name)
 

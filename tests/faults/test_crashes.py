@@ -80,7 +80,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
     promised: dict[str, str] = {}
 
     for answers in (0, 5, 15):
-        calls = _kill_amid(
+        calls = _kill_during(
             start(cloud, latency=0.05), cloud, "CreateMachine", machine_class, names, answers
         )
         for name, call in calls.items():
@@ -102,7 +102,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
     assert cloud.inventory() == whole("m1", "m2", *names)
 
     for answers in (0, 5, 15):
-        calls = _kill_amid(
+        calls = _kill_during(
             start(cloud, latency=0.05), cloud, "DeleteMachine", machine_class, names, answers
         )
         deleted = {name for name, call in calls.items() if code_of(call) == "OK"}
@@ -117,7 +117,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
     assert half_deleted
 
 
-def _kill_amid(
+def _kill_during(
     driver: RunningDriver,
     cloud: CloudFile,
     rpc: str,

@@ -55,7 +55,7 @@ def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> 
         assert not [text for text in seen if canary in text]
 
 
-def test_no_secret_shows_up_whatever_an_sdk_tells() -> None:
+def test_no_secret_shows_up_whatever_an_sdk_reveals() -> None:
     """This covers the secrets in the Secret and in the spec, and every way out of a process."""
     secrets = {"apiToken": TOKEN.encode(), "userData": USER_DATA.encode()}
     mine = machine_class(secrets, login=LOGIN)

@@ -325,12 +325,12 @@ def a_vm_that_the_cloud_gives_up_says_why(rules: Rules) -> None:
             create(rules, session)
 
 
-def a_gone_vm_is_made_anew(rules: Rules) -> None:
+def a_gone_vm_is_created_again(rules: Rules) -> None:
     session = FakeSession([vm("vm-0", VMState.GONE)])
     assert create(rules, session).provider_id == "vm-1"
 
 
-def a_failed_vm_is_deleted_and_its_failure_told(rules: Rules) -> None:
+def a_failed_vm_is_deleted_and_its_failure_reported(rules: Rules) -> None:
     failed = vm(state=VMState.FAILED, failure=ResourceExhausted("no room"))
     made = [vm(state=VMState.CREATING), failed]
     for session in (FakeSession([failed]), FakeSession(made=made)):
@@ -340,7 +340,7 @@ def a_failed_vm_is_deleted_and_its_failure_told(rules: Rules) -> None:
         assert session.log[-2:] == ["delete vm-1", "delete disk-1"]
 
 
-def a_vm_that_ended_while_it_was_made_is_told(rules: Rules) -> None:
+def a_vm_that_ends_during_its_creation_is_reported(rules: Rules) -> None:
     gone = vm(state=VMState.GONE)
     session = FakeSession(made=[vm(state=VMState.CREATING), gone])
     with refused(Unavailable, "without a reason"):

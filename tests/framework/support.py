@@ -1,4 +1,4 @@
-"""A small driver whose behavior each test defines, and a caller that sees the raw responses."""
+"""A small driver whose behaviour each test defines, and a caller that sees the raw responses."""
 
 import json
 import threading

@@ -434,7 +434,7 @@ def test_a_probe_that_fails_says_why(
 
 @pytest.mark.parametrize("kind", [Probed, AsyncProbed])
 @pytest.mark.parametrize("ready", [True, False])
-def test_a_probe_tells_whether_the_driver_is_ready(ready: bool, kind: type[Probed]) -> None:
+def test_a_probe_reports_whether_the_driver_is_ready(ready: bool, kind: type[Probed]) -> None:
     with serving(kind(lambda: ready)) as endpoint, Client(endpoint) as client:
         assert client.probe() is ready
         assert client.probe() is ready

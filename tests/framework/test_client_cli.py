@@ -216,7 +216,7 @@ def test_the_environment_names_the_class_and_its_secrets(
     assert [each.machine_name for each in driver.requests] == ["m1", "m1"]
 
 
-def test_options_of_the_connection_stand_before_or_after_the_command(
+def test_options_of_the_connection_come_before_or_after_the_command(
     endpoint: Endpoint, free_endpoint: str
 ) -> None:
     assert output(f"--endpoint={endpoint}", "probe") == "ready\n"
@@ -386,7 +386,7 @@ def test_a_watch_outlives_a_driver_that_is_restarted(cloud: Cloud) -> None:
         screen.expect(r"added +m2 +standin:///m2\r\n")
 
 
-def test_standard_input_holds_class_and_secrets(endpoint: Endpoint, file: str) -> None:
+def test_standard_input_contains_class_and_secrets(endpoint: Endpoint, file: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "cmi", "create", "m1", "--class=-", "--secret=-", "-o", "name"],
         env=os.environ | {"PYTHONPATH": str(TEMPLATE)},

@@ -188,7 +188,7 @@ def test_what_only_create_needs_never_blocks_the_other_calls(endpoint: Endpoint,
         pytest.param({}, {"apiToken": b""}, "UNAUTHENTICATED", id="no credentials"),
     ],
 )
-def test_a_call_that_is_refused_tells_all_that_create_needs(
+def test_a_call_that_is_refused_names_all_that_create_needs(
     endpoint: Endpoint, rpc: str, fields: Any, secrets: Any, code: str
 ) -> None:
     """The error names each problem once, whichever RPC is called first."""

@@ -284,7 +284,7 @@ def test_an_instrumented_client_is_otherwise_the_client() -> None:
         client.no_such_method()  # type: ignore[attr-defined]
 
 
-def test_an_api_request_tells_when_it_ran() -> None:
+def test_an_api_request_reports_when_it_ran() -> None:
     before = time.time_ns()
     api_request = ApiRequest("get_server")
     api_request.end(failed=True)

@@ -528,7 +528,7 @@ def test_the_caller_gets_the_trouble_that_did_not_pass() -> None:
         is_running("vm-1")(Looks(CloudSession(cloud), received))
         raise AssertionError
 
-    def is_told() -> bool:
+    def is_reported() -> bool:
         answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
         assert answer.code in {"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED"}, answer
         return answer.code == "UNAVAILABLE" and answer.message == (
@@ -540,7 +540,7 @@ def test_the_caller_gets_the_trouble_that_did_not_pass() -> None:
 
     options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
     with serving(Throttling(create), options) as endpoint:
-        await_condition(is_told)  # on a busy machine, time may run out before it waits
+        await_condition(is_reported)  # on a busy machine, time may run out before it waits
 
 
 def test_outside_of_a_server_trouble_ends_a_wait() -> None:

@@ -282,7 +282,7 @@ def test_without_metrics_their_library_is_not_imported() -> None:
     subprocess.run([sys.executable, "-c", script], env=environment, timeout=PATIENCE, check=True)
 
 
-def test_a_driver_process_tells_where_its_metrics_are(tmp_path: Path) -> None:
+def test_a_driver_process_reports_where_its_metrics_are(tmp_path: Path) -> None:
     with process.running(tmp_path, "--metrics-address=127.0.0.1:0") as serving:
         url = urlsplit(serving["metrics"])
         assert url.port

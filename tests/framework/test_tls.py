@@ -358,7 +358,7 @@ def test_an_address_that_others_can_reach_needs_tls(tmp_path: Path) -> None:
     assert "--tls-cert, --tls-key and --tls-client-ca, or --insecure" in line
 
 
-def test_comments_beside_the_certificates_do_no_harm(server_files: TlsFiles) -> None:
+def test_comments_in_certificate_files_do_no_harm(server_files: TlsFiles) -> None:
     for path in (server_files.certificate, server_files.ca):
         path.write_bytes("# Ålesund\n".encode() + path.read_bytes())
     assert server_files.read()
@@ -424,7 +424,7 @@ def test_health_alone_is_served_in_plain_text(
             name_over(plain)
 
 
-def test_the_stop_shows_in_the_health_beside(
+def test_the_health_on_its_own_address_shows_the_stop(
     server_files: TlsFiles, client_files: TlsFiles, gate: Gate
 ) -> None:
     with ThreadPoolExecutor() as pool:
@@ -452,7 +452,9 @@ def test_the_stop_shows_in_the_health_beside(
         plain.close()
 
 
-def test_a_driver_process_tells_where_its_health_is(server_files: TlsFiles, tmp_path: Path) -> None:
+def test_a_driver_process_reports_where_its_health_is(
+    server_files: TlsFiles, tmp_path: Path
+) -> None:
     with process.running(
         tmp_path, *server_options(server_files), "--health-address=127.0.0.1:0"
     ) as serving:

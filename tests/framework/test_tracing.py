@@ -91,7 +91,7 @@ def test_a_span_for_each_call_and_each_of_its_requests(collector: Collector) -> 
     assert {each["service.name"] for each in collector.resources} == {"driver.under-test"}
 
 
-def test_a_failure_is_told_without_secrets(collector: Collector) -> None:
+def test_a_failure_is_reported_without_secrets(collector: Collector) -> None:
     with process.served(Calling(), options()) as (_, endpoint):
         answer = ask(endpoint, "CreateMachine", request("CreateMachine", MachineName="missing"))
         assert answer.code == "INTERNAL"

@@ -13,7 +13,7 @@ from tests.support import commit, git, make
 from tests.update.projects import recorded, render, status
 
 
-def test_check_update_tells_of_a_newer_release(project: Path) -> None:
+def test_check_update_reports_a_newer_release(project: Path) -> None:
     assert "Current version is 1.0.0, latest version is 2.0.0." in follow(
         project, "make check-update", {}
     )

@@ -38,7 +38,7 @@ def refusal(project: Path) -> str:
     return ended.stdout
 
 
-def test_a_mended_rule_arrives(template: Path, tmp_path: Path) -> None:
+def test_a_fixed_rule_arrives(template: Path, tmp_path: Path) -> None:
     repository = shutil.copytree(template, tmp_path / "template")
     render(repository, tmp_path / "project", "1.0.0")
     project = tmp_path / "project"

@@ -129,7 +129,7 @@ func TestDriverThatIsNotThereIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestDriverThatEndsAmidACallIsUnavailable(t *testing.T) {
+func TestDriverThatEndsDuringACallIsUnavailable(t *testing.T) {
 	called := make(chan struct{})
 	r := &remote{capabilities: everything}
 	r.create = func(ctx context.Context, _ *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {

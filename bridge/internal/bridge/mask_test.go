@@ -124,7 +124,7 @@ func TestShortValuesAreNoSecrets(t *testing.T) {
 		"the VM in zone 1 has no disk")
 }
 
-func TestLongMessagesAreCutBehindTheirSecrets(t *testing.T) {
+func TestLongMessagesAreCutAfterTheirSecrets(t *testing.T) {
 	secret := bytes.Repeat([]byte("s3cr3t-"), 200)
 	for _, offset := range []int{maxMessage - 20, maxMessage - 1, 2*maxMessage - 20} {
 		got := mask(strings.Repeat("é ", offset/3)+string(secret)+strings.Repeat("x", 3*maxMessage), map[string][]byte{"key": secret})
