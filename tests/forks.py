@@ -2,8 +2,8 @@
 
 gRPC breaks in a fork of a process that uses it. Its at-fork handlers wake threads in the child
 process. These write errors into the child's output, or end it before it becomes the new program.
-The tests that share a worker, and therefore whether gRPC runs in it, depend on timing. So a test
-that forks only fails sometimes.
+Timing decides which tests share a worker, and therefore whether gRPC runs in it. So a test that
+forks fails only sometimes.
 
 On Linux, `subprocess` starts programs with vfork, which runs no such handlers, unless you pass
 `preexec_fn`, `user`, `group` or `extra_groups`. So:

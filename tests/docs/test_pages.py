@@ -110,7 +110,7 @@ def test_the_public_names_are_in_the_reference() -> None:
 
 
 def test_no_exception_is_left_over() -> None:
-    """A page may change, and then no longer need its exception."""
+    """When a page changes, it may no longer need its exception."""
     for page, heading in NOT_FOLLOWED:
         assert heading in {block.heading for block in blocks(page, "sh")}, (page, heading)
 

@@ -20,7 +20,7 @@ def test_it_passes_the_checks_of_every_project(driver: str, request: pytest.Fixt
 
 @pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
 def test_it_pins_what_the_template_pins(filled_in: Path, lock: str) -> None:
-    """It also pins the packages that only the example needs."""
+    """The packages that only the example needs are pinned too, as in this repository's lock."""
 
     def pins(folder: Path) -> set[str]:
         text = (folder / "requirements" / lock).read_text()

@@ -74,7 +74,7 @@ def test_killed_in_delete(
 
 
 def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: MachineClass) -> None:
-    """There are many machines at once, so that each kill happens at every step of some call."""
+    """There are many machines at once, so that each kill hits calls in all of their steps."""
     names = [f"machine-{number}" for number in range(40)]
     half_made = half_deleted = 0
     promised: dict[str, str] = {}
