@@ -39,7 +39,7 @@ def _version(module: Path, of: str) -> str:
 CACHE: Final = (
     Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mcm-provider-template"
 )
-"""All checkouts share what takes minutes to make."""
+"""All checkouts share the programs that take minutes to build."""
 
 
 def _kept(name: str, module: Path, of: str) -> Path:
@@ -53,7 +53,7 @@ KUBERNETES: Final = _kept("kubernetes", _KUBERNETES, "k8s.io/kubernetes")
 """etcd, kube-apiserver and kubectl."""
 
 NODES: Final = _kept("nodes", _KUBERNETES, "k8s.io/kubernetes")
-"""What a cluster with nodes needs in addition: kubelet, kube-proxy, controllers, scheduler."""
+"""The programs that a cluster with nodes needs in addition, from kubelet to scheduler."""
 
 KUBE_ROUTER: Final = _kept("kube-router", _KUBE_ROUTER, "github.com/cloudnativelabs/kube-router/v2")
 """kube-router, which enforces network policies."""
@@ -87,7 +87,7 @@ _PROGRAMS: Final = {
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
     ACTIONLINT: (_ACTIONLINT, {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
 }
-"""What is kept: the module that locks its versions, and the packages of its programs."""
+"""The cached programs: the module that locks their versions, and their packages."""
 
 LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 """The bridge of the last release, as a folder like `BRIDGE`."""
@@ -145,7 +145,7 @@ def build(kept: Path) -> None:
 
 
 def build_pause() -> None:
-    """Build the program that Pods run which only wait."""
+    """Build the program for Pods that only wait."""
     _build(_KUBERNETES, "./pause", PAUSE)
 
 
@@ -175,7 +175,7 @@ def _build_last_bridge() -> None:
 
 
 def _build(module: Path, package: str, program: Path) -> None:
-    # MCM does not start with an API server that does not know its own version.
+    # MCM does not start if the API server does not know its own version.
     version = _version(_KUBERNETES, "k8s.io/kubernetes")
     flags = f"-ldflags=-s -X k8s.io/component-base/version.gitVersion={version}"
     subprocess.run(

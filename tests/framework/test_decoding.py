@@ -1,4 +1,4 @@
-"""Requests that are refused before a method is called, and how the refusal names the mistakes."""
+"""Requests that are refused before a method is called, and how the error names the mistakes."""
 
 import json
 from collections.abc import Iterator
@@ -188,10 +188,10 @@ def test_what_only_create_needs_never_blocks_the_other_calls(endpoint: Endpoint,
         pytest.param({}, {"apiToken": b""}, "UNAUTHENTICATED", id="no credentials"),
     ],
 )
-def test_a_call_that_is_refused_tells_all_that_create_needs(
+def test_a_call_that_is_refused_names_all_that_create_needs(
     endpoint: Endpoint, rpc: str, fields: Any, secrets: Any, code: str
 ) -> None:
-    """Once each, whichever call comes first."""
+    """The error names each problem once, whichever RPC is called first."""
     wire = spec(**{"disks": "none", "login": 5, "unknown": True} | fields)
     message = refused(
         endpoint, rpc, code, ProviderSpec=wire, Secrets=secrets | {"userData": b"\xff"}
@@ -362,7 +362,7 @@ class RegionalDriver(StandIn):
 
 
 def test_a_provider_id_says_where_the_vm_is(log_lines: LogLines) -> None:
-    """A part that would not pass the scope's own validation is none of this driver's."""
+    """An ID is not this driver's if a part of it would not pass the validation of the scope."""
     driver = RegionalDriver()
     parts = ("north-1", "south-2", "evil.example.com#", "south-2a")
     with serving(driver) as endpoint, Client(endpoint) as client:
