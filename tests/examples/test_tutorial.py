@@ -10,6 +10,7 @@ from tests.support import ROOT, commit, copy_repository, files_of
 
 TUTORIAL = "docs/tutorials/add-a-provider.md"
 GROW = "docs/how-to/grow-a-driver.md"
+ANSWERS = "docs/explanation/faq.md"
 NOT_RUN = ("make ", "source ", "cmi ")
 """Commands that change no files, or only locks."""
 
@@ -30,6 +31,15 @@ def test_each_file_that_is_named_exists(page: str, filled_in: Path) -> None:
     assert named
     missing = {name for name in named if not (filled_in / name).exists()}
     assert missing == set()
+
+
+def test_the_answer_about_the_size_has_the_figures_of_the_table() -> None:
+    table = re.findall(
+        r"^\| you write: ([^|]+) \| \d+ \| (\d+) \|", (ROOT / GROW).read_text(), re.MULTILINE
+    )
+    answer = (ROOT / ANSWERS).read_text().partition("## How much code is a driver?\n")[2]
+    stated = re.findall(r"(\d+) lines", answer.partition("\n## ")[0])
+    assert stated == [lines for part, lines in table if part != "the samples"]
 
 
 def follow_page(page: str, folder: Path) -> Path:
