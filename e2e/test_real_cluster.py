@@ -15,7 +15,6 @@ from cryptography.x509.oid import NameOID
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import Event, Node
 
-from e2e.cluster import Machine
 from e2e.process import await_condition, await_value
 from e2e.real import probes
 from e2e.real.cluster import RealCluster
@@ -27,8 +26,6 @@ from tests.embedded_cloud import NAME_LABEL, opened
 pytestmark = pytest.mark.real_cluster
 
 CONTAINERS = ("driver", "bridge", "machine-controller-manager")
-QUICKLY_REPLACED = {"healthTimeout": "10s", "drainTimeout": "10s"}
-"""Timeouts for machines whose kubelet no longer answers."""
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +95,12 @@ def test_a_rolling_update_goes_on_while_pods_are_replaced(deployed: Deployed) ->
 
 def test_a_node_with_a_dead_kubelet_is_replaced(deployed: Deployed) -> None:
     before = deployed.await_running(3)
-    deployed.patch({"spec": {"template": {"spec": QUICKLY_REPLACED}}})
     victim = min(before)
-    await_value(
-        lambda: deployed.cluster.object(Machine, victim)["spec"].get("healthTimeout"), "10s"
-    )
-    deployed.machines.nodes[victim].kubelet.kill()
-    await_condition(
-        deployed.machines.nodes.keys, lambda names: victim not in names, f"{victim} should go"
-    )
+    with deployed.timeouts(healthTimeout="10s", drainTimeout="10s"):
+        deployed.machines.nodes[victim].kubelet.kill()
+        await_condition(
+            deployed.machines.nodes.keys, lambda names: victim not in names, f"{victim} should go"
+        )
     after = deployed.await_running(3)
     assert victim not in after
     assert len(before & after) == 2
@@ -139,8 +133,9 @@ def test_a_guest_moves_with_its_volume(deployed: Deployed, tmp_path: Path) -> No
 
 
 def test_no_machine_and_back(deployed: Deployed) -> None:
-    deployed.scale(0)
-    assert deployed.await_running(0) == set()
+    with deployed.timeouts(drainTimeout="10s"):  # the guests have no other node
+        deployed.scale(0)
+        assert deployed.await_running(0) == set()
     await_value(lambda: deployed.machines.nodes, {})
     await_value(lambda: len(deployed.guests()), 3)
     assert deployed.ready_guests() == {}

@@ -1,9 +1,10 @@
 """A cluster with real nodes."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,7 +106,7 @@ class RealCluster:
             processes,
             definitions=False,
             address=self.network.address,
-            port=6443,  # which the rendered network policies allow
+            port=_unused_port(self.network.address),
             options=options,
             users=_USERS,
         )
@@ -239,6 +240,7 @@ class RealCluster:
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
         )
+        await_condition(self.ready_nodes, bool, f"{FIRST_NODE} should be ready")
         node.host.start(
             "kube-router",
             KUBE_ROUTER / "kube-router",
@@ -252,13 +254,20 @@ class RealCluster:
             "--health-port=0",
             "--metrics-port=0",
         )
-        await_condition(self.ready_nodes, bool, f"{FIRST_NODE} should be ready")
         self.kubectl("label", "node", FIRST_NODE, "node-role.kubernetes.io/control-plane=")
         self.kubectl("label", "namespace", "default", f"{ENFORCE}=restricted")
 
     def ready_nodes(self) -> set[str]:
         """Return the names of the nodes that are ready."""
         return {node["metadata"]["name"] for node in self.objects(NodeObject) if is_ready(node)}
+
+
+def _unused_port(address: str) -> int:
+    """Return one of the ports of API servers that the rendered network policies allow."""
+    for port in (6443, 443):
+        with suppress(OSError), socket.create_server((address, port)):
+            return port
+    raise AssertionError(f"ports 443 and 6443 of {address} are in use")
 
 
 def is_ready(manifest: Manifest) -> bool:

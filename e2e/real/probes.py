@@ -73,17 +73,21 @@ def namespace(cluster: RealCluster, name: str, label: str) -> Iterator[str]:
     """Create a namespace with a label; delete it at the end."""
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("label", "namespace", name, label)
-    yield name
-    cluster.kubectl("delete", "namespace", name)
+    try:
+        yield name
+    finally:
+        cluster.kubectl("delete", "namespace", name)
 
 
 @contextmanager
 def _running(cluster: RealCluster, *pods: Manifest) -> Iterator[None]:
     cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(pods))
-    yield
-    for pod in pods:
-        options = (f"--namespace={pod['metadata']['namespace']}", "--now")
-        cluster.kubectl("delete", "pod", pod["metadata"]["name"], *options)
+    try:
+        yield
+    finally:
+        for pod in pods:
+            options = (f"--namespace={pod['metadata']['namespace']}", "--now")
+            cluster.kubectl("delete", "pod", pod["metadata"]["name"], *options)
 
 
 def _phase(cluster: RealCluster, name: str, namespace: str, wanted: set[str]) -> str:
