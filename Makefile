@@ -86,7 +86,7 @@ e2e: setup ## run drivers under the real MCM; needs Go
 e2e-cluster: setup ## run them as Pods of a cluster with real nodes; needs root
 	@.venv/bin/python -m e2e.binaries
 	@.venv/bin/python -m e2e.real
-	$(python) -m pytest -rP -m real_cluster e2e
+	$(python) -m pytest -n 2 --dist loadfile -rP -m real_cluster e2e
 
 .PHONY: bridge
 bridge: ## build the bridge and MCM into bridge/bin; needs Go

@@ -2,7 +2,7 @@ module github.com/ORG/mcm-provider-template/bridge
 
 go 1.26.2
 
-// The other half of MCM, for the tests end to end: of the same version as the library.
+// The end-to-end tests build the other half of MCM with the same version as the library.
 tool github.com/gardener/machine-controller-manager/cmd/machine-controller-manager
 
 require (

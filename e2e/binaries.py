@@ -1,8 +1,8 @@
 """The programs that the tests run. `python -m e2e.binaries` builds those that are missing.
 
-The bridge and MCM come from `bridge/`. Kubernetes, etcd, promtool and actionlint are built from
-their Go modules, at the versions in the `go.mod` of the folders here, into a cache outside of the
-checkout.
+The bridge and MCM come from `bridge/`. Kubernetes, etcd, promtool, actionlint and kube-router are
+built from their Go modules, at the versions in the `go.mod` of the folders here, into a cache
+outside of the checkout.
 """
 
 import fcntl
@@ -25,6 +25,7 @@ BRIDGE: Final = ROOT / "bridge" / "bin"
 """The bridge, machine-controller-manager, and its custom resource definitions in `crds`."""
 
 _KUBERNETES: Final = ROOT / "e2e" / "kubernetes"
+_KUBE_ROUTER: Final = ROOT / "e2e" / "kuberouter"
 _PROMETHEUS: Final = ROOT / "e2e" / "prometheus"
 _ACTIONLINT: Final = ROOT / "e2e" / "actionlint"
 
@@ -38,7 +39,7 @@ def _version(module: Path, of: str) -> str:
 CACHE: Final = (
     Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mcm-provider-template"
 )
-"""All checkouts share what takes minutes to make."""
+"""All checkouts share the programs that take minutes to build."""
 
 
 def _kept(name: str, module: Path, of: str) -> Path:
@@ -52,7 +53,10 @@ KUBERNETES: Final = _kept("kubernetes", _KUBERNETES, "k8s.io/kubernetes")
 """etcd, kube-apiserver and kubectl."""
 
 NODES: Final = _kept("nodes", _KUBERNETES, "k8s.io/kubernetes")
-"""What a cluster with nodes needs in addition: kubelet, kube-proxy, controllers, scheduler."""
+"""The programs that a cluster with nodes needs in addition, from kubelet to scheduler."""
+
+KUBE_ROUTER: Final = _kept("kube-router", _KUBE_ROUTER, "github.com/cloudnativelabs/kube-router/v2")
+"""kube-router, which enforces network policies."""
 
 PROMETHEUS: Final = _kept("prometheus", _PROMETHEUS, "github.com/prometheus/prometheus")
 """promtool."""
@@ -76,10 +80,14 @@ _PROGRAMS: Final = {
             for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
         },
     ),
+    KUBE_ROUTER: (
+        _KUBE_ROUTER,
+        {"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
+    ),
     PROMETHEUS: (_PROMETHEUS, {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}),
     ACTIONLINT: (_ACTIONLINT, {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
 }
-"""What is kept: the module that locks its versions, and the packages of its programs."""
+"""The cached programs: the module that locks their versions, and their packages."""
 
 LAST_BRIDGE: Final = ROOT / "build" / "last-bridge"
 """The bridge of the last release, as a folder like `BRIDGE`."""
@@ -137,7 +145,7 @@ def build(kept: Path) -> None:
 
 
 def build_pause() -> None:
-    """Build the program that Pods run which only wait."""
+    """Build the program for Pods that only wait."""
     _build(_KUBERNETES, "./pause", PAUSE)
 
 
@@ -167,7 +175,7 @@ def _build_last_bridge() -> None:
 
 
 def _build(module: Path, package: str, program: Path) -> None:
-    # MCM does not start with an API server that does not know its own version.
+    # MCM does not start if the API server does not know its own version.
     version = _version(_KUBERNETES, "k8s.io/kubernetes")
     flags = f"-ldflags=-s -X k8s.io/component-base/version.gitVersion={version}"
     subprocess.run(

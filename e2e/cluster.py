@@ -41,7 +41,7 @@ class Cluster:
     Args:
         folder: For files and logs.
         project: The rendered project, installed.
-        start_driver: Starts its driver.
+        start_driver: Starts the driver of the project.
         processes: Ends what is started here.
 
     Attributes:
@@ -49,9 +49,9 @@ class Cluster:
         samples: The rendered manifests.
         control_plane: The API server.
         endpoint: Where the driver serves.
-        driver_options: More of them, for the driver's command line.
-        bridge_options: And for the bridge's.
-        bridge_folder: Where the bridge is.
+        driver_options: More options for the driver's command line.
+        bridge_options: More options for the bridge's command line.
+        bridge_folder: The folder that contains the bridge.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Cluster:
         self.control_plane = ControlPlane(folder, processes)
         self.control_plane.kubectl("apply", "-k", self.samples / "deploy")
 
-    # What runs
+    # Processes
 
     def start(self, *, nodes: bool = True, quick: bool = False, **settings: object) -> None:
         """Start driver, bridge and machine-controller-manager.
@@ -78,7 +78,7 @@ class Cluster:
         Args:
             nodes: Whether there is a target cluster, which VMs join as nodes.
             quick: Whether MCM may send the API server more requests than its default.
-            settings: Those of the embedded cloud.
+            settings: Settings of the embedded cloud.
         """
         if nodes:
             kubelets = Kubelets(PROVIDER, self.cloud, self.control_plane.client)
@@ -136,7 +136,7 @@ class Cluster:
         ]
         return self._processes.enter_context(Process(command, self._folder / f"{program}.log"))
 
-    # What is there
+    # Objects and VMs
 
     def sample(self, name: str) -> Manifest:
         """Return a sample manifest with one document, to change it."""
@@ -144,7 +144,7 @@ class Cluster:
         return manifest
 
     def apply(self, *manifests: str | Manifest) -> None:
-        """Apply samples unchanged, given their names, or manifests of a test."""
+        """Apply samples, given by name, or manifests that a test has made."""
         for manifest in manifests:
             if isinstance(manifest, str):
                 self.control_plane.kubectl("apply", "-f", self.samples / manifest)
@@ -164,7 +164,7 @@ class Cluster:
         self.control_plane.client.delete(kind, name)
 
     def objects(self, kind: type[GenericNamespacedResource]) -> Iterator[Manifest]:
-        """Yield all objects of a kind, as long as the bridge and MCM run."""
+        """Yield all objects of a kind, after checking that the bridge and MCM still run."""
         for process in (self.bridge, self.mcm):
             process.check()
         yield from self.control_plane.client.list(kind, namespace=NAMESPACE)
@@ -183,9 +183,9 @@ class Cluster:
         return status
 
     def vms(self) -> dict[str, str]:
-        """Return the state of each VM, and `gone` for one that left disks behind.
+        """Return the state of each VM, and `gone` for a deleted VM that left disks behind.
 
-        Two VMs of one machine fail the test.
+        The test fails if a machine has two VMs.
         """
         if not self.cloud.path.exists():
             return {}

@@ -1,4 +1,4 @@
-"""A cluster for each test, and its logs in the report of a test that failed."""
+"""A cluster for each test. If a test fails, its report contains the logs of the cluster."""
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ LAST_LINES = 15
 @pytest.fixture(scope="session")
 def binaries() -> None:
     for folder in (BRIDGE, KUBERNETES):
-        assert folder.exists(), f"{folder} does not exist; `make e2e` builds it"
+        assert folder.exists(), f"{folder} does not exist; run `make e2e`"
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def real_cluster(
     installed: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RealCluster]:
-    """A cluster with a node, in whose default namespace all Pods have to be restricted."""
+    """A cluster with a node. It enforces the restricted standard in its default namespace."""
     if reason := requirements.unmet():
         pytest.skip(reason)
     if requirements.missing() or not BASE.exists():
-        pytest.skip("what it needs is not there; `make e2e-cluster` installs it")
+        pytest.skip("the cluster's packages or its base image are missing; run `make e2e-cluster`")
     images = images_of(installed)
     for image in images:
-        assert image.archive.exists(), f"{image.archive} is not there; `make e2e-cluster` builds it"
+        assert image.archive.exists(), f"{image.archive} does not exist; run `make e2e-cluster`"
     settings = kernel_settings()
     with ExitStack() as processes:
         cluster = RealCluster(tmp_path_factory.mktemp("real"), images, processes)

@@ -24,7 +24,7 @@ ADMIN_TOKEN = "admin-of-the-tests"
 NAMESPACE = "default"
 SERVICES = "10.0.0.0/24"
 NO_CONTROLLERS = "--disable-admission-plugins=ServiceAccount"
-"""For a control plane without the controller that makes the service accounts of Pods."""
+"""An option for a control plane without the controller that makes Pods' service accounts."""
 
 _AUDIT_POLICY = """
 apiVersion: audit.k8s.io/v1
@@ -43,15 +43,16 @@ class ControlPlane:
     Args:
         folder: For its files and logs.
         processes: Ends what is started here.
-        definitions: Whether MCM's custom resource definitions are there.
+        definitions: Whether to install MCM's custom resource definitions.
         address: Where the API server listens.
-        options: More of them, for the API server.
-        users: More users, who need no service account, and the group of each.
+        port: Its port; a free one if None.
+        options: More options for the API server.
+        users: More users, without service accounts, and the group of each.
 
     Attributes:
         server: The URL of the API server.
-        kubeconfig: The administrator's.
-        client: The administrator's, too.
+        kubeconfig: The kubeconfig of the administrator.
+        client: A client with the rights of the administrator.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class ControlPlane:
         *,
         definitions: bool = True,
         address: str = "127.0.0.1",
+        port: int | None = None,
         options: Sequence[str] = (NO_CONTROLLERS,),
         users: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._folder = folder
         self._processes = processes
         etcd = self._start_etcd()
-        self.server = f"https://{address}:{free_port()}"
+        self.server = f"https://{address}:{port or free_port()}"
         tokens = {user: (secrets.token_hex(), group) for user, group in users.items()}
         tokens["admin"] = (ADMIN_TOKEN, "system:masters")
         self._start_apiserver(etcd, address, tokens, options)
@@ -93,7 +95,7 @@ class ControlPlane:
         return result.stdout
 
     def may(self, service_account: str, *action: str) -> bool:
-        """Return whether a service account may do something: verb, resource, options."""
+        """Return whether a service account may do an action: verb, resource, options."""
         user = f"system:serviceaccount:{NAMESPACE}:{service_account}"
         answer = self._kubectl("auth", "can-i", *action, "--as", user).stdout.strip()
         assert answer in ("yes", "no"), answer
@@ -123,12 +125,12 @@ class ControlPlane:
 
     @property
     def certificate(self) -> Path:
-        """The API server's, and its authority's."""
+        """The certificate of the API server, and that of its authority."""
         return self._folder / "apiserver.crt"
 
     @property
     def signing_key(self) -> Path:
-        """The one of the tokens of service accounts."""
+        """The key that signs the tokens of service accounts."""
         return self._folder / "service-accounts.key"
 
     def refused(self) -> list[str]:
@@ -186,7 +188,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self.signing_key}",
             f"--service-account-signing-key-file={self.signing_key}",
-            # As strict as clusters get.
+            # These make the API server as strict as in the strictest clusters.
             "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             f"--audit-policy-file={self._write('audit-policy.yaml', _AUDIT_POLICY)}",
             f"--audit-log-path={self._folder / 'audit.jsonl'}",

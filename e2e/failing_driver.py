@@ -1,7 +1,7 @@
-"""A driver of CMI that fails as the names of its machines say: `python -m e2e.failing_driver`.
+"""A CMI driver that fails as the names of its machines say: `python -m e2e.failing_driver`.
 
-The machine `create-not-found` gets NOT_FOUND from CreateMachine, and so on. It uses nothing of the
-framework, which would answer for it. Each call is an event on standard error.
+For example, CreateMachine for the machine `create-not-found` returns NOT_FOUND. The driver does not
+use the framework, which would give other answers. It logs each call on standard error.
 """
 
 import json
@@ -18,7 +18,7 @@ from cmi.v1 import cmi_pb2 as pb
 from cmi.v1 import cmi_pb2_grpc
 
 STATE = "an order from before"
-"""What MCM is told with the first error of CreateMachine, and may keep with the second."""
+"""The last known state in the first error of CreateMachine. MCM may keep it at the second."""
 
 
 def machine(failing: str, code: str) -> str:
@@ -27,12 +27,12 @@ def machine(failing: str, code: str) -> str:
 
 
 def message(failing: str, code: str) -> str:
-    """Return what the driver says of it."""
+    """Return the message of the driver's error for that machine."""
     return f"the answer of {machine(failing, code)}"
 
 
 class Identity(cmi_pb2_grpc.IdentityServicer):
-    """Announces all that there is."""
+    """Announces all capabilities."""
 
     def GetPluginInfo(self, _request: object, context: grpc.ServicerContext) -> Any:  # noqa: N802
         _log("GetPluginInfo", context)
@@ -55,7 +55,7 @@ class Identity(cmi_pb2_grpc.IdentityServicer):
 
 
 class Machines(cmi_pb2_grpc.MachineServicer):
-    """Keeps in memory which machines it has made."""
+    """Remembers the machines that it has created."""
 
     def __init__(self) -> None:
         self._made: set[str] = set()
@@ -69,7 +69,7 @@ class Machines(cmi_pb2_grpc.MachineServicer):
             context.set_trailing_metadata((("cmi-last-known-state-bin", STATE.encode()),))
             context.abort(grpc.StatusCode.UNAVAILABLE, "the first error")
         _fail_if_named("create", name, context)
-        if name.startswith("status"):  # MCM asks for its status once it is deleted
+        if name.startswith("status"):  # MCM asks for the status when the machine is deleted
             context.abort(grpc.StatusCode.UNAVAILABLE, "it is never made")
         self._made.add(name)
         return pb.CreateMachineResponse(ProviderID=f"acme:///{name}", NodeName=name)
@@ -123,7 +123,8 @@ def _log(rpc: str, context: grpc.ServicerContext, machine_name: str = "") -> Non
 
 
 def _write(event: object) -> None:
-    os.write(sys.stderr.fileno(), f"{json.dumps(event)}\n".encode())  # whole lines of all threads
+    # A single write keeps the lines of several threads apart.
+    os.write(sys.stderr.fileno(), f"{json.dumps(event)}\n".encode())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The kubelets of all VMs: what a VM does in its cluster once it runs."""
+"""The kubelets of all VMs: they do in the cluster what a running VM would do."""
 
 from contextlib import suppress
 
@@ -13,12 +13,12 @@ from tests.driver import CloudFile
 
 
 class Kubelets:
-    """Lets each running VM of a cloud join as a ready node, and ends the Pods deleted there.
+    """Makes each running VM of a cloud join as a ready node, and ends Pods that are deleted there.
 
     Args:
         provider: The scheme of the provider IDs.
-        cloud: Where the VMs are.
-        client: May do what kubelets may.
+        cloud: The cloud that contains the VMs.
+        client: A client with the rights of kubelets.
     """
 
     def __init__(self, provider: str, cloud: CloudFile, client: Client) -> None:
@@ -28,7 +28,7 @@ class Kubelets:
         self._joined: set[str] = set()
 
     def act(self) -> None:
-        """Do what is due now."""
+        """Do everything that is due now."""
         for vm in running_vms(self._cloud, self._provider):
             if vm.id not in self._joined:
                 self._join(vm)

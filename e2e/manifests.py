@@ -1,6 +1,6 @@
-"""How kubectl reads a file: asked from its own code, and from the record that tests/framework has.
+"""How kubectl reads files, according to its own code, and as recorded in tests/framework.
 
-`python -m e2e.manifests` makes the record again, from the files that it holds.
+`python -m e2e.manifests` updates the record for the files that it contains.
 """
 
 import base64
@@ -31,8 +31,8 @@ class Kubectl:
     def read(self, path: Path) -> list[Any] | None:
         """Return the objects of a file, or None if kubectl refuses it.
 
-        Each is its kind with what MCM would send of it: the text of a provider spec, the values
-        of a Secret in base64, or None; `refused` if the API server would not take it.
+        Each object is its kind and what MCM would send from it: the text of a provider spec, the
+        values of a Secret in base64, or None. If the API server would refuse it: `refused`.
         """
         assert self._process.stdin
         assert self._process.stdout
@@ -51,7 +51,7 @@ def _content(found: dict[str, Any]) -> list[Any]:
 
 
 def main() -> None:
-    """Ask kubectl's code about every file of the record again."""
+    """Read every file of the record with kubectl's code again."""
     texts = [text for text, _ in json.loads(RECORD.read_text())]
     with Kubectl() as kubectl, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.yaml"

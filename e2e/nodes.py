@@ -1,4 +1,4 @@
-"""What tests see and change of nodes: labels, annotations, conditions, and Pods that run there."""
+"""Read and change nodes in tests: their labels, annotations, conditions and Pods."""
 
 from lightkube.models.core_v1 import Container, NodeCondition, PodSpec
 from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
@@ -8,7 +8,7 @@ from lightkube.types import PatchType
 from e2e.cluster import Cluster, Manifest
 
 PREFIX = "node.machine.sapcloud.io/"
-"""Of the labels and annotations with which people and MCM talk about a node."""
+"""The prefix of labels and annotations with which people and MCM exchange data on nodes."""
 
 DAEMON_SET = OwnerReference(
     apiVersion="apps/v1", kind="DaemonSet", name="logs", uid="logs", controller=True
@@ -16,24 +16,24 @@ DAEMON_SET = OwnerReference(
 
 
 def label(cluster: Cluster, node: str, key: str, value: str) -> None:
-    """Label a node for MCM."""
+    """Set a label of a node for MCM."""
     cluster.control_plane.kubectl("label", "node", node, f"{PREFIX}{key}={value}")
 
 
 def annotate(cluster: Cluster, node: str, key: str, value: str) -> None:
-    """Annotate a node for MCM."""
+    """Set an annotation of a node for MCM."""
     cluster.control_plane.kubectl("annotate", "node", node, f"{PREFIX}{key}={value}")
 
 
 def condition(cluster: Cluster, node: str, kind: str) -> NodeCondition | None:
-    """Return a condition of a node, if it is there."""
+    """Return a condition of a node, or None if the node does not have it."""
     status = cluster.control_plane.client.get(Node, node).status
     assert status is not None
     return next((each for each in status.conditions or [] if each.type == kind), None)
 
 
 def break_down(cluster: Cluster, node: str) -> None:
-    """Let a node be not ready, as the node controller says of a kubelet that is silent."""
+    """Mark a node as not ready, as the node controller does if its kubelet sends nothing."""
     broken: Manifest = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
     cluster.control_plane.client.patch(
         Node.Status, node, {"status": {"conditions": [broken]}}, patch_type=PatchType.STRATEGIC

@@ -13,8 +13,11 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 PATIENCE = 240.0
-"""Seconds after which a test gives up on what it waits for; MCM repeats some calls after 180."""
+"""Seconds after which a test stops waiting. MCM repeats some calls only after 180 s."""
 INTERVAL = 0.2
+
+ENDED_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Runs a command that the kernel kills when the thread that started it ends, however it ends."""
 
 
 def await_value(read: Callable[[], object], wanted: object) -> None:
@@ -22,9 +25,11 @@ def await_value(read: Callable[[], object], wanted: object) -> None:
     await_condition(read, lambda value: value == wanted, f"wanted: {wanted}")
 
 
-def await_condition(read: Callable[[], T], holds: Callable[[T], bool], what: str) -> T:
-    """Wait until `holds` is true of the result of `read`, and return that."""
-    deadline = time.monotonic() + PATIENCE
+def await_condition(
+    read: Callable[[], T], holds: Callable[[T], bool], what: str, patience: float = PATIENCE
+) -> T:
+    """Wait until `holds` is true for the result of `read`, and return that result."""
+    deadline = time.monotonic() + patience
     while not holds(value := read()):
         assert time.monotonic() < deadline, f"{what}; still: {value}"
         time.sleep(INTERVAL)
@@ -60,13 +65,15 @@ def repeatedly(action: Callable[[], object]) -> Iterator[None]:
 
 
 class Process:
-    """A process that can be killed, together with those it has started, and started again.
+    """A process that can be killed, together with its children, and started again.
+
+    If the tests are killed, the kernel kills it too.
 
     Args:
-        command: What to run.
-        log: Where its output goes; that of the next start is appended.
-        folder: Where to run it, if not beside its log.
-        environment: What is added to this process's environment.
+        command: The command to run.
+        log: The file for its output. Restarts append to it.
+        folder: Its working directory, by default the folder of its log.
+        environment: Variables in addition to those of this process.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class Process:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._command = [*map(str, command)]
+        self._command = [*ENDED_WITH_US, *map(str, command)]
         self._log = log
         self._folder = folder or log.parent
         self._environment = os.environ | (environment or {})
@@ -98,14 +105,14 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its ID."""
+        """The ID of the process."""
         assert self._process is not None
         return self._process.pid
 
     def kill(self) -> None:
         """End the process like kill -9."""
         assert self._process is not None
-        with suppress(ProcessLookupError):  # it has ended, and left nobody behind
+        with suppress(ProcessLookupError):  # it has ended, without leaving other processes behind
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
 

@@ -37,7 +37,7 @@ def test_service_accounts_may_do_what_they_need_and_no_more(cluster: Cluster) ->
 def test_deployments_meet_the_restricted_pod_security_standard(
     cluster: Cluster, folder: str
 ) -> None:
-    """As the API server judges them, of which any warning is an error here."""
+    """The API server checks this, and every warning counts as an error here."""
     restricted = "pod-security.kubernetes.io/warn=restricted"
     cluster.control_plane.kubectl("label", "namespace", NAMESPACE, restricted)
     apply = ("apply", "--dry-run=server", "--warnings-as-errors", "-k")

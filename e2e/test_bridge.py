@@ -1,4 +1,4 @@
-"""The bridge between MCM and a driver in Python: connections, and messages."""
+"""The bridge between MCM and a driver in Python: its connections and messages."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ def connect(
     server_files: TlsFiles,  # noqa: F811
     client_files: TlsFiles,  # noqa: F811
 ) -> Connect:
-    """A way to connect, other than in plain text over TCP."""
+    """A way to connect other than in plain text over TCP."""
 
     def over_socket(cluster: Cluster) -> None:
         cluster.endpoint = f"unix://{tmp_path}/cmi.sock"
@@ -122,7 +122,7 @@ def test_a_name_that_mcm_panics_on_holds_nothing_else_up(cluster: Cluster) -> No
         ("--cmi-endpoint=tcp://192.0.2.1:8080", "192.0.2.1, which is not loopback"),
     ],
 )
-def test_what_would_tell_secrets_is_refused(binaries: None, option: str, complaint: str) -> None:
+def test_what_would_reveal_secrets_is_refused(binaries: None, option: str, complaint: str) -> None:
     result = subprocess.run(
         [BRIDGE / "machine-controller", "--target-kubeconfig=/dev/null", option],
         capture_output=True,
@@ -130,6 +130,6 @@ def test_what_would_tell_secrets_is_refused(binaries: None, option: str, complai
         check=False,
     )
     assert result.returncode == 1
-    *_, last = result.stderr.splitlines()  # from --v=4 on, the flags come before
+    *_, last = result.stderr.splitlines()  # from --v=4 on, the log begins with the flags
     assert last.startswith("error: ")
     assert complaint in last

@@ -1,6 +1,6 @@
 """The table of codes in docs/reference/contract.md: what each error makes MCM do.
 
-MCM logs how long it will wait before it looks at a machine again, so no test has to wait.
+MCM logs how long it will wait before it handles a machine again, so no test has to wait.
 """
 
 import re
@@ -19,13 +19,13 @@ from tests.driver import CloudFile, RunningDriver
 from tests.support import ROOT
 
 CODES = {code: cells for code, _, _, *cells in rows(CONTRACT, "Codes")}
-"""For each code the columns create, initialize, status, delete and state."""
+"""For each code, the columns create, initialize, status, delete and state."""
 
 AS_GO_SAYS_IT = {"5 s": "5s", "3 min": "3m0s", "10 min": "10m0s"}
 
 
 class Failing(Cluster):
-    """A cluster with the failing driver, and a machine for each error that it knows."""
+    """A cluster with the failing driver, and a machine for each error that it can return."""
 
     def make(self, *failing: str) -> None:
         """Create the machines for which these steps fail."""
@@ -34,7 +34,7 @@ class Failing(Cluster):
         self.apply(*(sample | {"metadata": sample["metadata"] | {"name": n}} for n in names))
 
     def pauses(self, queue: str, step: str, code: str) -> set[str]:
-        """Return how long MCM waited after an error, by its log."""
+        """Return how long MCM waited after an error, according to its log."""
         said = re.escape(message(step, code))
         found = re.findall(
             rf'to {queue} "default/{machine(step, code)}" after (\w+), reason: .*{said}',
@@ -70,7 +70,7 @@ def failing(binaries: None, tmp_path: Path, installed: Path) -> Iterator[Failing
 
     with ExitStack() as processes:
         cluster = Failing(tmp_path, installed, start, processes)
-        # As by default, which the test of the defaults shows; or not before the test is over.
+        # The first is the default, as another test checks. The second is longer than this test.
         cluster.bridge_options = (
             "--resource-exhausted-retry=10m",
             "--machine-safety-orphan-vms-period=24h",
@@ -100,7 +100,7 @@ def test_errors_of_creation_and_initialization(failing: Failing) -> None:
 
 def test_errors_of_deletion(failing: Failing) -> None:
     failing.make("status", "delete")
-    # Before the creation they are like errors of CreateMachine.
+    # Before the creation, MCM treats these errors like those of CreateMachine.
     create = {code: AS_GO_SAYS_IT[cells[0]] for code, cells in CODES.items()}
     made = {machine("status", code) for code in ("NOT_FOUND", "UNIMPLEMENTED")}
     await_condition(
@@ -131,13 +131,13 @@ def test_errors_of_deletion(failing: Failing) -> None:
 
 
 def test_calls_of_a_driver_that_has_all_rpcs(failing: Failing) -> None:
-    """Over one connection; ShutDownMachine is never called."""
+    """MCM uses one connection, and never calls ShutDownMachine."""
     await_value(lambda: len(failing.calls_of("ListMachines")), 1)
     sample = failing.sample("machine.yaml")
     for name in ("machine-1", machine("create", "OUT_OF_RANGE")):
         failing.apply(sample | {"metadata": sample["metadata"] | {"name": name}})
     await_value(lambda: failing.phases().get("machine-1"), "Pending")
-    # The next list is a day away, but for a status of OUT_OF_RANGE.
+    # The next list would be a day later, but OUT_OF_RANGE makes MCM list machines at once.
     await_condition(lambda: len(failing.calls_of("ListMachines")), lambda n: n > 1, "another list")
     failing.delete(Machine, "machine-1")
     await_condition(failing.phases, lambda phases: "machine-1" not in phases, "it should go")

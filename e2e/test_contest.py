@@ -1,4 +1,4 @@
-"""The benchmark of machines under MCM runs, and counts what the cloud was asked for.
+"""The benchmark of machines under MCM runs, and counts the calls of the cloud's API.
 
 No time is asserted.
 """
@@ -30,7 +30,7 @@ def test_all_make_and_delete_machines(arena: Arena, capsys: pytest.CaptureFixtur
     samples = hold(arena, match, count=2, rounds=1)
     assert {*samples} == {OURS, *match.others}
     for name, (sample,) in samples.items():
-        assert sample.create_calls > 1, f"{name} looks for machines, and launches each"
+        assert sample.create_calls > 1, f"{name} looks for machines and launches each of them"
         assert sample.delete_calls >= 1, f"{name} terminates each machine"
         assert (sample.throttled, sample.replaced) == (0, 0), name
         assert 0 < sample.idle <= sample.peak, name

@@ -1,4 +1,4 @@
-"""Machine deployments: rolled, scaled, deleted, and during crashes."""
+"""Machine deployments: updates, scaling, deletion, and crashes in between."""
 
 import signal
 
@@ -24,7 +24,7 @@ def await_machines(cluster: Cluster, count: int, machine_type: str) -> None:
 
     def state() -> tuple[list[str], dict[str, str]]:
         phases = cluster.phases()
-        assert cluster.vms() is not None  # at no time two for one machine
+        assert cluster.vms() is not None  # this fails if a machine has two VMs at any time
         types = cluster.machine_types() if phases else {}
         return [*phases.values()], {name: types.get(name, "") for name in types | phases}
 
@@ -66,7 +66,7 @@ def test_rolling_update_survives_kill_9_of_driver_and_bridge(cluster: Cluster) -
     await_machines(cluster, 3, "standard-2")
 
     def await_creation() -> set[str]:
-        """Wait until a VM is half made."""
+        """Wait until a VM is partly created."""
         return await_condition(
             lambda: cluster.cloud.names("creating"), bool, "a VM should be half made"
         )

@@ -1,4 +1,4 @@
-"""The Pods of a machine that is deleted."""
+"""The Pods on the node of a machine that is deleted."""
 
 from lightkube.models.core_v1 import (
     AttachedVolume,
@@ -72,7 +72,7 @@ def test_pod_with_a_volume_is_drained_before_its_machine_is_deleted(cluster: Clu
     cluster.delete(Machine, "acme-machine")
     await_value(lambda: [*client.list(Pod, namespace="default")], [])
     assert cluster.calls("get_volume_ids") == 1
-    cluster.await_listings(4)  # MCM had 20 s to go on without waiting for the volume
+    cluster.await_listings(4)  # in these 20 s, MCM has kept waiting for the volume
     assert cluster.vms() == {"acme-machine": "running"}
 
     attach(cluster, [])

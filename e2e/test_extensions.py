@@ -14,7 +14,7 @@ from tests.driver import CloudFile, RunningDriver
 from tests.embedded_cloud import opened
 from tests.support import ROOT
 
-MCM_SOURCE = mcm_source()  # now: a test has a home of its own, without Go's modules
+MCM_SOURCE = mcm_source()  # read here, because tests have another home, without Go's modules
 
 ORDERING = """
 from functools import wraps
@@ -35,11 +35,11 @@ MachineServer.create_machine = ordered(MachineServer.create_machine, "order 4711
 MachineServer.delete_machine = ordered(MachineServer.delete_machine, "cancellation 4712")
 main()
 """
-"""A driver whose cloud takes orders, and has nothing to put a tag on until they are carried out."""
+"""A driver whose cloud accepts orders, and can't tag a resource until an order is complete."""
 
 
 def calls_of(cluster: Cluster, rpc: str) -> list[str]:
-    """Return the codes of the calls of an RPC, as the driver that was started last logged them."""
+    """Return the codes of the calls of an RPC in the log of the driver that was started last."""
     events = cluster.driver.events()
     return [str(each["code"]) for each in events if each.get("rpc") == rpc and "code" in each]
 
@@ -54,8 +54,8 @@ def test_a_machine_is_initialized_once_it_runs(cluster: Cluster) -> None:
     assert calls_of(cluster, "InitializeMachine") == ["OK"]
 
 
-def test_an_uninitialized_machine_is_told_from_one_that_is_missing(cluster: Cluster) -> None:
-    """The driver is killed between the two: its VM is not made again, but initialized."""
+def test_an_uninitialized_machine_is_distinguished_from_a_missing_one(cluster: Cluster) -> None:
+    """The driver crashes between both steps. Then the VM is initialized, not created again."""
     cluster.start(nodes=False, faults="allow_forwarding=crash*1")
     cluster.apply(*SAMPLES)
     cluster.driver.wait()
@@ -121,7 +121,7 @@ def test_a_class_of_another_provider_is_refused(cluster: Cluster) -> None:
 
 
 def test_a_dashboard_of_a_driver_in_go_finds_its_metrics(cluster: Cluster) -> None:
-    """Every metric about the cloud that MCM's library defines for them, with the same labels."""
+    """The bridge or driver has every cloud metric in MCM's library, with the same labels."""
     cluster.start(nodes=False, faults="list_servers=throttled*1")
     cluster.apply(*SAMPLES)
     await_value(cluster.phases, {"acme-machine": "Available"})
@@ -146,7 +146,7 @@ def test_the_functions_that_the_reference_names_are_those_of_mcm() -> None:
 
 
 def metrics_of_mcm() -> list[tuple[str, str, set[str]]]:
-    """Return name, type and labels of the metrics of the subsystem `cloud_api`, from its source."""
+    """Return name, type and labels of MCM's metrics with the subsystem `cloud_api`."""
     source = (MCM_SOURCE / "pkg/util/provider/metrics/metrics.go").read_text()
     found = re.findall(
         r"prometheus\.New(\w+)Vec\([^}]*?Subsystem: *cloudAPISubsystem,\s*Name: *\"(\w+)\""

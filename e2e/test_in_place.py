@@ -1,4 +1,4 @@
-"""Updates in place: MCM keeps the VMs, and something on their nodes updates them."""
+"""Updates in place: MCM keeps the VMs, and a program on their nodes updates them."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from e2e.process import await_condition, await_value
 from e2e.test_deployment import ROLL, await_machines, large_class
 
 NOT_READY_YET = "node.gardener.cloud/critical-components-not-ready"
-"""What MCM keeps Pods away with, until somebody says that the node's own Pods are ready."""
+"""The taint with which MCM keeps Pods away until the node's own Pods are reported ready."""
 
 
 def begin(cluster: Cluster, replicas: int, orchestration: str, **settings: str) -> list[str]:
-    """Start machines, and change their class; return their names."""
+    """Start machines, change their class, and return their names."""
     cluster.start()
     deployment = cluster.sample("machine-deployment.yaml")
     deployment["spec"]["replicas"] = replicas
@@ -34,7 +34,7 @@ def begin(cluster: Cluster, replicas: int, orchestration: str, **settings: str) 
 
 
 def progress(cluster: Cluster, node: str) -> str:
-    """Return how far the update of a node is."""
+    """Return the progress of the update of a node."""
     found = condition(cluster, node, "InPlaceUpdate")
     return (found.reason or "") if found else ""
 
@@ -77,7 +77,7 @@ def test_nodes_are_drained_one_by_one_and_their_vms_stay(cluster: Cluster) -> No
 def test_an_update_that_fails_or_never_ends_keeps_the_vm(
     cluster: Cluster, result: str | None
 ) -> None:
-    """By hand: each step waits for a label."""
+    """With manual orchestration, each step waits for a label."""
     (machine,) = begin(cluster, 1, "Manual", inPlaceUpdateTimeout="10m" if result else "1s")
     await_value(lambda: progress(cluster, machine), "CandidateForUpdate")
     node = cluster.control_plane.client.get(Node, machine)

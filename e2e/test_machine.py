@@ -9,7 +9,7 @@ SAMPLES = ("secret.yaml", "machine-class.yaml", "machine.yaml")
 
 
 def second_machine(cluster: Cluster) -> Manifest:
-    """Return another machine of the samples' class."""
+    """Return another machine of the sample class."""
     machine = cluster.sample("machine.yaml")
     machine["metadata"]["name"] = "second"
     return machine
@@ -42,7 +42,7 @@ def test_machine_runs_and_is_deleted(cluster: Cluster) -> None:
     assert cluster.vms() == {}
     assert not [*cluster.control_plane.client.list(Node)]
 
-    # MCM's finalizers let go of what is no longer used.
+    # MCM removes its finalizers from objects that are no longer used.
     cluster.delete(MachineClass, "acme-small")
     await_value(lambda: cluster.names(MachineClass), set())
     cluster.control_plane.client.delete(Secret, "acme-small")
@@ -60,7 +60,7 @@ def test_machine_without_a_target_cluster_is_available(cluster: Cluster) -> None
     assert cluster.vms() == {}
 
 
-def test_used_up_quota_is_told_and_retried(cluster: Cluster) -> None:
+def test_a_used_up_quota_is_reported_and_retried(cluster: Cluster) -> None:
     cluster.start(quota=1)
     cluster.apply(*SAMPLES)
     await_value(cluster.phases, {"acme-machine": "Running"})
@@ -74,7 +74,7 @@ def test_used_up_quota_is_told_and_retried(cluster: Cluster) -> None:
     assert cluster.vms() == {"second": "running"}
 
 
-def test_invalid_spec_is_told_and_can_be_corrected(cluster: Cluster) -> None:
+def test_an_invalid_spec_is_reported_and_can_be_corrected(cluster: Cluster) -> None:
     cluster.start()
     invalid = cluster.sample("machine-class.yaml")
     invalid["providerSpec"]["disks"][0]["sizeGiB"] = -1
@@ -86,11 +86,11 @@ def test_invalid_spec_is_told_and_can_be_corrected(cluster: Cluster) -> None:
         assert "providerSpec.flavour" in message
     assert cluster.vms() == {}
 
-    # It does not hold up a deletion.
+    # The invalid class does not block a deletion.
     cluster.delete(Machine, "second")
     await_value(lambda: {*cluster.phases()}, {"acme-machine"})
 
-    # MCM looks again after three minutes, or when the machine's spec changes.
+    # MCM tries again after three minutes, or when the machine's spec changes.
     cluster.apply("machine-class.yaml")
     again = {"spec": {"nodeTemplate": {"metadata": {"annotations": {"corrected": "yes"}}}}}
     cluster.patch(Machine, "acme-machine", again)
@@ -122,7 +122,7 @@ def test_rotated_credential_takes_effect(cluster: Cluster) -> None:
     cluster.cloud.allow("rotated-token")
     rotated = cluster.sample("secret.yaml")
     rotated["stringData"]["apiToken"] = "rotated-token"
-    # MCM puts a bootstrap token and the machine's name here.
+    # MCM replaces these with a bootstrap token and the machine's name.
     rotated["stringData"]["userData"] = "join <<BOOTSTRAP_TOKEN>> as <<MACHINE_NAME>>"
     cluster.apply(rotated)
     cluster.revoke("demo-token")

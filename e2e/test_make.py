@@ -1,6 +1,6 @@
 """A rendered project's `make install`, `deploy`, `undeploy` and `uninstall`.
 
-They have a real API server, but nothing runs Pods: `make deploy` waits until it is ended.
+The API server is real, but nothing runs Pods. So `make deploy` waits until it is stopped.
 """
 
 import os
@@ -17,7 +17,7 @@ from e2e.process import Process, await_condition
 
 
 class Project:
-    """A rendered project of version 0.2.0, and a control plane with nothing in it."""
+    """A rendered project with version 0.2.0, and an empty control plane."""
 
     def __init__(self, folder: Path, processes: ExitStack, installed: Path) -> None:
         self.control_plane = ControlPlane(folder, processes, definitions=False)
@@ -44,7 +44,7 @@ class Project:
         )
 
     def images(self) -> set[str]:
-        """Return the images of all that is deployed."""
+        """Return the images in all deployments."""
         path = "{.items[*].spec.template.spec.containers[*].image}"
         found = self.control_plane.kubectl("get", "deployments", f"--output=jsonpath={path}")
         return {*found.split()}

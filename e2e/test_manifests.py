@@ -1,4 +1,4 @@
-"""The client reads a file as kubectl does, byte for byte, or says why it does not."""
+"""The client reads every file as kubectl does, byte for byte, or says why it does not."""
 
 import json
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from e2e.manifests import RECORD, Kubectl
 from tests.framework.manifests import contents
 
 REFUSED_BY_US = (
-    "two keys become the same text",  # kubectl takes either, by chance
+    "two keys become the same text",  # kubectl takes one of them at random
     "byte order mark",
-    "is not UTF-",  # kubectl puts U+FFFD there
+    "is not UTF-",  # kubectl replaces such bytes with U+FFFD
     "nested too deeply",
     "base64 of text",
-    " tag",  # kubectl ignores those that it does not know
-    "found unexpected ':'",  # {a:} is the key "a:"
-    "did not find expected whitespace or line break",  # behind a tag
+    " tag",  # kubectl ignores unknown tags
+    "found unexpected ':'",  # in {a:}, kubectl reads the key "a:"
+    "did not find expected whitespace or line break",  # after a tag
 )
-"""Why the client refuses what kubectl reads. Nobody writes these on purpose."""
+"""Reasons why the client refuses files that kubectl reads. Nobody writes these on purpose."""
 
 WORDS = (Path(__file__).parent / "scalars.txt").read_text().split("\n")
 NUMBERS = st.text("0123456789+-._eExXobBaf:", min_size=1, max_size=8)
@@ -81,7 +81,7 @@ def nodes(draw: st.DrawFn, depth: int = 3, *, in_flow: bool = False, indent: int
 
 @st.composite
 def classes(draw: st.DrawFn) -> bytes:
-    """A machine class in YAML, perhaps with a few characters that don't belong there."""
+    """A machine class in YAML, perhaps with a few wrong characters."""
     text = HEAD + draw(nodes()) + "\n"
     for _ in range(draw(st.integers(0, 2))):
         start = draw(st.integers(HEAD.index("x:"), len(text)))
@@ -153,7 +153,7 @@ SEPARATORS = st.sampled_from(
 
 @st.composite
 def files(draw: st.DrawFn) -> bytes:
-    """Several documents, in YAML and JSON, with what people have between them."""
+    """Several documents in YAML and JSON, with the separators that people use."""
     text = draw(st.sampled_from(["", "", "---\n", "\n", "# c\n"]))
     for _ in range(draw(st.integers(0, 4))):
         value = draw(st.one_of(SECRETS, CLASSES, LISTS, JSON))

@@ -1,4 +1,4 @@
-"""What docs/reference/mcm-versions.md says of MCM, as far as no test of a scenario shows it."""
+"""Statements about MCM in docs/reference/mcm-versions.md that no other test shows."""
 
 import copy
 import re
@@ -31,7 +31,7 @@ DEFAULTS = {
     },
     "machine-controller-manager": {"kube-api-qps": "20", "safety-up": "2"},
 }
-"""Of the flags whose defaults the documentation gives."""
+"""The defaults of flags that the documentation mentions."""
 
 
 @pytest.mark.parametrize("program", DEFAULTS)
@@ -77,7 +77,7 @@ def test_user_data_gets_a_token_and_the_name_of_the_machine(cluster: Cluster) ->
 
 
 def test_a_node_template_has_to_be_whole(cluster: Cluster) -> None:
-    """Or MCM refuses the class; a class without one is used."""
+    """MCM refuses a class with an incomplete template, but accepts a class without one."""
     whole = cluster.sample("machine-class.yaml")
     machine = cluster.sample("machine.yaml")
 
@@ -113,7 +113,7 @@ def test_a_node_template_has_to_be_whole(cluster: Cluster) -> None:
 
 
 def test_only_another_machine_template_replaces_machines(cluster: Cluster) -> None:
-    """Neither what its class says, nor what MCM can change of a machine that is there."""
+    """Neither a changed class nor settings that MCM can change in place replace machines."""
     cluster.start()
     cluster.apply(*DEPLOYMENT)
     await_machines(cluster, 3, "standard-2")
@@ -144,7 +144,7 @@ def test_only_another_machine_template_replaces_machines(cluster: Cluster) -> No
 def test_unhealthy_machines_are_counted_by_the_label_name(
     cluster: Cluster, *, labelled: bool
 ) -> None:
-    """Of a deployment whose nodes are all lost: one by one, or all at once."""
+    """If all nodes are lost, MCM replaces labelled machines one by one, others all at once."""
     cluster.start()
     deployment = cluster.sample("machine-deployment.yaml")
     if not labelled:

@@ -1,4 +1,4 @@
-"""Alerts and dashboard: asked of promtool, and of the metrics that the three processes serve."""
+"""Alerts and dashboard, checked with promtool and the metrics of the three processes."""
 
 import json
 import re
@@ -21,9 +21,9 @@ BOARD = DEPLOY / "grafana/dashboard.json"
 CASES = ROOT / "e2e/alerts.yaml"
 NAME = re.compile(r"\b(?:mcm|driver|process)_[a-z0-9_]+")
 GRAFANA = {"$__rate_interval": "5m", "$namespace": ".*"}
-"""What Grafana puts in place of its variables."""
+"""The values that Grafana would put in place of its variables."""
 SCRAPED = {"namespace": "default", "pod": "machine-controller-0"}
-"""Labels that Prometheus adds to what a Pod serves."""
+"""Labels that Prometheus adds to the metrics of a Pod."""
 
 
 def promtool(*arguments: str | Path) -> None:
@@ -34,7 +34,7 @@ def promtool(*arguments: str | Path) -> None:
 
 
 def rules() -> Manifest:
-    """Return the alerts as Prometheus reads them, without the operator's frame."""
+    """Return the alerts as Prometheus reads them, without the operator's resource around them."""
     manifest: Manifest = yaml.safe_load(RULES.read_text())
     spec: Manifest = manifest["spec"]
     return spec
@@ -88,7 +88,7 @@ def labels_of(texts: list[str]) -> dict[str, list[dict[str, str]]]:
 
 
 def shows_something(query: str) -> Manifest:
-    """Return a test for promtool: at some time within an hour a query has a result."""
+    """Return a test for promtool: the query must have a result at some time within an hour."""
     query = query.removesuffix(" or vector(0)")
     return {
         "expr": f"count(count_over_time(({query})[1h:1m])) > bool 0",
@@ -98,10 +98,10 @@ def shows_something(query: str) -> Manifest:
 
 
 def test_alerts_and_dashboard_ask_for_what_is_served(cluster: Cluster, tmp_path: Path) -> None:
-    """Once machines run, and a call has failed.
+    """The metrics exist once machines run and a call has failed.
 
-    Prometheus then evaluates each query of the dashboard with series that have the names and the
-    labels of the real ones. Their values pass through all that a phase can be.
+    Then Prometheus evaluates each query of the dashboard with series that have the names and the
+    labels of the real ones. Their values include the number of every phase.
     """
     cluster.start(quota=2)
     cluster.apply("secret.yaml", "machine-class.yaml", "machine-deployment.yaml")
@@ -137,7 +137,7 @@ def test_alerts_and_dashboard_ask_for_what_is_served(cluster: Cluster, tmp_path:
     (tmp_path / "dashboard.yaml").write_text(yaml.safe_dump(evaluated))
     promtool("test", "rules", tmp_path / "dashboard.yaml")
 
-    # The cases for the alerts are made of such series too.
+    # The test cases for the alerts use such series too.
     for case in yaml.safe_load(CASES.read_text())["tests"]:
         for each in case["input_series"]:
             name, *given = re.findall(r"\w+(?=[{=]|$)", each["series"])

@@ -1,4 +1,4 @@
-"""docs/reference/older-mcm.md, as far as an API server shows what it says."""
+"""Statements in docs/reference/older-mcm.md that an API server can show."""
 
 from lightkube.types import PatchType
 
@@ -11,7 +11,7 @@ PAGE = "docs/reference/older-mcm.md"
 
 
 def test_its_manifests_are_applied_as_the_page_says(cluster: Cluster) -> None:
-    """The role of today's MCM for bootstrap tokens stays its machine-controller's alone."""
+    """The older MCM does not get the role for bootstrap tokens of today's machine-controller."""
     control_plane = cluster.control_plane
     there = {
         "PATH": f"{KUBERNETES}:/usr/bin:/bin",

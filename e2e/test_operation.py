@@ -1,4 +1,4 @@
-"""What MCM can do with machines beyond creating and deleting them, as far as a driver sees it."""
+"""Operations of MCM besides creating and deleting machines, as far as they affect a driver."""
 
 import signal
 

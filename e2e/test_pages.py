@@ -1,4 +1,4 @@
-"""The pages for operators, docs/how-to/operate.md and others, followed to the letter."""
+"""Follows the pages for operators, docs/how-to/operate.md and others, to the letter."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def surroundings(cluster: Cluster) -> Mapping[str, str]:
 
 
 def await_running(cluster: Cluster, count: int) -> set[str]:
-    """Wait until so many machines run and there is no other; return their names."""
+    """Wait until that many machines run and there are no others; return their names."""
     phases = await_condition(
         cluster.phases,
         lambda phases: [*phases.values()] == ["Running"] * count,
@@ -91,7 +91,7 @@ def test_operate(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_timeouts_and_updates_in_place_are_fields_of_mcm(cluster: Cluster) -> None:
-    """The API server refuses what is none, and keeps the values."""
+    """The API server refuses unknown fields, and stores the values of these."""
     deployment = cluster.sample("machine-deployment.yaml")
     timeouts, in_place, template = (block.text for block in blocks(OPERATE, "yaml"))
     for number, change in enumerate((timeouts, in_place)):
@@ -113,7 +113,7 @@ def test_timeouts_and_updates_in_place_are_fields_of_mcm(cluster: Cluster) -> No
 
 
 def test_several_clusters(cluster: Cluster, tmp_path: Path) -> None:
-    """The objects arrive; Pods would need a kubelet."""
+    """This checks only the objects, since Pods would need a kubelet."""
     shutil.copytree(cluster.samples, tmp_path / "kubernetes")
     for name in ("blue", "target"):
         (tmp_path / f"{name}.kubeconfig").write_text(cluster.control_plane.kubeconfig.read_text())

@@ -1,4 +1,4 @@
-"""Machines that MCM keeps although they have failed, so that somebody can look at them."""
+"""Machines that MCM keeps although they have failed, so that people can examine them."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ NOT_SCALED_DOWN = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 
 
 def start(cluster: Cluster, replicas: int, settings: Mapping[str, object] = {}) -> list[str]:
-    """Start machines that have failed as soon as MCM looks again; return their names."""
+    """Start machines that fail as soon as their nodes are not ready; return their names."""
     cluster.start()
     deployment = cluster.sample("machine-deployment.yaml")
     deployment["spec"] |= {"replicas": replicas, **settings}
@@ -24,7 +24,7 @@ def start(cluster: Cluster, replicas: int, settings: Mapping[str, object] = {}) 
 
 
 def await_preserved(cluster: Cluster, machine: str) -> None:
-    """Wait until MCM says until when it keeps a machine."""
+    """Wait until MCM reports that it keeps a machine, and until when."""
 
     def preserved() -> bool:
         status = cluster.status(machine)["currentStatus"]

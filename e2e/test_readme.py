@@ -1,4 +1,4 @@
-"""What the rendered README says about testing code changes, run as it is written."""
+"""Runs the commands about testing code changes in the rendered README exactly as written."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def test_commands_for_testing_code_changes(binaries: None, template: Path, tmp_p
         (home / ".kube").mkdir(parents=True)
         (home / ".kube" / "config").symlink_to(control_plane.kubeconfig)
         (project / "build").mkdir()
-        (project / "build/template").symlink_to(ROOT)  # as `make bridge` leaves it
+        (project / "build/template").symlink_to(ROOT)  # as after `make bridge`
         environment = {"HOME": str(home), "PATH": f"{KUBERNETES}:{os.environ['PATH']}"}
 
         for name, block in (("driver", driver), ("mcm", mcm), ("bridge", bridge)):

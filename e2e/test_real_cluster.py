@@ -1,4 +1,4 @@
-"""Machines that are real nodes, made by the rendered manifests as Pods of a real cluster."""
+"""Machines that are real nodes, with MCM, bridge and driver as Pods of a real cluster."""
 
 import os
 import signal
@@ -15,18 +15,17 @@ from cryptography.x509.oid import NameOID
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import Event, Node
 
-from e2e.cluster import Machine
 from e2e.process import await_condition, await_value
+from e2e.real import probes
 from e2e.real.cluster import RealCluster
 from e2e.real.deployed import DRIVER_USER, Deployed, volume_of, workload
+from e2e.real.probes import Connection
 from tests.driver import figure
 from tests.embedded_cloud import NAME_LABEL, opened
 
 pytestmark = pytest.mark.real_cluster
 
 CONTAINERS = ("driver", "bridge", "machine-controller-manager")
-QUICKLY_REPLACED = {"healthTimeout": "10s", "drainTimeout": "10s"}
-"""Of a machine whose kubelet no longer answers."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def all_deployed(
 
 @pytest.fixture
 def deployed(all_deployed: Deployed) -> Deployed:
-    """With three machines, and their guests."""
+    """The deployment, with three machines and their guests."""
     all_deployed.await_available()
     all_deployed.await_workers()
     return all_deployed
@@ -77,7 +76,7 @@ def test_a_rolling_update_keeps_the_budget_of_guests(deployed: Deployed) -> None
 
 
 def test_a_rolling_update_goes_on_while_pods_are_replaced(deployed: Deployed) -> None:
-    """Those of MCM, of bridge and driver, and then the driver's image."""
+    """The test replaces the Pods of MCM, bridge and driver, and then the driver's image."""
     kubectl = deployed.cluster.kubectl
     other = deployed.cluster.images.driver.name.rpartition(":")[0] + ":other"
     deployed.cluster.first_node.tag(deployed.cluster.images.driver, other)
@@ -96,15 +95,12 @@ def test_a_rolling_update_goes_on_while_pods_are_replaced(deployed: Deployed) ->
 
 def test_a_node_with_a_dead_kubelet_is_replaced(deployed: Deployed) -> None:
     before = deployed.await_running(3)
-    deployed.patch({"spec": {"template": {"spec": QUICKLY_REPLACED}}})
     victim = min(before)
-    await_value(
-        lambda: deployed.cluster.object(Machine, victim)["spec"].get("healthTimeout"), "10s"
-    )
-    deployed.machines.nodes[victim].kubelet.kill()
-    await_condition(
-        deployed.machines.nodes.keys, lambda names: victim not in names, f"{victim} should go"
-    )
+    with deployed.timeouts(healthTimeout="10s", drainTimeout="10s"):
+        deployed.machines.nodes[victim].kubelet.kill()
+        await_condition(
+            deployed.machines.nodes.keys, lambda names: victim not in names, f"{victim} should go"
+        )
     after = deployed.await_running(3)
     assert victim not in after
     assert len(before & after) == 2
@@ -112,7 +108,7 @@ def test_a_node_with_a_dead_kubelet_is_replaced(deployed: Deployed) -> None:
 
 
 def test_a_guest_moves_with_its_volume(deployed: Deployed, tmp_path: Path) -> None:
-    """Such a volume is never attached, so the driver is not asked about it."""
+    """A hostPath volume is never attached, so MCM does not ask the driver about it."""
     volume = tmp_path / "volume"
     volume.mkdir()
     os.chown(volume, DRIVER_USER, DRIVER_USER)
@@ -137,8 +133,9 @@ def test_a_guest_moves_with_its_volume(deployed: Deployed, tmp_path: Path) -> No
 
 
 def test_no_machine_and_back(deployed: Deployed) -> None:
-    deployed.scale(0)
-    assert deployed.await_running(0) == set()
+    with deployed.timeouts(drainTimeout="10s"):  # the guests have no other node
+        deployed.scale(0)
+        assert deployed.await_running(0) == set()
     await_value(lambda: deployed.machines.nodes, {})
     await_value(lambda: len(deployed.guests()), 3)
     assert deployed.ready_guests() == {}
@@ -179,8 +176,33 @@ def test_memory_is_within_the_limit(deployed: Deployed, container: str) -> None:
     assert peak < limit / 2
 
 
+def test_network_policies_are_enforced(deployed: Deployed) -> None:
+    """Metrics are for labelled namespaces, and no connection goes to just any port."""
+    cluster = deployed.cluster
+    driver, mcm = (
+        deployed.pod(app)["status"]["podIP"]
+        for app in ("machine-controller", "machine-controller-manager")
+    )
+    metrics = [(driver, 9090), (driver, 10259), (mcm, 10258)]
+    with (
+        probes.namespace(cluster, "monitoring", "metrics=enabled") as monitoring,
+        probes.listening(cluster) as server,
+    ):
+        assert (
+            probes.unexpected(
+                cluster,
+                *(Connection(monitoring, "prometheus", *each, "allowed") for each in metrics),
+                *(Connection("default", "stranger", *each, "refused") for each in metrics),
+                Connection("default", "stranger", *server, "allowed"),
+                Connection("default", "machine-controller", *server, "refused"),
+                Connection("default", "machine-controller-manager", *server, "refused"),
+            )
+            == []
+        )
+
+
 def token_with_which_joined(cluster: RealCluster, node: str) -> str:
-    """Return the ID of the bootstrap token with which a node asked for its certificate."""
+    """Return the ID of the bootstrap token with which a node requested its certificate."""
     for each in cluster.objects(CertificateSigningRequest):
         request = x509.load_pem_x509_csr(b64decode(each["spec"]["request"]))
         (name,) = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

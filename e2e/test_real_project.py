@@ -1,4 +1,4 @@
-"""What an operator does with a rendered project, on a real cluster: README and `make e2e`."""
+"""An operator's work with a rendered project on a real cluster: README and `make e2e`."""
 
 import os
 import re
@@ -28,7 +28,7 @@ PUBLISH = "make publish "
 
 @pytest.fixture
 def project(installed: Path, real_cluster: RealCluster, tmp_path: Path) -> Path:
-    """The rendered project, whose user data makes nodes."""
+    """The rendered project, with user data that makes VMs join as nodes."""
     folder = tmp_path / "project"
     folder.mkdir()
     link(installed, folder, "kubernetes", "e2e", "build")
@@ -43,7 +43,7 @@ def project(installed: Path, real_cluster: RealCluster, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def machines(real_cluster: RealCluster) -> Iterator[Machines]:
-    """The nodes of the VMs in the cloud that the driver has in its Pod."""
+    """The nodes of the VMs in the cloud in the driver's Pod."""
 
     def find_cloud() -> CloudFile | None:
         pods = real_cluster.first_node.host.folder / "lib/kubelet/pods"
@@ -55,7 +55,7 @@ def machines(real_cluster: RealCluster) -> Iterator[Machines]:
 
 
 def what_is_deployed(cluster: RealCluster) -> set[str]:
-    """Return what `make install deploy` makes, as far as it is there."""
+    """Return the names of all objects that `make install deploy` has created."""
     kinds = "deployments,networkpolicies,roles,crds,priorityclasses,poddisruptionbudgets"
     found = cluster.kubectl("get", kinds, "--output=name").split()
     return {name for name in found if "system-" not in name}
@@ -64,7 +64,7 @@ def what_is_deployed(cluster: RealCluster) -> set[str]:
 def test_deploy_it_as_the_readme_says(
     project: Path, real_cluster: RealCluster, machines: Machines
 ) -> None:
-    """But for `make publish`: the node has the images, built from the same Dockerfiles."""
+    """This skips `make publish`: the node has the images, built from the same Dockerfiles."""
     section = SECTION.search((project / "README.md").read_text())
     assert section
     deploy, take_back = BLOCK.findall(section[1])

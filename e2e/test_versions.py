@@ -1,6 +1,6 @@
-"""Versions that go together: of driver and bridge, of Go's module, of MCM and its definitions.
+"""Versions that work together: driver and bridge, the Go module, MCM and its definitions.
 
-The last release is the newest tag; until there is one, what is committed stands for it.
+The last release is the newest tag, or the last commit until there is a tag.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support import ANSWERS, ROOT, TEMPLATE, check_out, commit, git, last_
 
 @pytest.fixture
 def last_project(tmp_path: Path) -> Path:
-    """What the last release renders, installed with what is locked now."""
+    """A project rendered by the last release, installed with the packages locked now."""
     template = check_out(last_release(), tmp_path / "template")
     folder = tmp_path / "project"
     run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True, vcs_ref="HEAD")
@@ -34,7 +34,7 @@ def last_project(tmp_path: Path) -> Path:
 
 
 def expect_a_life(cluster: Cluster) -> None:
-    """A machine comes and goes."""
+    """Create a machine, and delete it."""
     cluster.start(nodes=False)
     cluster.apply("secret.yaml", "machine-class.yaml", "machine.yaml")
     await_value(cluster.phases, {"acme-machine": "Available"})
@@ -68,7 +68,7 @@ def test_the_bridge_says_which_it_is(binaries: None) -> None:
 
 
 def test_go_finds_a_release_of_the_bridge(tmp_path: Path) -> None:
-    """By the tag that `make release` makes, under the path that its `go.mod` says."""
+    """Go uses the tag that `make release` creates, and the path in `go.mod`."""
     repository = tmp_path / "repository"
     shutil.copytree(ROOT / "bridge", repository / "bridge", ignore=shutil.ignore_patterns("bin"))
     commit(repository, tag="0.1.0")
@@ -95,12 +95,12 @@ def test_go_finds_a_release_of_the_bridge(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stdout
     folder = Path(json.loads(found.stdout)["Dir"])
     assert (folder / "cmd/machine-controller/main.go").is_file()
-    # Go installs no program of a module that replaces another.
+    # `go install` refuses modules that replace or exclude other modules.
     assert not re.search(r"^(replace|exclude)\b", (folder / "go.mod").read_text(), re.MULTILINE)
 
 
 def test_the_definitions_of_a_project_are_those_of_mcm(binaries: None) -> None:
-    """`make -C bridge crds` copies them."""
+    """If this fails, run `make -C bridge crds`."""
     theirs = {
         path.name.rpartition("_")[2]: path.read_text() for path in (BRIDGE / "crds").iterdir()
     }

@@ -1,7 +1,7 @@
-"""The workflows on GitHub, of the template and of a rendered project.
+"""The GitHub workflows of the template and of a rendered project.
 
-Their schema is checked by tests/test_rendering.py. actionlint also knows what expressions, contexts
-and matrices mean, and runs shellcheck over the scripts.
+tests/test_rendering.py checks their schema. actionlint also checks expressions, contexts and
+matrices, and runs shellcheck on the scripts.
 """
 
 import subprocess

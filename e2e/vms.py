@@ -1,4 +1,4 @@
-"""The running VMs of an embedded cloud, for whatever plays their nodes."""
+"""The running VMs of an embedded cloud, for the code that plays their nodes."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ class RunningVM(NamedTuple):
     """A VM that runs.
 
     Attributes:
-        cloud: Where it is.
+        cloud: The cloud that contains it.
         id: Its ID in the cloud.
         machine: The name of its machine.
         provider_id: Its provider ID.
@@ -31,7 +31,7 @@ def running_vms(cloud: CloudFile, provider: str) -> list[RunningVM]:
     """Return the VMs that run; none if the cloud does not exist yet.
 
     Args:
-        cloud: Where they are.
+        cloud: The cloud that contains them.
         provider: The scheme of the provider IDs.
     """
     if not cloud.path.exists():

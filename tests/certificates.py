@@ -1,4 +1,4 @@
-"""Certificates for tests, by authorities of their own."""
+"""Certificates for tests, signed by the tests' own authorities."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -35,7 +35,7 @@ class Authority:
         ca: "Authority | None" = None,
         days: float = 90,
     ) -> TlsFiles:
-        """Write a new certificate, its key, and the CA to be trusted: this one, or another."""
+        """Write a new certificate, its key, and the CA to trust, which is this one or another."""
         folder.mkdir(exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
@@ -81,7 +81,7 @@ def pem(
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a file as a careful program does: it is there at every moment."""
+    """Replace a file atomically, so that it exists at every moment."""
     draft = path.with_suffix(".new")
     draft.write_bytes(content)
     draft.chmod(0o640)

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a neutral environment, the template, and running drivers."""
+"""Fixtures for all tests: a neutral environment, the template, and running drivers."""
 
 import os
 import signal
@@ -16,20 +16,20 @@ from tests.support import ANSWERS, ROOT, commit, copy_repository, make
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Use each core twice: tests wait for processes and clouds most of the time."""
+    """Run two workers per core, because tests mostly wait for processes and clouds."""
     return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Hide the user's settings from copier and git."""
-    # A shell's background job ignores it, and so would every process that a test starts.
+    # The background job of a shell ignores SIGINT, and all processes that it starts inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tmp_path_factory.mktemp("home")
     (home / "settings.yml").write_text("{}\n")
     os.environ |= {
         "HOME": str(home),
-        # All that tests install or lock is in its cache since `make setup`.
+        # `make setup` has filled uv's cache with everything that tests install or lock.
         "UV": os.environ.get("UV", str(ROOT / "build/uv/bin/uv")),
         "UV_CACHE_DIR": str(ROOT / "build/cache"),
         "UV_OFFLINE": "1",
@@ -53,7 +53,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Pa
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
-    """A rendered project with its environment, of the provider `acme`. Tests only read it."""
+    """A rendered project of the provider `acme`, with its environment. Tests only read it."""
     folder = tmp_path_factory.mktemp("installed")
     run_copy(str(template), folder, ANSWERS, defaults=True, quiet=True)
     make(folder, "setup")
@@ -68,7 +68,7 @@ def start(installed: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def start_for_all(installed: Path) -> Iterator[Start]:
-    """The same for drivers that several tests of a module call."""
+    """The same as `start`, for drivers that several tests of a module call."""
     with ExitStack() as processes:
         yield starting(installed, processes)
 

@@ -22,18 +22,18 @@ from tests.embedded_cloud import NAME_LABEL, opened
 from tests.support import PATIENCE
 
 Event: TypeAlias = dict[str, Any]
-"""One line of a driver's log."""
+"""A line of a driver's log."""
 
 
 class RunningDriver:
-    """A driver process. Leaving the context kills it, if it still runs.
+    """A driver process. If it still runs when the context ends, it is killed.
 
     Args:
-        command: Starts a driver that logs JSON, on a free port.
-        environment: What is added to this process's environment.
+        command: A command that starts a driver on a free port, with a log in JSON.
+        environment: Variables in addition to those of this process.
 
     Attributes:
-        endpoint: Where it serves.
+        endpoint: Where the driver serves.
         log: The lines that it has written so far.
     """
 
@@ -83,7 +83,7 @@ class RunningDriver:
 
     @contextmanager
     def stub(self) -> Iterator[cmi_pb2_grpc.MachineStub]:
-        """Yield a stub, for calls that the test does not wait for."""
+        """Yield a stub for calls that the test does not wait for."""
         with connect(self.endpoint) as channel:
             yield cmi_pb2_grpc.MachineStub(channel)
 
@@ -99,7 +99,7 @@ class RunningDriver:
         return code
 
     def events(self) -> list[Event]:
-        """Return its log so far. A line that is not JSON fails the test."""
+        """Return its log so far. The test fails if a line is not JSON."""
         return [json.loads(line) for line in [*self.log]]
 
     def await_event(self, **fields: object) -> Event:
@@ -121,16 +121,16 @@ class RunningDriver:
             return str(answer.read().decode())
 
     def calls_in_flight(self) -> int:
-        """Return how many machine calls it is busy with, those of gone callers included."""
+        """Return the number of machine calls in progress, including calls whose caller is gone."""
         return self.metric("driver_requests_in_flight")
 
     def metric(self, name: str) -> int:
-        """Return the value of a metric that has one."""
+        """Return the value of a metric with exactly one series."""
         (line,) = [line for line in self.metrics().splitlines() if line.startswith(f"{name}{{")]
         return int(float(line.split()[-1]))
 
     def resident_kib(self) -> int:
-        """Return the memory of the driver."""
+        """Return the resident memory of the driver, in KiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
@@ -147,14 +147,14 @@ class RunningDriver:
 
 @dataclass(frozen=True)
 class CloudFile:
-    """The contents of the embedded cloud, read behind the driver's back."""
+    """The contents of the embedded cloud, read independently of the driver."""
 
     path: Path
 
     def inventory(self) -> list[tuple[str, str, str]]:
-        """Return a line for each VM, and for each that left disks behind.
+        """Return a line for each VM, and for each deleted VM that left disks behind.
 
-        The columns: machine; state of the VM, or `gone`; names of its disks.
+        The columns are the machine, the state of the VM or `gone`, and the names of its disks.
         """
         cloud = opened(self.path)
         disks = sorted(cloud.disks(), key=lambda disk: str(disk.name))
@@ -169,11 +169,11 @@ class CloudFile:
         return sorted(lines)
 
     def names(self, state: str) -> set[str]:
-        """Return the machines that have a VM in this state."""
+        """Return the names of the machines whose VM is in this state."""
         return {name for name, its_state, _ in self.inventory() if its_state == state}
 
     def allow(self, token: str) -> None:
-        """Allow a token to write."""
+        """Make the cloud accept a token for writing."""
         opened(self.path).set_token(token, "write")
 
     @contextmanager
@@ -184,7 +184,7 @@ class CloudFile:
 
 
 def _state_of(server: Any) -> str:
-    """Return the state of a server; one that was never started is still being made."""
+    """Return the state of a server. Until it was started, it counts as being created."""
     return {"created": "creating"}.get(server.status, str(server.status))
 
 
@@ -194,20 +194,20 @@ def _names_of(disks: list[Any], server_id: str) -> str:
 
 
 class Start(Protocol):
-    """Starts the rendered driver; what still runs at the end is killed."""
+    """Starts the rendered driver. Processes that still run at the end are killed."""
 
     def __call__(self, cloud: CloudFile, *options: str, **settings: object) -> RunningDriver:
-        """Return it as soon as it serves.
+        """Return the driver as soon as it serves.
 
         Args:
             cloud: The file of its cloud.
-            options: Of its command line.
-            settings: Variables of the embedded cloud: faults, latency, quota.
+            options: Options for its command line.
+            settings: Settings of the embedded cloud, such as faults, latency or quota.
         """
 
 
 def starting(project: Path, processes: ExitStack) -> Start:
-    """Return what starts the driver of an installed project, until `processes` is closed."""
+    """Return a function that starts a project's driver, which ends when `processes` is closed."""
 
     def start(cloud: CloudFile, *options: str, **settings: object) -> RunningDriver:
         environment = {f"EMBEDDED_CLOUD_{key.upper()}": str(settings[key]) for key in settings}
@@ -220,13 +220,13 @@ def starting(project: Path, processes: ExitStack) -> Start:
 
 
 def whole(*names: str) -> list[tuple[str, str, str]]:
-    """Return the inventory of a cloud with one VM of the samples for each name, and no more."""
+    """Return the inventory of a cloud with one sample VM for each name, and nothing else."""
     return [(name, "running", "containers,root") for name in sorted(names)]
 
 
 @contextmanager
 def refused(code: str, *mentioned: str) -> Iterator[None]:
-    """Expect a call to fail with this status, and these texts in its message."""
+    """Expect a call to fail with this status and with these texts in its message."""
     with pytest.raises(grpc.RpcError) as caught:
         yield
     message = caught.value.details()
@@ -242,7 +242,7 @@ def begin(
     name: str,
     timeout: float = PATIENCE,
 ) -> "grpc.Future[Any]":
-    """Call an RPC without waiting for its end."""
+    """Call an RPC without waiting for the response."""
     request = machine_request(rpc, machine_class, name)
     call: grpc.Future[Any] = getattr(stub, rpc).future(request, timeout=timeout)
     return call
@@ -258,5 +258,5 @@ def code_of(call: "grpc.Future[Any]") -> str:
 
 
 def figure(text: str) -> None:
-    """Print a measured figure; `pytest -rP` shows it."""
+    """Print a measured figure, which `pytest -rP` shows."""
     print(f"figure: {text}")

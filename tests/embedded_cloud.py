@@ -1,4 +1,4 @@
-"""The embedded cloud of rendered drivers, for access from another process."""
+"""Access to the embedded cloud of a rendered driver from another process."""
 
 import importlib.util
 import sys
@@ -15,12 +15,12 @@ NAME_LABEL = "machine-name"
 
 @cache
 def module() -> ModuleType:
-    """Return the module of the embedded cloud, whose folder is not a package here."""
+    """Load the module of the embedded cloud, whose folder is not a package in this repository."""
     spec = importlib.util.spec_from_file_location("embedded_cloud", SOURCE)
     assert spec is not None
     assert spec.loader is not None
     found = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = found  # dataclasses look their module up there
+    sys.modules[spec.name] = found  # dataclasses look up their module there
     spec.loader.exec_module(found)
     return found
 

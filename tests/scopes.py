@@ -1,4 +1,4 @@
-"""Machine classes of real clouds, with the places of their cluster and role."""
+"""Machine classes of real clouds, and where these contain their cluster and role."""
 
 from typing import Annotated
 

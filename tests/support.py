@@ -1,4 +1,4 @@
-"""Helpers for several test files: copies of this repository, git, make, parts of gRPC."""
+"""Helpers for several test files: copies of this repository, git, make, and parts of gRPC."""
 
 import shutil
 import socket
@@ -23,22 +23,22 @@ DELIMITERS = {key: text for key, text in SETTINGS["_envops"].items() if key.ends
 SUFFIX = SETTINGS["_templates_suffix"]
 COPIER = [sys.executable, "-m", "copier"]
 ANSWERS = {"provider_name": "acme", "github_org": "gardener"}
-"""The questions without a default, as most tests answer them."""
+"""The answers to the questions without a default in most tests."""
 DATA = [f"--data={name}={value}" for name, value in ANSWERS.items()]
-"""The same for a command line."""
+"""The same answers as options for a command line."""
 
 UNRELEASED = "HEAD"
-"""What is committed stands for the last release as long as there is none."""
+"""Until there is a release, the last commit takes its place."""
 
 PATIENCE = 120.0
-"""Seconds after which a test stops waiting, however busy the machine is."""
+"""The number of seconds after which a test stops waiting, even on a busy machine."""
 
 
 def link(source: Path, folder: Path, *left_out: str) -> None:
-    """Let a folder have what `source` has, by symbolic links, but for what is left out.
+    """Fill a folder with symbolic links to the contents of `source`, except for some names.
 
-    Environments get a stamp of their own, so that `make` takes them for made there, and never
-    makes the original again through a link.
+    Environments get their own stamp. So `make` considers them complete, and never recreates the
+    original through a link.
     """
     for path in source.iterdir():
         target = folder / path.name
@@ -63,7 +63,7 @@ def git(folder: Path, *args: str) -> str:
 
 
 def releases() -> list[str]:
-    """Return the tags of all releases, the newest last."""
+    """Return the tags of all releases, from the oldest to the newest."""
     return [*map(str, release.releases(ROOT))]
 
 
@@ -89,13 +89,13 @@ def commit(folder: Path, *, tag: str | None = None) -> None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the files of a folder that git tracks or would."""
+    """Return the files of a folder that git tracks or does not ignore."""
     names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     return [folder / name for name in names.split("\0") if name]
 
 
 def copy_repository(target: Path, *, template: bool) -> Path:
-    """Copy the questions, and the template too if asked, without caches."""
+    """Copy the questions, and optionally the template, without caches."""
     parts = ["includes", *(["template"] if template else [])]
     for part in parts:
         shutil.copytree(
@@ -108,7 +108,7 @@ def copy_repository(target: Path, *, template: bool) -> Path:
 
 
 def make(folder: Path, *targets: str) -> None:
-    """Run make as a user would; its output shows only if it fails."""
+    """Run make as a user would, and show its output only if it fails."""
     result = subprocess.run(
         ["make", *targets],
         cwd=folder,
@@ -122,7 +122,7 @@ def make(folder: Path, *targets: str) -> None:
 
 
 def run_script(folder: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run one of our scripts in a folder, as make does in the repository."""
+    """Run one of this repository's scripts in a folder, as make does in the repository."""
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / name, *arguments],
         cwd=folder,
@@ -133,12 +133,12 @@ def run_script(folder: Path, name: str, *arguments: str) -> "subprocess.Complete
 
 
 def bytes_rpc(channel: grpc.Channel, path: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
-    """Return an RPC that takes and returns bytes."""
+    """Return an RPC whose request and response are bytes."""
     return channel.unary_unary(path)
 
 
 def health_stub(channel: grpc.Channel) -> Any:
-    """Return the stub of grpc.health.v1, whose type stubs leave its methods out."""
+    """Return the stub of grpc.health.v1 without a type, since its type stubs lack the methods."""
     return health_pb2_grpc.HealthStub(channel)
 
 
@@ -149,20 +149,20 @@ def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
 
 
 def free_port() -> int:
-    """Return a port of loopback for a server that can't take port 0 and say which it got.
+    """Return a free port on loopback, for a server that can't choose one and report it.
 
-    Nobody else gets it for a minute: its last connection leaves it in TIME_WAIT, so the kernel
-    does not hand it out, but a server can still bind it by its number, with SO_REUSEADDR.
+    No other process gets the port for a minute: its last connection leaves it in TIME_WAIT, so the
+    kernel does not assign it. But a server can still bind it by its number, with SO_REUSEADDR.
     """
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
-            server.accept()[0].close()  # the side that closes first is the one that waits
+            server.accept()[0].close()  # the side that closes first is in TIME_WAIT
     return port
 
 
 def await_condition(holds: Callable[[], bool]) -> None:
-    """Wait until `holds` returns True, for events without a notification."""
+    """Wait until `holds` returns True, for events that cause no notification."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Programs at a terminal, as a person uses them."""
+"""Run programs in a terminal, as a person does."""
 
 import os
 import subprocess
@@ -19,16 +19,16 @@ def converse(
     environment: Mapping[str, str],
     dialogue: Iterable[tuple[str, str]] = (),
 ) -> str:
-    """Run a program at a terminal of 80 columns until it ends well, and return what it shows last.
+    """Run a program in a terminal with 80 columns; return its output after the dialogue.
 
-    `pexpect.spawn` would fork this process, see `tests/forks.py`. Here `subprocess` starts the
-    program, and `setsid` makes the terminal the one that controls it.
+    The program must succeed. `pexpect.spawn` would fork this process, which `tests/forks.py`
+    forbids. So `subprocess` starts the program, and `setsid` sets its controlling terminal.
 
     Args:
-        command: What to run.
-        folder: Where to run it.
-        environment: All of its environment, but for what describes the terminal.
-        dialogue: A text to wait for, and the keys to press then; again and again.
+        command: The command to run.
+        folder: The working directory of the command.
+        environment: All of its environment, except for variables that describe the terminal.
+        dialogue: Pairs of a text to wait for and the keys to press when it appears.
     """
     with at_terminal(command, folder, environment) as (terminal, process):
         for shown, keys in dialogue:
@@ -44,14 +44,14 @@ def converse(
 def at_terminal(
     command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]
 ) -> "Iterator[tuple[fdspawn[str], subprocess.Popen[bytes]]]":
-    """Run a program at a terminal of 80 columns; yield both; leave nothing running."""
+    """Run a program in a terminal with 80 columns; yield both, and end both afterwards."""
     ours, theirs = os.openpty()
     with os.fdopen(theirs):
         termios.tcsetwinsize(theirs, (24, 80))
         process = subprocess.Popen(
             ["setsid", "--ctty", *command],
             cwd=folder,
-            # Nothing answers prompt_toolkit's question for the cursor's position here.
+            # This terminal does not answer when prompt_toolkit asks for the cursor's position.
             env={**environment, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
             stdin=theirs,
             stdout=theirs,
@@ -61,6 +61,6 @@ def at_terminal(
     try:
         yield terminal, process
     finally:
-        terminal.close()  # which ends whatever is left of the session
+        terminal.close()  # this ends all other processes of the session
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""What is shipped: the manifests in `kubernetes`, and how an image is published."""
+"""What users deploy: the manifests in `kubernetes`, and how an image is published."""
 
 import json
 import re
@@ -18,7 +18,7 @@ VARIANTS = {
 
 
 def manifests(variant: str) -> Iterator[dict[str, Any]]:
-    """Yield what one `kubectl apply -k` applies, but the roles."""
+    """Yield the manifests that one `kubectl apply -k` applies, except for the roles."""
     kustomization = VARIANTS[variant]
     text = re.sub("<<.*?>>", "x", kustomization.read_text())
     for resource in yaml.safe_load(text)["resources"]:
@@ -28,7 +28,7 @@ def manifests(variant: str) -> Iterator[dict[str, Any]]:
 
 
 def of_kind(variant: str, kind: str) -> dict[str, dict[str, Any]]:
-    """Return the manifests of a kind by their names."""
+    """Return the manifests of a kind, by their names."""
     return {
         manifest["metadata"]["name"]: manifest
         for manifest in manifests(variant)
@@ -71,7 +71,7 @@ class TestEveryPod:
             assert policies[name]["spec"]["podSelector"] == deployment["spec"]["selector"]
 
     def test_serves_metrics_to_those_who_are_let_in_and_nothing_else(self, variant: str) -> None:
-        """Kubelet's probes need no rule."""
+        """Kubelet's probes need no rule, so other ports stay closed."""
         for deployment in of_kind(variant, "Deployment").values():
             template = deployment["spec"]["template"]
             named = {
@@ -86,7 +86,7 @@ class TestEveryPod:
             assert {named[port] for _, port in ports(incoming)} == {*named.values()} - {"health"}
 
     def test_looks_names_up_also_where_dns_is_behind_another_port(self, variant: str) -> None:
-        """A policy applies to the Pod's port, and not to the service's."""
+        """A policy applies to the port of the Pod, which may differ from that of the service."""
         for deployment in of_kind(variant, "Deployment").values():
             labels = deployment["spec"]["template"]["metadata"]["labels"]
             reached = ports(rules(variant, labels, "egress"))
@@ -94,30 +94,30 @@ class TestEveryPod:
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    """Return what a file of `kubernetes` holds, with `x` for each answer."""
+    """Return the documents in a file of `kubernetes`, with `x` in place of each answer."""
     text = (TEMPLATE / "kubernetes" / name).read_text()
     return [*yaml.safe_load_all(re.sub("<<.*?>>", "x", text))]
 
 
 class TestMachineDeployment:
     def test_mcm_can_count_its_machines(self) -> None:
-        """By the label `name`: canMarkMachineFailed of MCM replaces only a few at a time."""
+        """MCM's canMarkMachineFailed counts by the label `name` to replace only a few at once."""
         (deployment,) = documents("machine-deployment.yaml.jinja")
         name = deployment["metadata"]["name"]
         assert deployment["spec"]["template"]["metadata"]["labels"]["name"] == name
         assert deployment["spec"]["selector"] == {"matchLabels": {"name": name}}
 
     def test_it_can_be_scaled_from_zero(self) -> None:
-        """MCM's validateNodeTemplate wants these fields, and no empty ones."""
+        """MCM's validateNodeTemplate requires these fields, with values that are not empty."""
         (machine_class,) = documents("machine-class.yaml.jinja")
         node = machine_class["nodeTemplate"]
         assert {"cpu", "gpu", "memory"} <= node["capacity"].keys()
         assert all(node[field] for field in ("instanceType", "region", "zone"))
 
     def test_mcm_keeps_away_from_the_nodes_that_it_makes(self) -> None:
-        """The label that the affinity avoids is that of the sample's nodes.
+        """The affinity avoids nodes with the label that the sample gives to its nodes.
 
-        A preference is too little: seen on a cluster, the scheduler rather spreads the Pods.
+        A preference is not enough: on a real cluster, the scheduler ignored it to spread the Pods.
         """
         (machines,) = documents("machine-deployment.yaml.jinja")
         labels = machines["spec"]["template"]["spec"]["nodeTemplate"]["metadata"]["labels"]
@@ -138,7 +138,7 @@ def test_a_priority_class_is_there_for_every_pod() -> None:
 
 
 def test_prometheus_scrapes_every_port_that_has_metrics() -> None:
-    """With annotations, these are all ports that a Pod declares; the operator is told of each."""
+    """The annotation covers all ports that a Pod declares. The operator needs a list of them."""
     monitors = documents("deploy/prometheus-operator/pod-monitors.yaml")
     told = {
         monitor["spec"]["selector"]["matchLabels"]["app"]: {
@@ -186,7 +186,7 @@ PUBLISHING = [".github/workflows/release.yml", ".gitlab-ci.yml"]
 
 
 def test_an_image_is_published_with_all_that_says_where_it_is_from() -> None:
-    """Its provenance names the digests of the base images, too."""
+    """Its provenance also contains the digests of the base images."""
     makefile = (TEMPLATE / "Makefile.jinja").read_text()
     recipe = makefile.partition("\npublish-driver:")[2].partition("\n\n")[0]
     for option in ("--sbom=true", "--provenance=mode=max", "--metadata-file build/image.json"):
@@ -196,7 +196,7 @@ def test_an_image_is_published_with_all_that_says_where_it_is_from() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHING)
 def test_a_published_image_is_signed_by_its_digest(name: str) -> None:
-    """A tag may have moved meanwhile."""
+    """The tag may refer to another image in the meantime."""
     text = (TEMPLATE / name).read_text()
     published, signed = text.index("make publish"), text.index("cosign sign --yes ")
     assert published < signed
@@ -205,7 +205,7 @@ def test_a_published_image_is_signed_by_its_digest(name: str) -> None:
 
 
 def test_base_images_are_kept_up_to_date() -> None:
-    """Also a digest, once a project has one."""
+    """If a project pins a base image by its digest, the digest is updated too."""
     dependabot = yaml.safe_load((TEMPLATE / ".github/dependabot.yml").read_text())
     (docker,) = (each for each in dependabot["updates"] if each["package-ecosystem"] == "docker")
     assert docker["cooldown"]["default-days"] >= 7

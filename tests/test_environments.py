@@ -1,7 +1,7 @@
-"""How a rendered project makes its environments, under the settings and in the folders of people.
+"""How a rendered project creates its environments with the settings and folders that people have.
 
-The real pip and the real uv install from a mirror of two small packages, with the rendered
-`.template/environments.mk`. Nothing but the mirror can be reached.
+The real pip and the real uv install from a mirror with two small packages, using the rendered
+`.template/environments.mk`. They can reach nothing but the mirror.
 """
 
 import base64
@@ -34,7 +34,7 @@ INSTALLED = "import tiny; print(tiny.__file__)"
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files, and remembers who asked."""
+    """Serves files, and remembers which programs requested them."""
 
     asked: ClassVar[set[str]]
 
@@ -48,8 +48,8 @@ class Mirror:
 
     Attributes:
         url: Its address.
-        folder: What it serves.
-        asked: The programs that asked it for something.
+        folder: The files that it serves.
+        asked: The programs that sent requests to it.
     """
 
     url: str
@@ -110,11 +110,11 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 
 @dataclass
 class Project:
-    """A project whose locks name what the mirror has: the real uv under its name, and `tiny`.
+    """A project whose locks pin the packages on the mirror: the real `uv`, and `tiny`.
 
     Attributes:
-        folder: Where it is.
-        home: The home of whoever works on it.
+        folder: Its folder.
+        home: The home directory of the person who works on it.
     """
 
     folder: Path
@@ -140,7 +140,7 @@ class Project:
 
     @property
     def is_made(self) -> bool:
-        """Whether its environment holds what the lock pins."""
+        """Whether its environment contains the packages that the lock pins."""
         python = self.folder / "build/tiny/bin/python"
         if not python.exists():
             return False
@@ -167,7 +167,7 @@ def project_of(mirror: Mirror, folder: Path, home: Path) -> Project:
 
 @pytest.fixture
 def project(mirror: Mirror, tmp_path: Path) -> Project:
-    """A project of somebody whose pip knows the mirror."""
+    """A project of a person whose pip is configured to use the mirror."""
     project = project_of(mirror, tmp_path / "project", tmp_path / "home of somebody")
     configure(project, pip=f"[global]\nindex-url = {mirror.url}\n")
     return project
@@ -198,7 +198,7 @@ INSTALLERS = {
 
 
 class TestSettings:
-    """Of pip and uv: what says where to install from is kept, what says how is not."""
+    """Settings of pip and uv apply if they say where to install from, but not if they say how."""
 
     def test_variables(self, project: Project, mirror: Mirror) -> None:
         home = str(project.home)
@@ -210,7 +210,7 @@ class TestSettings:
         assert not {".local", "prefix", "venv"} & {path.name for path in project.home.iterdir()}
 
     def test_files(self, project: Project, mirror: Mirror) -> None:
-        """And `PIP_TARGET`, with which pip takes neither a prefix nor a user's site."""
+        """This includes `PIP_TARGET`, which pip can't combine with a prefix or a user's site."""
         configure(
             project,
             pip=f"[global]\nindex-url = {mirror.url}\n[install]\ntarget = {project.home}/target\n"
@@ -245,7 +245,7 @@ class TestSettings:
 
 
 class TestSteps:
-    """A step counts as made as long as what it left is there."""
+    """A step is complete as long as its results exist."""
 
     def test_one_that_broke_off_is_made_again(self, project: Project) -> None:
         lock = project.folder / "requirements/uv.txt"
@@ -253,7 +253,7 @@ class TestSteps:
         lock.write_text(pinned[:-5] + "0000\n")
         assert project.make().returncode != 0
         lock.write_text(pinned)
-        os.utime(lock, (0, 0))  # not newer than anything that was left
+        os.utime(lock, (0, 0))  # older than everything that the failed step has created
         result = project.make()
         assert result.returncode == 0, result.stdout
         assert project.is_made
@@ -286,10 +286,10 @@ class TestSteps:
         assert result.returncode != 0
         said, *rest = result.stdout.splitlines()
         assert said.startswith("error: Python can't create an environment in a path with a colon")
-        assert len(rest) == 1  # of make itself
+        assert len(rest) == 1  # this line is from make itself
 
     def test_ours_are_made_again_without_their_cache(self, tmp_path: Path) -> None:
-        """Tests install from it, without a network."""
+        """Tests install from the cache, without a network."""
         for name in ("Makefile", "template", "requirements"):
             (tmp_path / name).symlink_to(ROOT / name)
         environments = ("build/uv", "build/cache", ".venv", "build/stubs", "build/libvirt")
@@ -320,7 +320,7 @@ def isolated() -> ModuleType:
 
 
 class TestIsolated:
-    """What the environment of a command holds."""
+    """The environment variables of a command."""
 
     def environment(self, isolated: ModuleType, folder: Path, **variables: str) -> dict[str, str]:
         own = folder / "own"
@@ -329,8 +329,8 @@ class TestIsolated:
         environment: dict[str, str] = isolated.isolated(surroundings, own)
         return environment
 
-    def test_pip_and_uv_are_told_the_same(self, isolated: ModuleType, tmp_path: Path) -> None:
-        """Variables come before the section of a command, and that before the general one."""
+    def test_pip_and_uv_get_the_same_settings(self, isolated: ModuleType, tmp_path: Path) -> None:
+        """Variables override the section of a command, which overrides the global section."""
         (tmp_path / ".pip").mkdir()
         (tmp_path / ".pip/pip.conf").write_text(
             "[global]\nindex_url = http://global/\nproxy = http://proxy:1\ntimeout = 7\n"
@@ -355,13 +355,15 @@ class TestIsolated:
         assert found["UV_INSECURE_HOST"] == "one two"
         assert found["ALL_PROXY"] == "http://proxy:2"
 
-    def test_what_uv_is_told_itself_comes_first(self, isolated: ModuleType, tmp_path: Path) -> None:
+    def test_settings_of_uv_take_precedence(self, isolated: ModuleType, tmp_path: Path) -> None:
         variables = {"UV_DEFAULT_INDEX": "http://uv/", "PIP_INDEX_URL": "http://pip/"}
         found = self.environment(isolated, tmp_path, **variables)
         assert (found["UV_DEFAULT_INDEX"], found["PIP_INDEX_URL"]) == ("http://uv/", "http://pip/")
 
-    def test_git_is_told_who_and_where(self, isolated: ModuleType, tmp_path: Path) -> None:
-        """Values that need quotes included; those of the project itself come first."""
+    def test_git_keeps_identities_and_credentials(
+        self, isolated: ModuleType, tmp_path: Path
+    ) -> None:
+        """Values that need quotes work too. The project's own settings have precedence."""
         kept = {
             "credential.https://example.com.helper": '!f() { echo "a\\b"; }; f',
             "http.https://example.com/.extraheader": "X: y # z; ",

@@ -1,4 +1,4 @@
-"""`make reference` in a rendered project: its machine class for people and for editors."""
+"""`make reference` in a rendered project: it describes the machine class for people and editors."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def project(installed: Path, tmp_path: Path) -> Path:
 
 
 def verdict(project: Path, machine_class: Path) -> str:
-    """Return what check-jsonschema says of a machine class."""
+    """Return what check-jsonschema says about a machine class."""
     schema = project / "docs/machine-class.schema.json"
     tool = Path(sys.executable).with_name("check-jsonschema")
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""Programs start without a fork of the process in which gRPC runs; `tests/forks.py` says why."""
+"""Programs start without forking the process in which gRPC runs; see `tests/forks.py`."""
 
 import ast
 import os
@@ -136,8 +136,8 @@ def test_a_test_in_which_a_library_forks_fails(tmp_path: Path) -> None:
     assert "gRPC breaks in forks" in result.stdout
 
 
-def test_starts_beside_busy_grpc(tmp_path: Path) -> None:
-    """With forks, 5 to 15 of 100 starts show an error of gRPC, or nothing at all."""
+def test_programs_start_while_grpc_is_busy(tmp_path: Path) -> None:
+    """With forks, 5 to 15 of 100 programs print an error of gRPC, or nothing at all."""
     with busy_grpc():
         for _ in range(100):
             assert converse(["echo", "hello"], tmp_path, os.environ) == "hello\r\n"

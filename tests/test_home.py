@@ -1,4 +1,4 @@
-"""Where the template's repository is: said alike everywhere, and moved by one command."""
+"""The address of the template's repository: all places agree, and one command changes it."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ PLACEHOLDER = "OR" + "G"
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A copy of this one."""
+    """A copy of this repository."""
     folder = tmp_path / "repository"
     for path in files_of(ROOT):
         copy = folder / path.relative_to(ROOT)
@@ -48,7 +48,7 @@ def test_all_addresses_name_the_same_place() -> None:
 
 
 def test_the_placeholder_is_in_no_other_place() -> None:
-    """Unless it is part of an address, the command does not find it."""
+    """The command finds the placeholder only where it is part of an address."""
     own, site = forms(home())
     rest = {name: text.replace(own, "").replace(site, "") for name, text in texts(ROOT).items()}
     assert [name for name, text in rest.items() if re.search(rf"\b{PLACEHOLDER}\b", text)] == []

@@ -1,4 +1,4 @@
-"""What is in the image: the wheel and the locked dependencies, and no more. No docker is needed."""
+"""The image contains only the wheel and the locked dependencies. The tests need no docker."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ esac
 
 @pytest.fixture(scope="module")
 def environment(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made as in the Dockerfile: what requirements/run.txt pins, and the wheel."""
+    """An environment created as in the Dockerfile, from requirements/run.txt and the wheel."""
     folder = tmp_path_factory.mktemp("image")
     source = folder / "source"
     shutil.copytree(installed, source, ignore=shutil.ignore_patterns(".venv", "build"))
@@ -46,7 +46,7 @@ def environment(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def docker(environment: Path, folder: Path, driver: str) -> dict[str, str]:
-    """Return the variables under which `make` finds a docker."""
+    """Return variables with which `make` finds a script in place of docker."""
     (folder / "docker").write_text(
         DOCKER.format(bin=environment / "bin", folder=folder, driver=driver)
     )
@@ -55,7 +55,7 @@ def docker(environment: Path, folder: Path, driver: str) -> dict[str, str]:
 
 
 def test_it_is_called_once_it_is_built(installed: Path, environment: Path, tmp_path: Path) -> None:
-    """The driver serves on the Unix socket that the client is told of."""
+    """The driver serves on the Unix socket that the client connects to."""
     variables = docker(environment, tmp_path, "python -m acme")
     variables["CMI_ENDPOINT"] = f"unix://{tmp_path}/driver.sock"
     checked = subprocess.run(
@@ -81,7 +81,7 @@ def test_what_a_driver_does_not_run_stays_out(environment: Path) -> None:
 
 
 def test_the_rest_needs_nothing_else(environment: Path) -> None:
-    """Every module can be imported, apart from the one that needs the extra `tracing`."""
+    """Every module can be imported, except for the one that needs the extra `tracing`."""
     script = (
         "import importlib, pkgutil, acme, cmi\n"
         "for package in (acme, cmi):\n"

@@ -1,7 +1,8 @@
-"""Whose each file is, and under which licence: what `reuse lint` asks, here and of each answer.
+"""Each file has a copyright holder and a licence, as `reuse lint` requires.
 
-The tool itself comes as a wheel for one version of Python only. So this looks for what it would
-find: files that nobody claims, texts of licences that are missing, and those that nobody needs.
+This applies to this repository, and to a project for each answer. The tool itself has a wheel for
+only one version of Python. So these tests do its checks: files without a holder, missing licence
+texts, and texts that no file needs.
 """
 
 import re
@@ -25,7 +26,7 @@ NONE = "LicenseRef-AllRightsReserved"
 
 @pytest.fixture(params=["Apache-2.0", "MIT", "none"])
 def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> tuple[Path, str]:
-    """A rendered project, and the answer to the question for its licence."""
+    """A rendered project, and its answer to the question about the licence."""
     folder = tmp_path / "project"
     answers = ANSWERS | {"license": request.param}
     run_copy(str(template), folder, answers, defaults=True, quiet=True)
@@ -34,12 +35,12 @@ def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> t
 
 
 def claims(folder: Path) -> dict[str, tuple[str, str]]:
-    """Return who holds the rights in each file of a folder, and its licence."""
+    """Return the copyright holder and the licence of each file in a folder."""
     annotations = tomllib.loads((folder / "REUSE.toml").read_text())["annotations"]
     claimed = {}
     for path in files_of(folder):
         name = path.relative_to(folder).as_posix()
-        for each in annotations:  # the last one that matches holds
+        for each in annotations:  # the last one that matches applies
             if any(pattern.fullmatch(name) for pattern in patterns(each["path"])):
                 holder = each["SPDX-FileCopyrightText"]
                 claimed[name] = (holder, each["SPDX-License-Identifier"])
@@ -47,7 +48,7 @@ def claims(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def patterns(paths: str | list[str]) -> Iterator[re.Pattern[str]]:
-    """Yield what paths of REUSE.toml match; here a folder with all that is in it."""
+    """Yield regular expressions for paths in REUSE.toml, which are all folders in this project."""
     for path in [paths] if isinstance(paths, str) else paths:
         assert path.endswith("**")
         yield re.compile(re.escape(path.removesuffix("**")) + ".*")
@@ -89,7 +90,7 @@ def test_a_project_is_its_authors_and_the_framework_ours(project: tuple[Path, st
 
 
 def test_a_wheel_carries_its_licences(project: tuple[Path, str], tmp_path: Path) -> None:
-    """And says them as the metadata of packages does."""
+    """It also declares them in the metadata of the package."""
     folder, answer = project
     build = "from hatchling.build import build_wheel; print(build_wheel('.'))"
     subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)

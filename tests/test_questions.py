@@ -1,7 +1,7 @@
-"""What copier.yml asks, what it accepts and refuses, and what it says afterwards.
+"""The questions in copier.yml, the answers that it accepts and refuses, and its final message.
 
-Most tests answer the questions of a stand-in: the real copier.yml and includes/ over
-a template of three files. The last ones render the template as it stands in the working tree.
+Most tests use a stand-in: the real copier.yml and includes/ with a template of a few files.
+The last ones render the template in the working tree.
 """
 
 import keyword
@@ -31,7 +31,7 @@ HIDDEN = sorted(
     for name, question in SETTINGS.items()
     if not name.startswith("_") and "help" not in question and name != "package"
 )
-"""What follows from other answers: never asked, and never recorded."""
+"""Answers that follow from other answers. They are neither asked for nor recorded."""
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")  # conformance item C2
 PACKAGE = ROOT / "template" / "<<provider_name>>"
 TO_FILL_IN = ("apis/provider_spec.py", "cloud.py", "tests")
@@ -102,7 +102,7 @@ ACCEPTED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "image-in-folders": ({"image_repository": "eu.gcr.io:443/a/b__c/d.e-f--g/h"}, {}),
 }
 
-# Which answer is refused, and the good one that is shown instead.
+# The refused answers, and the valid ones that the messages suggest.
 REFUSED: dict[str, tuple[str, str, str]] = {
     "name-empty": ("provider_name", "", "my_cloud"),
     "name-in-capitals": ("provider_name", "AWS", "aws"),
@@ -194,7 +194,7 @@ Ask = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def questions(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Path:
-    """The questions over a template small enough to be rendered a hundred times."""
+    """The questions, with a template that is small enough to be rendered a hundred times."""
     folder = copy_repository(tmp_path_factory.mktemp("questions"), template=False)
     (folder / "template").mkdir()
     for name in ("LICENSE.jinja", "<<_copier_conf.answers_file>>.jinja"):
@@ -206,7 +206,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> P
 
 @pytest.fixture(scope="session")
 def jinja(questions: Path) -> Environment:
-    """The environment in which copier renders the questions."""
+    """The Jinja environment in which copier renders the questions."""
     data = REQUIRED
     worker = copier.run_copy(
         str(questions), questions / "out", data, defaults=True, quiet=True, pretend=True
@@ -216,7 +216,7 @@ def jinja(questions: Path) -> Environment:
 
 @pytest.fixture
 def ask(questions: Path, tmp_path: Path) -> Ask:
-    """Give answers to copier beside those that it requires, get those that it ends up with."""
+    """A function that gives copier some answers and returns the resulting ones."""
 
     def _ask(**given: str) -> dict[str, Any]:
         data = REQUIRED | given
@@ -364,7 +364,7 @@ def test_plugin_name(
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_an_answer_that_nobody_is_asked(ask: Ask, name: str) -> None:
-    """It follows from the others. Given all the same, it has to be what it is without."""
+    """Such an answer follows from the others. If it is given anyway, it must be the derived one."""
     derived = ask()[name]
     assert ask(**{name: derived})[name] == derived
     for wrong in ('x"\n[tool.evil]', f"{derived}\n", f"{derived}x", ""):
@@ -399,7 +399,7 @@ DERIVED = {
 
 
 class TestWaysToAnswer:
-    """Typed, given on the command line or read from a file: the project is the same."""
+    """Answers may be typed, given as options or read from a file, with the same result."""
 
     def test_command_line(self, questions: Path, tmp_path: Path) -> None:
         data = [f"--data={name}={value}" for name, value in TYPED.items()]
@@ -422,7 +422,7 @@ class TestWaysToAnswer:
         assert answers_of(tmp_path / "out") == TYPED | DERIVED
 
     def test_terminal(self, questions: Path, tmp_path: Path) -> None:
-        """On 80 columns, where only the beginning of a complaint is seen."""
+        """In 80 columns, only the beginning of an error message is visible."""
         erase, enter, down = "\x15", "\r", "\x1b[B"
         dialogue = [
             ("Example: aws", f"azure{enter}"),
@@ -448,7 +448,7 @@ class TestWaysToAnswer:
         assert not (tmp_path / "out").exists()
 
     def test_refused_name(self, questions: Path, tmp_path: Path) -> None:
-        """Copier prints a traceback here; the last line is ours."""
+        """Copier prints a traceback here, whose last line is the message of the template."""
         result = run(
             "copy", "--defaults", "-d", "provider_name=AWS", questions, "out", cwd=tmp_path
         )
@@ -471,7 +471,7 @@ def test_choices_show_in_the_project(
     assert (project / ".github").exists() == (ci == "github")
     assert (project / ".gitlab-ci.yml").exists() == (ci == "gitlab")
     match license_:
-        case "Apache-2.0":  # word for word as apache.org has it
+        case "Apache-2.0":  # word for word as on apache.org
             digest = sha256((project / "LICENSE").read_bytes()).hexdigest()
             assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
         case "MIT":
@@ -483,7 +483,7 @@ def test_choices_show_in_the_project(
 
 
 def commands(message: str, last: str) -> str:
-    """The indented lines of a message up to the one that begins with `last`, without it."""
+    """Return the indented lines of a message that come before the one that begins with `last`."""
     lines = [line.strip() for line in message.splitlines() if line.startswith("  ")]
     start = next(i for i, line in enumerate(lines) if line.startswith(("cd ", "git ")))
     stop = next(i for i, line in enumerate(lines) if line.startswith(last))

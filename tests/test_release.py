@@ -1,4 +1,4 @@
-"""`make release`, in a small repository of its own whose checks pass or fail as a test wants."""
+"""`make release` in a small repository, whose checks pass or fail as each test needs."""
 
 import re
 import shutil
@@ -60,7 +60,7 @@ VERSION = "version != sed -n 's/^VERSION = //p' template/cmi/version.py\n"
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with one release, and with what a release is made of."""
+    """A repository with one release, and with all files that a release needs."""
     folder = tmp_path / "repository"
     files = {
         "CHANGELOG.md": CHANGELOG,
@@ -119,7 +119,7 @@ def test_what_follows_a_release_is_not_called_so(repository: Path) -> None:
 
 
 def test_a_release_has_one_name_for_copier_and_one_for_go(repository: Path, tmp_path: Path) -> None:
-    """Of two tags at one commit, copier records that of the template."""
+    """If a commit has both tags, copier records the one for the template."""
     assert release(repository, "1.1.0").returncode == 0
     assert git(repository, "rev-parse", "bridge/v1.1.0") == git(repository, "rev-parse", "1.1.0^{}")
     for version, described in ((None, "1.1.0"), ("HEAD", "1.1.0-1-g")):
@@ -128,7 +128,7 @@ def test_a_release_has_one_name_for_copier_and_one_for_go(repository: Path, tmp_
 
 
 def versions(repository: Path, revision: str) -> list[str]:
-    """Return what each file that holds the version says it is, at a revision."""
+    """Return the version in each file that contains it, at a revision."""
     texts = {name: git(repository, "show", f"{revision}:{name}") for name in STAMPED}
     return [
         found
@@ -149,7 +149,7 @@ def test_what_it_prints_publishes_the_release(repository: Path, tmp_path: Path) 
 
 
 def test_it_checks_what_ci_checks() -> None:
-    """And there is such a target for each."""
+    """Each of CI's targets also exists in the Makefile."""
     makefile = (ROOT / "Makefile").read_text()
     assert {"lint", "types", "test", "check-bridge", "e2e", "docs", "nightly"} <= {*targets_of_ci()}
     for target in targets_of_ci():
@@ -210,7 +210,7 @@ def test_a_tree_that_is_not_ready_is_refused(
 
 
 def test_files_that_updates_will_delete_have_to_be_named(repository: Path) -> None:
-    """Those that moved among them; not those that keep their name, or that updates leave alone."""
+    """This includes moved files, but not those that keep their name or that updates leave alone."""
     for name in (
         "old.cfg",
         "<<provider_name>>/old.py",

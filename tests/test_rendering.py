@@ -1,4 +1,4 @@
-"""What is rendered: complete, clean, and passing the checks that it brings along."""
+"""Rendered projects are complete and clean, and pass the checks that they contain."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from pytest_copie.plugin import Copie
 
 from tests.support import DELIMITERS, QUESTIONS, ROOT, SUFFIX, TEMPLATE, commit, files_of, git, make
 
-# Every value of every choice is among them, and titles and names of every shape.
+# These contain every value of every choice, and all kinds of titles and names.
 PROJECTS = {
     "aws": {"provider_name": "aws", "provider_title": "AWS", "github_org": "acme"},
     "gcp": {
@@ -62,7 +62,7 @@ def project(
 
 
 def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -> None:
-    """An unknown question is ignored in silence, and the test that asked it stays green."""
+    """Copier silently ignores unknown answers, so a test with a misspelt name would pass."""
     result = copie.copy(extra_answers=answers, template_dir=template)
     assert result.exception is None
     assert result.answers | answers == result.answers
@@ -72,7 +72,7 @@ def test_answers_arrive(copie: Copie, template: Path, answers: dict[str, str]) -
 def test_a_project_passes_its_own_checks(
     answers: dict[str, str], template: Path, tmp_path: Path
 ) -> None:
-    """It is rendered as `make format` leaves it; lint, types and tests with coverage are clean."""
+    """`make format` changes nothing, and lint, types and tests with coverage pass."""
     run_copy(str(template), tmp_path, answers, defaults=True, quiet=True, unsafe=False)
     commit(tmp_path)
     make(tmp_path, "format")
@@ -93,7 +93,7 @@ def test_a_project_passes_its_own_checks(
     ],
 )
 def test_odd_names(template: Path, tmp_path: Path, name: str, dashed: str) -> None:
-    """What is made of a provider's name may be called so in Kubernetes, images and packages."""
+    """Names derived from the provider's name are valid in Kubernetes, images and packages."""
     answers = {"provider_name": name, "github_org": "acme"}
     run_copy(str(template), tmp_path, answers, defaults=True, quiet=True)
     kubernetes = list(names_of(tmp_path / "kubernetes"))
@@ -112,7 +112,7 @@ def test_odd_names(template: Path, tmp_path: Path, name: str, dashed: str) -> No
 
 
 def names_of(folder: Path) -> Iterator[str]:
-    """Yield the names of all objects in the samples, their references and their labels."""
+    """Yield all names in the samples: those of objects, references and labels."""
     for path in folder.glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text()):
             yield from _names_in(document)
@@ -161,7 +161,7 @@ def test_no_trace_of_another_provider(project: Path, answers: dict[str, str]) ->
 
 
 def check(folder: Path, tool: str, *arguments: str | Path) -> None:
-    """Run one of the tools that are installed beside Python; it has to be content."""
+    """Run a tool that is installed next to Python, and check that it succeeds."""
     result = subprocess.run(
         [Path(sys.executable).parent / tool, *arguments],
         cwd=folder,
@@ -173,7 +173,7 @@ def check(folder: Path, tool: str, *arguments: str | Path) -> None:
 
 
 def check_github_files(folder: Path) -> None:
-    """Check what GitHub reads, and that every action is pinned by its commit."""
+    """Check the files for GitHub, and that the commit of every action is pinned."""
     workflows = sorted((folder / ".github/workflows").iterdir())
     check(folder, *SCHEMA, "vendor.github-workflows", *workflows)
     check(folder, *SCHEMA, "vendor.dependabot", ".github/dependabot.yml")
@@ -190,7 +190,7 @@ def test_our_own_configuration_is_valid() -> None:
 
 
 def test_the_samples_and_configuration_are_valid(project: Path) -> None:
-    """Checked by the tools of those who read them."""
+    """The tools that check them belong to the programs that read them."""
     check(project, "hadolint", "Dockerfile")
     for name in ("secret.yaml", "persistent-volumes.yaml"):
         check(project, "kubernetes-validate", "--strict", f"kubernetes/{name}")
@@ -198,7 +198,7 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
         if path.name == "kustomization.yaml":
             for resource in yaml.safe_load(path.read_text()).get("resources", []):
                 assert (path.parent / resource).exists()
-        elif path.parent.name != "prometheus-operator":  # e2e/test_monitoring.py checks its parts
+        elif path.parent.name != "prometheus-operator":  # e2e/test_monitoring.py checks these
             check(project, "kubernetes-validate", "--strict", path)
     if (project / ".ci").exists():
         check(project, "shellcheck", *(project / ".ci").iterdir())
@@ -209,7 +209,7 @@ def test_the_samples_and_configuration_are_valid(project: Path) -> None:
 
 
 def test_a_commit_is_checked_before_it_is_made(installed: Path, tmp_path: Path) -> None:
-    """By the rendered hooks: style, types, and conflicts that are left."""
+    """The rendered hooks check style, types, and whether conflicts are left."""
     project = shutil.copytree(installed, tmp_path / "project", symlinks=True)
     commit(project)
     commit_checks = [sys.executable, "-m", "pre_commit", "run", "--all-files"]

@@ -1,4 +1,4 @@
-"""What tests stand on."""
+"""Tests of the helpers for tests."""
 
 import socket
 

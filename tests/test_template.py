@@ -1,4 +1,4 @@
-"""The files under template/, as they lie: what keeps them from rotting."""
+"""The files under template/, checked in place before they are rendered."""
 
 import re
 import shutil
@@ -50,13 +50,13 @@ JUNK = (
 
 
 def complaints(text: str) -> list[str]:
-    """Return what is wrong with a text that is to be rendered.
+    """Return the mistakes in a text that copier will render.
 
-    Every variable has to name an answer: then nothing that only looks like a delimiter (a shift,
-    a heredoc, a merge key) is eaten as one. No comment may span lines, nor a delimiter be left.
+    Text that only looks like a delimiter (a shift, a heredoc, a merge key) would get lost. To find
+    it, every variable must be an answer, no comment may span lines, and no delimiter may be left.
     """
     environment = Environment(**DELIMITERS)
-    environment.filters |= {"combine": dict, "to_nice_yaml": str}  # copier's own
+    environment.filters |= {"combine": dict, "to_nice_yaml": str}  # copier's own filters
     found: list[str] = []
     expressions: list[list[str]] = []
     try:
@@ -120,7 +120,7 @@ def test_a_suffix_means_a_variable() -> None:
 
 
 def test_names_are_legal_on_linux_and_macos() -> None:
-    """Also where case does not count, and on file systems that shorten long names."""
+    """They also work where case does not matter, and on file systems that limit their length."""
     assert len({name.lower() for name in NAMES}) == len(NAMES)
     for name in NAMES:
         assert re.fullmatch(r"[A-Za-z0-9._<>/-]+", name), name
@@ -133,7 +133,7 @@ def test_nothing_is_conditional_by_its_name() -> None:
 
 
 def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
-    """From a folder that somebody works in, where git does not leave them out."""
+    """This renders a folder that somebody works in, where git does not exclude these files."""
     for part in ("includes", "template"):
         shutil.copytree(ROOT / part, tmp_path / "template" / part)
     shutil.copy(ROOT / "copier.yml", tmp_path / "template")
@@ -155,7 +155,7 @@ def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
 
 
 def test_settings_never_need_trust() -> None:
-    """Once a release needs it, every later update does."""
+    """If a release needs it, every later update needs it too."""
     assert SETTINGS.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
 
 
@@ -174,7 +174,7 @@ class TestVersionsAgree:
     PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
     def test_python(self) -> None:
-        """The oldest is in all places, and CI runs every one of them."""
+        """All places name the oldest version, and CI runs all versions."""
         oldest = self.PYTHONS[0]
         project = re.search(r'^requires-python = ">=(.+)"$', PYPROJECT, re.MULTILINE)
         assert project is not None
@@ -204,7 +204,7 @@ class TestVersionsAgree:
         assert set(re.findall(r'python-version: "(.*)"', release)) == images
 
     def test_machine_controller_manager(self) -> None:
-        """The deployed one, and that of the benchmark, is the one that the bridge is built with."""
+        """The deployment and the benchmark use the version that the bridge is built with."""
         required = r"gardener/machine-controller-manager (v\S+)"
         (version,) = re.findall(required, text_of("bridge/go.mod"))
         assert re.findall(required, text_of("bench/mcm/go/go.mod")) == [version]
@@ -224,7 +224,7 @@ class TestVersionsAgree:
         assert image.endswith(f"-mcm{version.removeprefix('v')}\n")
 
     def test_ours(self) -> None:
-        """Of template, framework and bridge: `make release` writes it into all of them."""
+        """Template, framework and bridge have the same version, which `make release` writes."""
         for name, where in STAMPED.items():
             assert re.findall(where, text_of(name), re.MULTILINE) == [VERSION], name
 
@@ -235,7 +235,7 @@ class TestVersionsAgree:
         assert f'copier = ["{bound}"]' in PYPROJECT
 
     def test_dependencies(self) -> None:
-        """The wheel with the kit asks for what a rendered project asks for, and for pytest."""
+        """The wheel with the kit requires the same packages as a rendered project, and pytest."""
         ours = tomllib.loads(text_of("pyproject.toml"))["project"]["dependencies"]
         framework = PYPROJECT.partition("# Dependencies of the framework.")[2].partition("# Yours")[
             0
@@ -244,14 +244,14 @@ class TestVersionsAgree:
         assert ours == [*theirs, *re.findall(r'"(pytest>=.+)"', PYPROJECT)]
 
     def test_pins(self) -> None:
-        """The framework is tested here with what it is rendered with."""
+        """The framework is tested here with the same versions that rendered projects pin."""
         ours = pins("requirements/dev.txt")
         for name in ("run", "dev", "build", "copier"):
             assert pins(f"template/requirements/{name}.txt").items() <= ours.items()
 
 
 def test_locks_are_those_of_their_sources(template: Path, tmp_path: Path) -> None:
-    """Making them again from pyproject.toml changes nothing."""
+    """Generating the locks again from pyproject.toml changes nothing."""
     run_copy(str(template), tmp_path, ANSWERS, defaults=True, quiet=True)
     commit(tmp_path)
     make(tmp_path, "lock")

@@ -1,4 +1,4 @@
-"""Which releases the site shows: `make site`."""
+"""The releases that `make site` includes."""
 
 from packaging.version import Version
 

@@ -20,6 +20,7 @@ def main() -> None:
         return
     try:
         binaries.build(binaries.NODES)
+        binaries.build(binaries.KUBE_ROUTER)
         binaries.build_pause()
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder) / "project"

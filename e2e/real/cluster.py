@@ -1,18 +1,19 @@
 """A cluster with real nodes."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
 from lightkube.resources.core_v1 import Node as NodeObject
 
-from e2e.binaries import KUBERNETES, NODES
+from e2e.binaries import KUBE_ROUTER, KUBERNETES, NODES
 from e2e.cluster import Manifest
-from e2e.control_plane import ControlPlane
+from e2e.control_plane import SERVICES, ControlPlane
 from e2e.process import Process, await_condition
 from e2e.real.host import Network
 from e2e.real.images import Images
@@ -30,8 +31,11 @@ _CONTROLLERS: Final = {
     "kube-scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
 }
+_NETWORK_POLICIES: Final = "kube-router"
+"""The user that enforces them."""
+
 _USERS: Final = {
-    **dict.fromkeys(_CONTROLLERS.values(), "system:authenticated"),
+    **dict.fromkeys([*_CONTROLLERS.values(), _NETWORK_POLICIES], "system:authenticated"),
     f"system:node:{FIRST_NODE}": "system:nodes",
 }
 
@@ -56,6 +60,22 @@ roleRef:
   kind: ClusterRole
   name: system:certificates.k8s.io:certificatesigningrequests:nodeclient
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:bootstrappers"}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: kube-router}
+rules:
+  - apiGroups: [""]
+    resources: [namespaces, pods, services, nodes, endpoints]
+    verbs: [get, list, watch]
+  - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch]}
+  - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: kube-router}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube-router}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube-router}]
 """
 """The API server may call kubelets. Anyone with a bootstrap token gets a node's certificate."""
 
@@ -86,6 +106,7 @@ class RealCluster:
             processes,
             definitions=False,
             address=self.network.address,
+            port=_unused_port(self.network.address),
             options=options,
             users=_USERS,
         )
@@ -220,12 +241,33 @@ class RealCluster:
             "--conntrack-tcp-timeout-close-wait=0",
         )
         await_condition(self.ready_nodes, bool, f"{FIRST_NODE} should be ready")
+        node.host.start(
+            "kube-router",
+            KUBE_ROUTER / "kube-router",
+            f"--kubeconfig={plane.kubeconfig_of_user(_NETWORK_POLICIES)}",
+            f"--hostname-override={FIRST_NODE}",
+            f"--service-cluster-ip-range={SERVICES}",
+            "--run-firewall",
+            "--run-router=false",
+            "--run-service-proxy=false",
+            "--run-loadbalancer=false",
+            "--health-port=0",
+            "--metrics-port=0",
+        )
         self.kubectl("label", "node", FIRST_NODE, "node-role.kubernetes.io/control-plane=")
         self.kubectl("label", "namespace", "default", f"{ENFORCE}=restricted")
 
     def ready_nodes(self) -> set[str]:
         """Return the names of the nodes that are ready."""
         return {node["metadata"]["name"] for node in self.objects(NodeObject) if is_ready(node)}
+
+
+def _unused_port(address: str) -> int:
+    """Return one of the ports of API servers that the rendered network policies allow."""
+    for port in (6443, 443):
+        with suppress(OSError), socket.create_server((address, port)):
+            return port
+    raise AssertionError(f"ports 443 and 6443 of {address} are in use")
 
 
 def is_ready(manifest: Manifest) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -149,6 +149,21 @@ class Deployed:
         self.patch(change)
         return str(name)
 
+    @contextmanager
+    def timeouts(self, **timeouts: str) -> Iterator[None]:
+        """Set timeouts of all machines while the context is open. Such a change does not roll."""
+        self._set_timeouts(timeouts)
+        yield
+        self._set_timeouts(dict.fromkeys(timeouts))
+
+    def _set_timeouts(self, timeouts: Mapping[str, str | None]) -> None:
+        self.patch({"spec": {"template": {"spec": timeouts}}})
+        await_condition(
+            lambda: [each["spec"] for each in self.cluster.objects(Machine)],
+            lambda specs: all(spec.get(key) == timeouts[key] for spec in specs for key in timeouts),
+            f"all machines should have {timeouts}",
+        )
+
     def patch(self, change: Manifest) -> None:
         """Change the machine deployment."""
         options = ("--type=merge", f"--patch={json.dumps(change)}")
@@ -204,8 +219,8 @@ class Deployed:
     def _take_back(self) -> None:
         """Delete the machines and all that was deployed."""
         for what in (
+            ("namespace", "guests", "--ignore-not-found"),  # else drains await another node
             ("machinedeployments,machineclasses,secrets", "--all"),
-            ("namespace", "guests", "--ignore-not-found"),
             ("--kustomize", str(self._folder)),
             ("--filename", str(self._folder / "deploy/crds")),
         ):

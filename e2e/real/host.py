@@ -37,8 +37,6 @@ wait
 """
 """The first process of a host. The shell's `wait` also reaps orphans."""
 
-_KILLED_WITH_US: Final = ["setpriv", "--pdeathsig", "KILL"]
-
 
 class Host:
     """A process in namespaces of its own, and a cgroup.
@@ -65,7 +63,7 @@ class Host:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(value)
         there = [name for name in _KERNEL_SETTINGS if Path("/proc/sys", name).exists()]
-        command = [*_KILLED_WITH_US, *NEW_NAMESPACES, "sh", "-euc", _INIT]
+        command = [*NEW_NAMESPACES, "sh", "-euc", _INIT]
         self._started: list[Process] = []
         self._holder = Process([*command, folder, *there], folder / "host.log")
         try:
@@ -211,11 +209,20 @@ def _make_cgroups(name: str) -> None:
         above = hierarchy
         for part in name.split("/"):
             group = above / part
+            if hierarchy == CGROUPS:
+                _delegate_controllers(above)
             group.mkdir(exist_ok=True)
             for setting in ("cpuset.cpus", "cpuset.mems"):  # empty in a new group of version 1
                 if hierarchy != CGROUPS and (group / setting).exists():
                     (group / setting).write_text((above / setting).read_text())
             above = group
+
+
+def _delegate_controllers(group: Path) -> None:
+    """Let the groups below a group of version 2 use all controllers that it has."""
+    controllers = (group / "cgroup.controllers").read_text().split()
+    enabled = " ".join(f"+{name}" for name in controllers)
+    (group / "cgroup.subtree_control").write_text(enabled)
 
 
 def _remove_cgroups(name: str) -> None:

@@ -3,6 +3,7 @@
 Without a registry, a base image made of Debian packages replaces `python` and `golang`.
 """
 
+import platform
 import re
 import shutil
 import subprocess
@@ -109,7 +110,7 @@ def make_base() -> str:
             return ""
         print("Making a base image from Debian packages; that takes minutes", flush=True)
         unfinished = BASE.with_suffix(".new.tar")
-        command = [*_RECIPE, _SUITE, str(unfinished), _mirror()]
+        command = [*_RECIPE, _SUITE, str(unfinished), *_mirrors()]
         if subprocess.run(command, check=False).returncode != 0:
             unfinished.unlink(missing_ok=True)
             return "mmdebstrap failed; see above"
@@ -142,11 +143,16 @@ def _digest(name: str, *parts: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _mirror() -> str:
-    """Return the address of the mirror that apt is set up with."""
+def _mirrors() -> list[str]:
+    """Return the address of the mirror that apt is set up with, if it has the base image's suite.
+
+    Otherwise, mmdebstrap knows Debian's own. The mirrors of other distributions don't have it.
+    """
+    if platform.freedesktop_os_release()["ID"] != "debian":
+        return []
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     found = subprocess.check_output(command, text=True).split()
-    return next(address for address in found if "security" not in address)
+    return [next(address for address in found if "security" not in address)]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ _PACKAGES: Final = {
     "buildah": "buildah",
     "containerd": "containerd",
     "ip": "iproute2",
+    "ipset": "ipset",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
     "runc": "runc",

@@ -1,4 +1,4 @@
-"""The benchmarks run, and their table says what was measured. No time is asserted."""
+"""The benchmarks run, and their table contains what they measured. No time is asserted."""
 
 import json
 import os

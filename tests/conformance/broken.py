@@ -1,4 +1,4 @@
-"""Deliberately wrong drivers; what is wrong with each is in its docstring."""
+"""Drivers that are wrong on purpose. The docstring of each says what is wrong with it."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ def capability(kind: Capability.Type.ValueType) -> cmi_pb2.PluginCapability:
 
 
 class MalformedName(Saboteur):
-    """Its name has a space."""
+    """Its name contains a space."""
 
     breaks = ("C2",)
 
@@ -44,7 +44,7 @@ class NoVersion(Saboteur):
 
 
 class ChangingCapabilities(Saboteur):
-    """Every second time it announces something more."""
+    """It announces one more capability at every second call."""
 
     breaks = ("C4",)
     _calls = 0
@@ -58,7 +58,7 @@ class ChangingCapabilities(Saboteur):
 
 
 class ListsOnlyOnPaper(Saboteur):
-    """It announces ListMachines and does not implement it."""
+    """It announces ListMachines but does not implement it."""
 
     breaks = ("C5",)
 
@@ -67,7 +67,7 @@ class ListsOnlyOnPaper(Saboteur):
 
 
 class ListsInSecret(Saboteur):
-    """It implements ListMachines and does not announce it."""
+    """It implements ListMachines but does not announce it."""
 
     breaks = ("C5",)
 
@@ -78,7 +78,7 @@ class ListsInSecret(Saboteur):
 
 
 class NeverReady(Saboteur):
-    """Its Probe says that it still initialises."""
+    """Its Probe always reports that the driver is still starting."""
 
     breaks = ("C6",)
 
@@ -96,14 +96,14 @@ class ServesNothing(Saboteur):
 
 
 class ServesIdentityOnly(Saboteur):
-    """It serves Machine at another address."""
+    """It serves only Identity, as if Machine were at another address."""
 
     breaks = ("C1", "C5")
     serves = ("cmi.v1.Identity",)
 
 
 class ImplementsNothing(Saboteur):
-    """It announces all, and has not written one of the machine RPCs yet."""
+    """It announces everything, but implements none of the machine RPCs."""
 
     breaks = ("C5",)
 
@@ -115,7 +115,7 @@ class ImplementsNothing(Saboteur):
 
 
 class NeverDeletes(Saboteur):
-    """It has not written DeleteMachine yet."""
+    """It does not implement DeleteMachine."""
 
     breaks = ("C5",)
 
@@ -127,7 +127,7 @@ class NeverDeletes(Saboteur):
 
 
 class NamelessMachines(Saboteur):
-    """It takes a missing machine name for an unknown error."""
+    """It reports a missing machine name as an unknown error."""
 
     breaks = ("C7", "C41")
 
@@ -147,7 +147,7 @@ class OneErrorAtATime(Saboteur):
 
 
 class StatusKnowsTheScopeOnly(Saboteur):
-    """Its GetMachineStatus tells nothing of the fields that CreateMachine will refuse."""
+    """Its GetMachineStatus does not report the fields that CreateMachine will refuse."""
 
     breaks = ("C8",)
 
@@ -158,7 +158,7 @@ class StatusKnowsTheScopeOnly(Saboteur):
 
 
 class NewIdEveryTime(Saboteur):
-    """It answers a repeated call with another provider ID."""
+    """It answers a repeated call with a different provider ID."""
 
     breaks = ("C10",)
 
@@ -175,7 +175,7 @@ class NewIdEveryTime(Saboteur):
 
 
 class SecondVm(Saboteur):
-    """It makes another VM at every call, and says so in its list only."""
+    """It makes another VM at every call, which only its list shows."""
 
     breaks = ("C12", "C14")
 
@@ -197,7 +197,7 @@ class SecondVm(Saboteur):
 
 
 class BlindToChanges(Saboteur):
-    """It does not notice that another spec is asked for."""
+    """It does not notice that a repeated call has a different spec."""
 
     breaks = ("C11",)
 
@@ -211,7 +211,7 @@ class BlindToChanges(Saboteur):
 
 
 class AnyLength(Saboteur):
-    """It takes names of any length."""
+    """It accepts names of any length."""
 
     breaks = ("C47",)
 
@@ -221,7 +221,7 @@ class AnyLength(Saboteur):
 
 
 class Unavailable(Saboteur):
-    """It calls a machine that is being worked on unavailable."""
+    """It answers UNAVAILABLE while another call works on the same machine."""
 
     breaks = ("C57",)
 
@@ -233,7 +233,7 @@ class Unavailable(Saboteur):
 
 
 class NothingToDelete(Saboteur):
-    """It takes the deletion of what is not there for an error."""
+    """It fails if the machine to delete does not exist."""
 
     breaks = ("C17", "C18")
 
@@ -254,7 +254,7 @@ class NothingToDelete(Saboteur):
 
 
 class RememberingSpecs(Saboteur):
-    """Knows under which spec each machine was made. Nothing is wrong with it yet."""
+    """Remembers the spec that each machine was made from. Only subclasses do something wrong."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         super().__init__(channel)
@@ -266,7 +266,7 @@ class RememberingSpecs(Saboteur):
         return answer
 
     def of_any_cluster(self, request: Any) -> Any:
-        """Return the request for the cluster in which the machine is."""
+        """Return the request, changed to the spec of the cluster that the machine belongs to."""
         for key in (request.ProviderID, request.MachineName):
             request.ProviderSpec = self._specs.get(key, request.ProviderSpec)
         return request
@@ -282,7 +282,7 @@ class DeletesAnywhere(RememberingSpecs):
 
 
 class Undead(Saboteur):
-    """It goes on reporting a deleted machine."""
+    """It still reports a machine after its deletion."""
 
     breaks = ("C22",)
 
@@ -310,7 +310,7 @@ class Undead(Saboteur):
 
 
 class AnotherNode(Saboteur):
-    """Its status has another node name than CreateMachine answered."""
+    """Its status contains a different node name than the response of CreateMachine."""
 
     breaks = ("C23",)
 
@@ -359,7 +359,7 @@ class ListsEverything(Saboteur):
 
 
 class ListsWithoutTags(Saboteur):
-    """Without the tags of a cluster it lists something instead of refusing."""
+    """If the tags of a cluster are missing, it lists something instead of refusing the call."""
 
     breaks = ("C33",)
 
@@ -371,7 +371,7 @@ class ListsWithoutTags(Saboteur):
 
 
 class ListsTwo(Saboteur):
-    """It reads the first page only."""
+    """It reads only the first page of the cloud's list."""
 
     breaks = ("C31",)
 
@@ -381,7 +381,7 @@ class ListsTwo(Saboteur):
 
 
 class NamelessEntries(Saboteur):
-    """Its list has no names."""
+    """The names in its list are empty."""
 
     breaks = ("C12", "C14", "C29", "C30")
 
@@ -394,7 +394,7 @@ class NamelessEntries(Saboteur):
 
 
 class ShutsDownNothing(Saboteur):
-    """It says that it has shut down what is not there."""
+    """It reports success if the machine to shut down does not exist."""
 
     breaks = ("C34", "C35")
 
@@ -408,7 +408,7 @@ class ShutsDownNothing(Saboteur):
 
 
 class EveryVolume(Saboteur):
-    """It takes the volumes of others for its own."""
+    """It returns volumes of other providers as its own."""
 
     breaks = ("C37",)
 
@@ -420,7 +420,7 @@ class EveryVolume(Saboteur):
 
 
 class CsiOnly(Saboteur):
-    """It knows no in-tree volumes."""
+    """It does not recognise in-tree volumes."""
 
     breaks = ("C38",)
 
@@ -434,7 +434,7 @@ class CsiOnly(Saboteur):
 
 
 class EmptyMessages(Saboteur):
-    """Its errors say nothing."""
+    """The messages of its errors are empty."""
 
     breaks = ("C8", "C42", "C49")
 
@@ -443,7 +443,7 @@ class EmptyMessages(Saboteur):
 
 
 class StatusDetails(Saboteur):
-    """Its errors have details."""
+    """Its errors contain status details."""
 
     breaks = ("C43",)
 
@@ -453,7 +453,7 @@ class StatusDetails(Saboteur):
 
 
 class WrongCredentialsAreInvalid(Saboteur):
-    """It calls bad credentials an invalid argument."""
+    """It reports wrong credentials as an invalid argument."""
 
     breaks = ("C44",)
 
@@ -472,7 +472,7 @@ class SecretInErrors(Saboteur):
 
 
 class AnyKey(Saboteur):
-    """It takes secret keys that no Kubernetes Secret can have."""
+    """It accepts secret keys that no Kubernetes Secret can have."""
 
     breaks = ("C48",)
 

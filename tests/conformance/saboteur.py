@@ -1,4 +1,4 @@
-"""A proxy before a good driver that spoils what passes through."""
+"""A proxy that makes a good driver behave wrongly, by changing requests or responses."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ CALLERS = 32
 
 
 class Saboteur:
-    """Forwards every call to the good driver, unless a subclass spoils it.
+    """Forwards every call to the good driver, unless a subclass changes the behaviour.
 
     A subclass has methods named after RPCs. Such a method takes the request, a function that
     forwards a request to the good driver, and the context of the call; it returns the response,
@@ -29,10 +29,10 @@ class Saboteur:
     """
 
     breaks: ClassVar[tuple[str, ...]] = ()
-    """The items that the kit has to find broken: these, and no others."""
+    """The items that the kit must report as broken, and no others."""
 
     serves: ClassVar[tuple[str, ...]] = tuple(SERVICES)
-    """The services that it has."""
+    """The services that it serves."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
@@ -73,7 +73,7 @@ class Saboteur:
 
 @contextmanager
 def sabotaged(kind: type[Saboteur], endpoint: str) -> Iterator[str]:
-    """Run a saboteur before the driver at `endpoint`; yield its own endpoint."""
+    """Run a saboteur in front of the driver at `endpoint`; yield the saboteur's endpoint."""
     options = (("grpc.enable_http_proxy", 0),)
     with (
         grpc.insecure_channel(endpoint.removeprefix("tcp://"), options) as channel,

@@ -1,6 +1,7 @@
-"""The kit can fail backstage too: a rendered project with one line spoiled is caught.
+"""The kit finds one wrong line in a rendered project, even if only the process shows the fault.
 
-What the kit sees in process only (the log, a quota, leftovers) can't be spoiled by a proxy.
+Such faults concern things that no API returns: the log, a quota or leftovers. A proxy can't produce
+them, so these tests change the project itself.
 """
 
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from cmi.conformance.items import ITEMS
 
-# What is wrong: the file, the line as it is and as it becomes, and the items that it breaks.
+# For each fault: the file, the original line, the wrong line, and the items that it breaks.
 SPOILED = {
     "healthy-without-its-cloud": (
         "acme/machineserver.py",
@@ -109,7 +110,7 @@ _ATTACH = """\
             server = self._client.attach_network(server, network.subnet, network.security_groups)
 """
 
-# Deliberately wrong adapters: the changes to `cloud.py` (in one case to `machineserver.py`), and
+# Adapters that are wrong on purpose: the changes to `cloud.py` (once to `machineserver.py`), and
 # the items that they break.
 WRONG_ADAPTERS: dict[str, tuple[dict[str, str], set[str]]] = {
     "half-made-vms-are-not-listed": (
@@ -262,7 +263,7 @@ def copy_of(installed: Path, folder: Path) -> Path:
 
 
 def change(file: Path, line: str, changed: str) -> int:
-    """Replace a text wherever it is in a file; return how often it was there."""
+    """Replace all occurrences of a text in a file; return how many there were."""
     text = file.read_text()
     file.write_text(text.replace(line, changed))
     return text.count(line)

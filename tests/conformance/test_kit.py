@@ -1,4 +1,4 @@
-"""The kit can fail: every deliberately wrong driver is caught by the items that it breaks."""
+"""The kit can fail: it reports exactly the items that a wrong driver breaks."""
 
 import json
 import os
@@ -28,18 +28,18 @@ KINDS = [
 BROKEN = [kind for kind in KINDS if issubclass(kind, Saboteur) and kind.breaks]
 UNUSUAL = [kind for kind in KINDS if kind.__module__ == unusual.__name__]
 BACKSTAGE = {"C13", "C15", "C25", "C27", "C45", "C52", "C54", "C58"}
-"""Items that can't be seen from outside at all."""
+"""Items that can't be checked from outside the driver's process at all."""
 
 
 @pytest.fixture(scope="module")
 def endpoint(start_for_all: Start, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A rendered driver, with which nothing is wrong."""
+    """The endpoint of a rendered driver without any fault."""
     cloud = CloudFile(tmp_path_factory.mktemp("cloud") / "cloud.sqlite")
     return str(start_for_all(cloud).endpoint)
 
 
 def command(installed: Path, endpoint: str, *arguments: str) -> list[str]:
-    """A command of the client, with the samples of the rendered project."""
+    """A command of the client that uses the samples of the rendered project."""
     kubernetes = installed / "kubernetes"
     return [
         str(installed / ".venv/bin/python"),
@@ -53,7 +53,7 @@ def command(installed: Path, endpoint: str, *arguments: str) -> list[str]:
 def check(
     installed: Path, endpoint: str, junit: Path, *options: str
 ) -> tuple[dict[str, set[str]], str]:
-    """Run the kit; return the items by their verdicts, from the JUnit report, and the output."""
+    """Run the kit; return the items for each verdict in the JUnit report, and the output."""
     ended = subprocess.run(
         command(
             installed,
@@ -79,7 +79,7 @@ def check(
 def test_a_good_driver_passes(
     start: Start, cloud: CloudFile, installed: Path, tmp_path: Path
 ) -> None:
-    """And the kit leaves behind what it found, and nothing else."""
+    """The cloud contains the same resources before and after the kit runs."""
     endpoint = str(start(cloud).endpoint)
     subprocess.run(command(installed, endpoint, "create", "precious"), check=True)
     before = cloud.inventory()
@@ -98,7 +98,7 @@ def test_a_good_driver_passes(
 def test_an_interrupted_kit_cleans_up(
     start: Start, cloud: CloudFile, installed: Path, number: signal.Signals
 ) -> None:
-    """Also if the signal comes again, as from a CI system that loses its patience."""
+    """This holds even if the signal comes twice, as from an impatient CI system."""
     driver = start(cloud, latency=0.05)
     with running_kit(installed, driver) as kit:
         await_condition(lambda: cloud.inventory() != [])
@@ -165,7 +165,7 @@ def test_its_load_is_bounded(endpoint: str, installed: Path, options: list[str],
 
 
 def test_a_cloud_without_in_tree_volumes(endpoint: str, installed: Path, tmp_path: Path) -> None:
-    """C38: Kubernetes never had a source of its own for it."""
+    """C38: Kubernetes never had a type of in-tree volumes for this cloud."""
     volume = {
         "kind": "PersistentVolume",
         "spec": {"csi": {"driver": "csi.embedded.cloud", "volumeHandle": "volume-0001"}},
@@ -194,7 +194,7 @@ def test_a_kit_whose_driver_dies_gives_up(start: Start, cloud: CloudFile, instal
 def running_kit(
     installed: Path, driver: RunningDriver, *options: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Yield the kit that checks a driver; it is ended with the context."""
+    """Run the kit for a driver. The process is killed when the context ends."""
     kit = command(installed, str(driver.endpoint), "conformance")
     with subprocess.Popen(
         [*kit, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

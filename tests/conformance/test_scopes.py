@@ -1,4 +1,4 @@
-"""Specs of any form: the kit finds by trial where they tell their cluster and role."""
+"""Specs of any form: the kit finds the fields for cluster and role by trying changes."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ class Numbered(ClusterScope, extra="ignore"):
 
 
 class Twice(ClusterScope, extra="ignore"):
-    """The ID stands in two places, which have to agree."""
+    """A scope with the cluster's ID in two fields, which must agree."""
 
     cluster_id: str
     network: str
@@ -59,11 +59,11 @@ class Form:
     """A form of provider specs.
 
     Attributes:
-        model: Reads it.
-        fields: A spec in which ID and role also stand where they mean something else.
-        other: The same of another cluster.
-        other_role: The same of another role; None if the form tells none.
-        without: What is missing in the specs that have no scope any more.
+        model: The model that reads this form.
+        fields: A spec in which the ID and the role also occur with other meanings.
+        other: The same spec for another cluster.
+        other_role: The same spec for another role; None if the form has no role.
+        without: The names of the variants of the spec in which the scope is incomplete.
     """
 
     model: type[ClusterScope] | None
@@ -76,7 +76,7 @@ class Form:
 def form(
     model: type[ClusterScope] | None, text: str, *without: str, one: str = "", has_role: bool = True
 ) -> Form:
-    """Return the form of a spec in YAML, in which {cluster} and {role} say where they stand."""
+    """Return the form of a spec in YAML, which contains {cluster} and {role} in their places."""
 
     def fields(cluster: str, role: str) -> dict[str, Any]:
         values: dict[str, Any] = yaml.safe_load(
@@ -151,7 +151,7 @@ def test_a_model_that_does_not_fit_is_a_mistake() -> None:
 
 
 def test_nothing_is_guessed_from_outside() -> None:
-    """Of a form that is not the default, nothing is known without the author's model."""
+    """Without the author's model, the kit knows nothing about a form that is not the default."""
     fields = FORMS["GCP"].fields
     scopes = Scopes(MachineClass(provider_spec=json.dumps(fields).encode()), None)
     assert scopes.of_cluster(1) is None
@@ -162,7 +162,7 @@ def test_nothing_is_guessed_from_outside() -> None:
 
 IMPORTS = "from pydantic import AfterValidator\nfrom cmi import ClusterScope, ScopeTags, Credential"
 
-# Rendered projects with another form, as their authors declare it: the changes to
+# Rendered projects whose authors have declared another form: the changes to
 # `apis/provider_spec.py` and `cloud.py`, and the fields of the sample.
 DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "Azure": (
@@ -246,7 +246,7 @@ DECLARED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 SKIPPED = {
     "Hetzner": {"C29_no_machines_of_other_roles", "C58_tags"},
 }
-"""Tests of the kit that a form leaves nothing for."""
+"""Tests of the kit that do not apply to a form."""
 
 
 @pytest.mark.nightly

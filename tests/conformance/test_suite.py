@@ -1,4 +1,4 @@
-"""The suite as a module that authors import from: what it brings, and how it fails."""
+"""The suite as a module that authors import: what it contains, and how its tests fail."""
 
 import ast
 import os
@@ -40,7 +40,7 @@ def test_every_item_has_a_test_and_every_test_an_item() -> None:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.stem)
 def test_a_failure_is_a_sentence(path: Path) -> None:
-    """`Kit.check` and `Kit.fail` ask for one; an `assert` may come without."""
+    """`Kit.check` and `Kit.fail` require a sentence, but an `assert` may come without one."""
     tree = ast.parse(path.read_text())
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
 

@@ -1,4 +1,4 @@
-"""The kit without a clone: the wheel that `uvx --from git+…` builds, with the command `cmi`."""
+"""The kit without a clone: `uvx --from git+…` builds a wheel with the command `cmi`."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.support import ROOT
 
 @pytest.fixture(scope="module")
 def cmi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, installed apart from this repository and from rendered projects."""
+    """The command, installed independently of this repository and of rendered projects."""
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "environment/bin/python"
     uv = os.environ.get("UV", "uv")
@@ -52,7 +52,7 @@ def test_it_checks_a_driver(
     assert cloud.inventory() == []
 
 
-def test_it_holds_the_framework_and_nothing_else(cmi: Path) -> None:
+def test_it_contains_the_framework_and_nothing_else(cmi: Path) -> None:
     (packages,) = cmi.parents[1].glob("lib/python*/site-packages")
     (record,) = packages.glob("mcm_provider_template-*.dist-info/RECORD")
     files = {line.partition(",")[0] for line in record.read_text().splitlines()}

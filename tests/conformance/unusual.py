@@ -1,4 +1,4 @@
-"""Drivers that do something in an unusual way that is right; how is said in their docstrings."""
+"""Drivers that are correct in an unusual way, which the docstring of each describes."""
 
 from collections import Counter
 from typing import Any
@@ -13,7 +13,7 @@ _UNTIL_READY = 3
 
 
 class UnavailableUntilReady(Saboteur):
-    """CreateMachine begins a VM and answers UNAVAILABLE until it is ready."""
+    """Its CreateMachine starts a VM, and answers UNAVAILABLE until the VM is ready."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         super().__init__(channel)
@@ -29,7 +29,7 @@ class UnavailableUntilReady(Saboteur):
 
 
 class UnavailableWhileGoing(Saboteur):
-    """DeleteMachine begins to delete and answers UNAVAILABLE until the VM is gone."""
+    """Its DeleteMachine starts the deletion, and answers UNAVAILABLE until the VM is gone."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         super().__init__(channel)
@@ -41,7 +41,7 @@ class UnavailableWhileGoing(Saboteur):
         return answer
 
     def DeleteMachine(self, request: Any, forward: Forward, context: Context) -> Any:
-        forward(request)  # it refuses what is not valid
+        forward(request)  # this refuses invalid requests
         key = request.ProviderID or request.MachineName
         self._there[key] -= 1
         if self._there[key] > 0:
@@ -50,7 +50,7 @@ class UnavailableWhileGoing(Saboteur):
 
 
 class SilentlyReady(Saboteur):
-    """Its Probe leaves `ready` out, which means that it is ready."""
+    """Its Probe leaves `ready` out, which means that the driver is ready."""
 
     def Probe(self, request: Any, forward: Forward, _context: Context) -> Any:
         forward(request)
@@ -58,7 +58,7 @@ class SilentlyReady(Saboteur):
 
 
 class MandatoryOnly(Saboteur):
-    """It has the two RPCs that every driver has, and no other."""
+    """It implements only the two RPCs that every driver must have."""
 
     def GetPluginCapabilities(self, request: Any, forward: Forward, _context: Context) -> Any:
         answer = forward(request)

@@ -1,4 +1,4 @@
-"""What the tests of pages share: where the template is found, and a project to work in."""
+"""Fixtures that the tests of pages share: the address of the template, and a project."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from tests.docs.pages import address_leads_to, following
 from tests.support import TEMPLATE, link
 
 Serve: TypeAlias = Callable[..., AbstractContextManager[dict[str, str]]]
-"""Starts a driver as a page says; yields the environment in which a client finds it."""
+"""Starts a driver as a page says, and yields the environment in which a client finds it."""
 
 
 @pytest.fixture
 def address(template: Path, tmp_path: Path) -> dict[str, str]:
-    """Where the pages' address of the template leads: to its first release."""
+    """An environment in which the template's address on the pages leads to its first release."""
     return address_leads_to(shutil.copytree(template, tmp_path / "template"))
 
 
 @pytest.fixture
 def uvx(tmp_path: Path) -> dict[str, str]:
-    """The environment in which `uvx` runs commands of the template's wheel from the working tree.
+    """An environment in which `uvx` runs commands of the template's wheel from the working tree.
 
-    What the real one does needs a network; `tests/conformance/test_wheel.py` builds the wheel.
+    The real `uvx` needs a network. `tests/conformance/test_wheel.py` builds the wheel.
     """
     script = tmp_path / "bin/uvx"
     script.parent.mkdir()
@@ -43,7 +43,7 @@ def uvx(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def folder(installed: Path, tmp_path: Path) -> Path:
-    """A folder that holds what the installed project holds, and that a test may write into."""
+    """A folder with the contents of the installed project, into which a test may write."""
     folder = tmp_path / "project"
     folder.mkdir()
     link(installed, folder, "kubernetes")
@@ -53,7 +53,7 @@ def folder(installed: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Start a driver on a free port: `make run` and the command itself both read the variables."""
+    """Start a driver on a free port. One variable is for `make run`, the other for the command."""
 
     @contextmanager
     def serve(folder: Path, commands: str) -> Iterator[dict[str, str]]:

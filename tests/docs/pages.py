@@ -1,4 +1,4 @@
-"""Pages of the documentation as a reader uses them: commands to run, code to write."""
+"""Use pages of the documentation as a reader does: run their commands and write their code."""
 
 import os
 import re
@@ -39,11 +39,11 @@ class Block:
     """A block of code on a page.
 
     Attributes:
-        heading: What it stands under.
-        language: What it is written in.
-        title: The file that it is of, or nothing.
-        text: What is in it, not indented.
-        indented: The same as it stands on the page.
+        heading: The heading above it.
+        language: The language that it is written in.
+        title: The name of the file that it belongs to, or an empty text.
+        text: Its contents, without indentation.
+        indented: Its contents with the indentation on the page.
     """
 
     heading: str
@@ -66,9 +66,9 @@ def blocks(page: str, language: str = "") -> list[Block]:
 
 
 def follows(page: str, *headings: str) -> pytest.MarkDecorator:
-    """Hand the blocks of commands under some headings of a page to a test, as `commands`.
+    """Pass the blocks of commands under some headings of a page to a test, as `commands`.
 
-    `tests/docs/test_pages.py` sees that all commands of all pages are followed so.
+    `tests/docs/test_pages.py` checks that a test follows all commands of all pages.
     """
     FOLLOWED.update((page, heading) for heading in headings)
     commands = [block.text for block in blocks(page, "sh") if block.heading in headings]
@@ -78,9 +78,9 @@ def follows(page: str, *headings: str) -> pytest.MarkDecorator:
 def follow(
     folder: Path, commands: str, surroundings: Mapping[str, str], *, exit_code: int = 0
 ) -> str:
-    """Run commands in a folder as they stand, and return what they print.
+    """Run commands in a folder exactly as written, and return what they print.
 
-    `copier` is the one that runs the tests; what else is in the environment is up to the caller.
+    `copier` is the one in the environment of these tests. The caller adds other variables.
     """
     with started(folder, commands, surroundings) as process:
         output, _ = process.communicate()
@@ -92,10 +92,10 @@ def follow(
 def following(
     folder: Path, commands: str, surroundings: Mapping[str, str], until: str
 ) -> Iterator[str]:
-    """Run commands that go on until Ctrl-C, which is pressed when the context is left.
+    """Run commands that do not end by themselves. They get a Ctrl-C when the context ends.
 
     Yields:
-        The first line that holds `until`.
+        The first line that contains `until`.
     """
     with started(folder, commands, surroundings) as process:
         output = cast("IO[str]", process.stdout)
@@ -114,7 +114,7 @@ def following(
 
 
 def started(folder: Path, commands: str, surroundings: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a shell, in a process group of its own."""
+    """Start a shell in its own process group."""
     return subprocess.Popen(
         shell(commands),
         cwd=folder,
@@ -130,7 +130,8 @@ def started(folder: Path, commands: str, surroundings: Mapping[str, str]) -> sub
 def follow_at_a_terminal(
     folder: Path, commands: str, surroundings: Mapping[str, str], dialogue: Mapping[str, str]
 ) -> None:
-    """Run commands that ask; `dialogue` has what to type at each text that shows, in its order."""
+    """Run commands that ask questions. `dialogue` has the texts to wait for, in order, and the
+    answers to type."""
     converse(shell(commands), folder, environment(folder, surroundings), dialogue.items())
 
 
@@ -139,13 +140,13 @@ def shell(commands: str) -> list[str]:
 
 
 def environment(folder: Path, surroundings: Mapping[str, str]) -> dict[str, str]:
-    """Return a reader's environment: once activated, a project's own stays so from page to page."""
+    """Return a reader's environment, in which the project's own environment is activated."""
     path = f"{folder / '.venv/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {**os.environ, "PATH": path, **surroundings}
 
 
 def address_leads_to(template: Path) -> dict[str, str]:
-    """Return the environment in which git finds the template of the pages in a local repository."""
+    """Return an environment in which the template's address leads git to a local repository."""
     return {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.file://{template}.insteadOf",

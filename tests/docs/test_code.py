@@ -1,4 +1,4 @@
-"""The Python on the how-to pages: checked together with an SDK, and run behind a socket."""
+"""The Python code on the how-to pages, which is checked with an SDK and run as a driver."""
 
 import dataclasses
 import importlib.util
@@ -25,7 +25,7 @@ from tests.support import TEMPLATE
 
 T = TypeVar("T")
 
-sys.modules["acme_sdk"] = acme_sdk  # as the pages import it
+sys.modules["acme_sdk"] = acme_sdk  # so that the code on the pages can import it
 
 ADAPTER = "docs/how-to/adapter.md"
 ERRORS = "docs/how-to/errors.md"
@@ -41,18 +41,18 @@ AnyRequest = cmi.CreateMachineRequest[cmi.TaggedScope, cmi.SecretsModel]
 
 
 def written(page: str, folder: Path) -> Path:
-    """Write the Python of a page into a module."""
+    """Write the Python code of a page into a module."""
     module = folder / f"{Path(page).stem.replace('-', '_')}.py"
     code = f'"""The code of {page}."""\n'
     for number, block in enumerate(each for each in blocks(page, "python") if not each.title):
-        goes_on = block.indented.startswith(" ")  # within the class of the block before
+        goes_on = block.indented.startswith(" ")  # this continues the class of the previous block
         code += ("\n" if goes_on or number == 0 else "\n\n") + block.indented
     module.write_text(code)
     return module
 
 
 def written_adapter(folder: Path) -> Path:
-    """Write the adapter into a package of its own, where another page imports it from."""
+    """Write the adapter into its own package, from which another page imports it."""
     package = folder / "packages" / "acme"
     package.mkdir(parents=True)
     return written(ADAPTER, package).rename(package / "cloud.py")
@@ -76,7 +76,7 @@ def test_types_and_style(page: str, tmp_path: Path) -> None:
     style = f"--config={TEMPLATE / 'ruff.toml'}"
     for command in (
         ["mypy", f"--config-file={TEMPLATE / 'mypy.ini'}"],
-        ["ruff", "check", style, "--ignore=E402,I001"],  # a page imports where it needs
+        ["ruff", "check", style, "--ignore=E402,I001"],  # pages import names where they use them
         ["ruff", "format", style, "--check"],
     ):
         result = subprocess.run(
@@ -123,7 +123,7 @@ def test_errors(error: Exception, code: str, tmp_path: Path) -> None:
 
 
 def machine_class(**fields: object) -> MachineClass:
-    """Return a class of the cloud on the page about the adapter."""
+    """Return a machine class for the cloud on the page about the adapter."""
     tags = {"kubernetes.io/cluster/c": "1", "kubernetes.io/role/node": "1"}
     spec = {"tags": tags, "serverType": "small", "image": "linux", "network": "nodes", **fields}
     return MachineClass(
@@ -133,7 +133,7 @@ def machine_class(**fields: object) -> MachineClass:
 
 
 def repeated(call: Callable[..., T], *arguments: object) -> T:
-    """Make a call as MCM does: again, as long as it is answered with UNAVAILABLE."""
+    """Make a call as MCM does, which repeats it as long as the answer is UNAVAILABLE."""
     while True:
         try:
             return call(*arguments)
@@ -144,7 +144,7 @@ def repeated(call: Callable[..., T], *arguments: object) -> T:
 
 @pytest.fixture
 def project(monkeypatch: pytest.MonkeyPatch) -> acme_sdk.Project:
-    """A cloud whose actions take three looks."""
+    """A cloud in which a server must be read three times until an action on it ends."""
     monkeypatch.setattr("cmi.waiting.FIRST_PAUSE", 0.001)
     return acme_sdk.Project(looks=3)
 

@@ -1,4 +1,4 @@
-"""docs/reference/files.md: every rendered file stands there once, with its owner."""
+"""docs/reference/files.md lists every rendered file once, with its owner."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def rendered_names() -> list[str]:
 
 
 def owners_of(name: str) -> list[str]:
-    """Return the owners in the rows for a file: the rows of the most precise pattern."""
+    """Return the owners of a file in the rows with the most precise pattern."""
     found = [
         (len(pattern), owner)
         for patterns, owner in rows()
@@ -42,7 +42,7 @@ def owners_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", rendered_names())
-def test_a_file_stands_on_the_page_once(name: str) -> None:
+def test_a_file_is_on_the_page_once(name: str) -> None:
     (owner,) = owners_of(name)
     assert owner == expected_owner(name)
 
@@ -56,7 +56,7 @@ def test_every_row_is_about_a_file() -> None:
 
 
 def expected_owner(name: str) -> str:
-    """As copier.yml has it; tests/update/ sees that an update keeps to it."""
+    """Return the owner according to copier.yml. tests/update/ checks that updates respect it."""
     path = Path(name)
     if (
         path.parts[0] == "<provider_name>"

@@ -1,4 +1,4 @@
-"""docs/tutorials/first-driver.md, followed to the letter."""
+"""Follows docs/tutorials/first-driver.md to the letter."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_from_nothing_to_a_driver(
     commands: list[str], address: dict[str, str], tmp_path: Path, serve: Serve
 ) -> None:
     install, render, start, run, create, list_all, *again, test = commands
-    assert install == "uv tool install copier\n"  # the copier that is there already is used
+    assert install == "uv tool install copier\n"  # copier is installed already
     dialogue = {SETTINGS[question]["help"][:16]: "\r" for question in asked()}
     dialogue |= {SETTINGS[name]["help"][:16]: f"{ANSWERS[name]}\r" for name in ANSWERS}
     follow_at_a_terminal(tmp_path, render, address, dialogue)
@@ -38,7 +38,7 @@ def test_from_nothing_to_a_driver(
     )
     fourth, delete, fourth_again = again
     with serve(project, run) as served:
-        there = served | exported  # in the same shell
+        there = served | exported  # as in the same shell
         assert follow(project, fourth, there, exit_code=1) == refused.text
         follow(project, delete, there)
         (field,) = blocks(PAGE, "yaml")
@@ -49,12 +49,12 @@ def test_from_nothing_to_a_driver(
 
 
 def asked() -> list[str]:
-    """Return the questions that copier asks, in its order."""
+    """Return the questions that copier asks, in order."""
     return [name for name in SETTINGS if "help" in SETTINGS[name]]
 
 
 def same(table: str) -> str:
-    """Return a table whose provider IDs are all alike."""
+    """Return the table with the same text in place of every provider ID."""
     return re.sub("srv-[0-9a-f]+", "srv-…", table)
 
 

@@ -1,4 +1,4 @@
-"""The how-to guides that need a running driver, followed to the letter."""
+"""Follows the how-to guides that need a running driver to the letter."""
 
 import json
 from pathlib import Path

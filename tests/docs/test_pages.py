@@ -1,4 +1,4 @@
-"""All pages, and the README: links, commands, samples, and what is made from the code."""
+"""All pages and the README: links, commands, samples, and texts generated from the code."""
 
 import html
 import importlib
@@ -24,7 +24,7 @@ ELSEWHERE = {
     "docs/how-to/operate.md": "e2e/test_pages.py",
     "docs/how-to/several-clusters.md": "e2e/test_pages.py",
 }
-"""Pages that another test follows as a whole, and which test."""
+"""Pages that another test follows as a whole, with the file of that test."""
 
 NOT_FOLLOWED = {
     ("docs/tutorials/kind.md", "A cluster on your machine with kind"): "needs docker; it says so",
@@ -32,7 +32,7 @@ NOT_FOLLOWED = {
     ("docs/how-to/tracing.md", "Trace calls with OpenTelemetry"): "installs from the network",
     ("docs/how-to/troubleshooting.md", "Make a call yourself"): "needs a kubelet, and grpcurl",
 }
-"""Commands that no test of this folder runs, and why."""
+"""Commands that no test in this folder runs, with the reason."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<file>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
@@ -53,14 +53,14 @@ def test_all_commands_are_followed(page: str) -> None:
         assert page in (ROOT / ELSEWHERE[page]).read_text()
         return
     text = (ROOT / page).read_text()
-    assert text.count("```sh\n") == len(blocks(page, "sh")), "a block that is not closed"
+    assert text.count("```sh\n") == len(blocks(page, "sh")), "a block is not closed"
     for block in blocks(page, "sh"):
         assert (page, block.heading) in FOLLOWED | NOT_FOLLOWED.keys(), block
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_languages(page: str) -> None:
-    """A command in a block of another language would escape the test above."""
+    """The test above would not find commands in a block of another language."""
     assert {block.language for block in blocks(page)} <= LANGUAGES
 
 
@@ -71,7 +71,7 @@ def test_a_sample_is_part_of_its_file(page: str, block: Block, installed: Path) 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
-    """On GitHub; `make docs` sees that those on the site do."""
+    """This checks the links on GitHub. `make docs` checks those on the site."""
     folder = (ROOT / page).parent
     for link in LINK.finditer((ROOT / page).read_text()):
         target = folder / link["file"] if link["file"] else ROOT / page
@@ -86,10 +86,9 @@ def slug(heading: str) -> str:
 
 
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
-    """If not: `make reference`."""
+    """If this fails, run `make reference`."""
     command = ["-m", "cogapp", "--check", "-P", "-I", "scripts"]
-    reference = (ROOT / "docs/reference").glob("*.md")
-    pages = sorted({*reference, *(ROOT / page for page in ELSEWHERE)})
+    pages = [page for page in PAGES if "[[[cog" in (ROOT / page).read_text()]
     result = subprocess.run(
         [sys.executable, *command, *pages],
         cwd=ROOT,
@@ -102,7 +101,7 @@ def test_what_is_made_from_the_code_is_up_to_date() -> None:
 
 
 def test_the_public_names_are_in_the_reference() -> None:
-    """All of them, and no others."""
+    """The reference contains all public names, and no others."""
     page = (ROOT / "docs/reference/api.md").read_text()
     documented = re.findall(r"^\.\. auto\w+:: cmi\.(?:\w+\.)?(\w+)$", page, re.MULTILINE)
     public = [*cmi.__all__, *cmi.testing.__all__, *cmi.conformance.__all__]
@@ -110,19 +109,19 @@ def test_the_public_names_are_in_the_reference() -> None:
 
 
 def test_no_exception_is_left_over() -> None:
-    """A page may be rewritten; what is no longer on it needs no exception."""
+    """When a page changes, it may no longer need its exception."""
     for page, heading in NOT_FOLLOWED:
         assert heading in {block.heading for block in blocks(page, "sh")}, (page, heading)
 
 
 @pytest.mark.parametrize("source", sorted(PICTURES.glob("*.dot")), ids=lambda path: path.stem)
 def test_a_picture_is_that_of_its_source(source: Path) -> None:
-    """If not: `make pictures`."""
+    """If this fails, run `make pictures`."""
     assert digest(source) in picture(source).read_text()
 
 
 def test_the_recording_is_of_the_demo() -> None:
-    """If not: `make pictures`."""
+    """If this fails, run `make pictures`."""
     recording = html.unescape((PICTURES / "demo.svg").read_text())
     commands = re.findall(r">\$ (.*)</text>", recording)
     demo = (ROOT / "scripts/demo.py").read_text()

@@ -15,7 +15,7 @@ FAULTS = "docs/explanation/faults.md"
 @follows(README, "See it run")
 def test_demo(commands: list[str]) -> None:
     demo, test = commands[0].splitlines()
-    assert test.startswith("make test ")  # that is what runs this
+    assert test.startswith("make test ")  # this command runs this test
     shown = follow(ROOT, demo, {})
     for machine in ("machine-1", "machine-2", "machine-3"):
         assert f"{machine}   demo:///" in shown
@@ -35,7 +35,7 @@ def test_landing_page(commands: list[str], address: dict[str, str], tmp_path: Pa
 @follows(README, "Make a driver")
 def test_make_a_driver(commands: list[str], address: dict[str, str], tmp_path: Path) -> None:
     install, copy = commands[0].splitlines()
-    assert install.startswith("uv tool install copier ")  # the one that is there already is used
+    assert install.startswith("uv tool install copier ")  # copier is installed already
     follow(tmp_path, f"{copy} --defaults {' '.join(DATA)}", address)
     assert recorded(tmp_path / "mcm-provider-aws")["provider_name"] == "acme"
 
@@ -51,6 +51,6 @@ def test_check_a_driver(
 
 @follows(FAULTS, "What a driver survives")
 def test_figures(commands: list[str]) -> None:
-    """Of one of the tests, since the suite runs them all."""
+    """This runs only one of these tests, since the suite runs all of them anyway."""
     one = {"PYTEST_ADDOPTS": "-k test_a_thousand_sleeping_calls"}
     assert "at once" in follow(ROOT, commands[0], one)

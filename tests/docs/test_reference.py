@@ -1,4 +1,4 @@
-"""The reference, where it is written by hand: it says what the code does."""
+"""The hand-written parts of the reference agree with the code."""
 
 import re
 from pathlib import Path
@@ -24,14 +24,14 @@ COMMAND_LINE = (ROOT / "docs/reference/command-line.md").read_text()
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
-    """Return the cells of the rows of the table under a heading, without its head."""
+    """Return the cells of each row of the table under a heading, without the header row."""
     section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = re.findall(r"^\|(.*)\|$", section, re.MULTILINE)
     return [[cell.strip(" `") for cell in line.split("|")] for line in lines[2:]]
 
 
 def test_codes() -> None:
-    """Every error that can be raised stands there, with the code and the number that it has."""
+    """The table contains every error that can be raised, with its code and number."""
     errors = {
         error.__name__: error.code
         for error in (getattr(cmi, name) for name in cmi.__all__)
@@ -63,7 +63,7 @@ def machine_class(installed: Path) -> MachineClass:
 
 
 def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: MachineClass) -> None:
-    """Of a driver that was called with success and without."""
+    """The driver here gets calls that succeed and calls that fail."""
     driver = start(cloud, "--log-level=debug")
     client = driver.client()
     client.create(machine_class, "m1")
@@ -87,7 +87,7 @@ def test_metrics_and_logs(start: Start, cloud: CloudFile, machine_class: Machine
 
 
 def test_log_messages() -> None:
-    """Each stands in the code, word for word."""
+    """Each message occurs in the code, word for word."""
     code = "".join(path.read_text() for path in (ROOT / "template/cmi").rglob("*.py"))
     for message, level, _ in rows(METRICS, "Logs"):
         assert f'"{message}"' in code
@@ -95,7 +95,7 @@ def test_log_messages() -> None:
 
 
 def test_environment() -> None:
-    """All variables, and all API calls that can fail."""
+    """The page lists all variables, and all API calls that can be made to fail."""
     cloud = (ROOT / "template/<<provider_name>>/embedded_cloud.py").read_text()
     variables = {name for name, *_ in rows(COMMAND_LINE, "Environment")}
     ours = {ENDPOINT_VARIABLE, CLASS_VARIABLE, SECRET_VARIABLE, "NO_COLOR"}

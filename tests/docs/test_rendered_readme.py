@@ -1,4 +1,4 @@
-"""The README of a rendered project, followed to the letter."""
+"""Follows the README of a rendered project to the letter."""
 
 import re
 import shutil
@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.docs.conftest import Serve
-from tests.docs.pages import blocks, follow
+from tests.docs.pages import blocks, follow, follows
 from tests.support import ROOT, git
 
+DEPLOY = "docs/how-to/deploy.md"
 ELSEWHERE = {
     "Testing your code changes": "e2e/test_readme.py",
-    "Run it": "tests/docs/test_how_to.py",  # the page about TLS has the same commands
-    "Deploy it": "e2e/test_deployment.py",
+    "Run it": "tests/docs/test_how_to.py",  # the page about TLS contains the same commands
+    "Deploy it": "e2e/test_real_project.py",
     "Update it": "tests/update/test_commands.py",
 }
-"""Headings whose commands other tests run, and which do."""
+"""Headings whose commands another test runs, with the file of that test."""
 
 
 @pytest.fixture
 def project(folder: Path, installed: Path) -> Path:
-    """A project whose package a test may change, under git."""
+    """A project in a git repository, whose package a test may change."""
     (folder / "acme").unlink()
     shutil.copytree(installed / "acme", folder / "acme")
     git(folder, "init", "--quiet")
@@ -42,6 +43,21 @@ def test_all_commands_are_followed(installed: Path) -> None:
         assert (ROOT / path).is_file()
 
 
+@follows(DEPLOY, "Publish the images", "Install and deploy", "Create machines", "Remove everything")
+def test_the_page_about_deployment_has_the_same_commands(commands: list[str]) -> None:
+    """Those of "Deploy it", which `e2e/test_real_project.py` follows."""
+    readme = [
+        block.text
+        for block in blocks("template/README.md.jinja", "sh")
+        if block.heading == "Deploy it"
+    ]
+    assert without_comments(commands) == without_comments(readme)
+
+
+def without_comments(commands: list[str]) -> list[str]:
+    return [line.partition(" #")[0].rstrip() for line in "".join(commands).splitlines()]
+
+
 def test_start(folder: Path, serve: Serve) -> None:
     serve_and_test, talk = commands(folder, "Start")
     run, test = serve_and_test.splitlines()
@@ -50,7 +66,7 @@ def test_start(folder: Path, serve: Serve) -> None:
     assert "CREATE_MACHINE" in shown
     assert re.search(r"m1 +acme:///north-1/srv-", shown)
     assert "volume-0001" in shown
-    one = {"PYTEST_ADDOPTS": "-k test_volumes"}  # the rendered tests as a whole run elsewhere
+    one = {"PYTEST_ADDOPTS": "-k test_volumes"}  # another test runs all of the rendered tests
     assert "1 passed" in follow(folder, test, one)
 
 
@@ -73,7 +89,7 @@ def test_the_types_name_a_method_that_is_missing(project: Path) -> None:
 
 
 def test_the_types_name_what_uses_the_stand_in(project: Path) -> None:
-    """`make test` follows in tests/examples/, where an adapter calls an SDK."""
+    """tests/examples/ runs the `make test` of this section, with an adapter that calls an SDK."""
     (last,) = commands(project, "Fill it in")
     remove, types, _test = last.splitlines()
     follow(project, remove, {})

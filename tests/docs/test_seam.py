@@ -1,4 +1,4 @@
-"""docs/reference/seam.md: what it says about the rules is what they do."""
+"""The rules do what docs/reference/seam.md says about them."""
 
 import ast
 import inspect
@@ -36,7 +36,7 @@ ABOUT: dict[str, Any] = {"machine_name": "m1", "provider_spec": SCOPE, "secrets"
 
 
 def test_which_rule_uses_which_method() -> None:
-    """By the code: what a rule calls, and what the functions and looks that it calls do."""
+    """The code tells: a rule uses the methods that it calls itself or through other functions."""
     functions = {
         node.name: node
         for source in (rules, Looks)
@@ -66,7 +66,7 @@ def test_which_rule_uses_which_method() -> None:
 
 
 class OneVM(Session[TaggedScope, TaggedScope, SecretsModel, VM]):
-    """A cloud that has one VM, and carries out what it is asked for at once."""
+    """A cloud that has one VM, and carries out each request at once."""
 
     def __init__(self, state: VMState) -> None:
         self.asked: list[str] = []
@@ -120,7 +120,7 @@ class OneVM(Session[TaggedScope, TaggedScope, SecretsModel, VM]):
 
 
 def outcome(rpc: str, state: VMState) -> tuple[str, list[str]]:
-    """Return how a rule ends with a VM in a state, and what it asked the cloud for."""
+    """Return how a rule ends if the VM is in this state, and the calls to the cloud."""
     session: Any = OneVM(state)
     try:
         match rpc:
@@ -156,7 +156,7 @@ MEANING = {
     "deletes it, and waits": ("OK", ["delete", "look"]),
     "waits": ("OK", ["look"]),
 }
-"""The meaning of the words in the table."""
+"""What the words in the table mean."""
 
 
 @pytest.mark.parametrize("state", VMState)

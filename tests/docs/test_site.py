@@ -1,4 +1,4 @@
-"""The site: it is built strictly, and a reader's browser fetches nothing from elsewhere."""
+"""The site builds without warnings, and a reader's browser loads nothing from other sites."""
 
 import re
 import shutil
@@ -23,10 +23,10 @@ def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the site is made of, to be changed."""
+    """A copy of the site's sources, which a test may change."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "docs", folder / "docs")
-    shutil.copy(ROOT / "CHANGELOG.md", folder)  # MyST looks where a link leads
+    shutil.copy(ROOT / "CHANGELOG.md", folder)  # MyST checks where links lead
     link(ROOT, folder, "docs", "CHANGELOG.md")
     return folder
 
@@ -46,7 +46,7 @@ def test_it_is_built(checkout: Path, tmp_path: Path) -> None:
 
 
 def check_what_others_read(site: Path) -> None:
-    """Search engines, messengers, and readers who follow a link that is no longer there."""
+    """Check what search engines, messengers, and readers who follow a dead link get."""
     page = (site / "how-to/scope.html").read_text()
     address = "https://ORG.github.io/mcm-provider-template/latest"
     assert f'rel="canonical" href="{address}/how-to/scope.html"' in page
@@ -59,7 +59,7 @@ def check_what_others_read(site: Path) -> None:
 
 
 def check_pictures(site: Path) -> None:
-    """They follow the choice of light or dark, and no rule of theirs is for the rest of a page."""
+    """Check that pictures follow the light or dark mode, and that their CSS affects only them."""
     for name in ("explanation/architecture", "explanation/machine-life", "index"):
         page = (site / f"{name}.html").read_text()
         pictures = re.findall(r'<figure class="picture">.*?</figure>', page, re.DOTALL)

@@ -1,4 +1,4 @@
-"""docs/how-to/update.md and docs/how-to/adopt.md, followed to the letter."""
+"""Follows docs/how-to/update.md and docs/how-to/adopt.md to the letter."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ADOPT = "docs/how-to/adopt.md"
 
 @pytest.fixture
 def project(address: dict[str, str], tmp_path: Path) -> Path:
-    """A project made as the README says, with an edit of its author's."""
+    """A project made as the README says, with an edit by its author."""
     copy = f"copier copy --defaults {' '.join(DATA)} gh:ORG/mcm-provider-template project"
     follow(tmp_path, copy, address)
     project = tmp_path / "project"
@@ -50,7 +50,7 @@ def test_update(
 def test_update_with_copier_itself(
     commands: list[str], project: Path, address: dict[str, str], tmp_path: Path
 ) -> None:
-    """Under a setting that hides from copier what it could not merge: our own look finds it."""
+    """The check on the page finds conflicts even if a git setting hides them from copier."""
     errors = project / "cmi/errors.py"
     errors.write_text(errors.read_text().replace('"""The errors', '"""My errors'))
     commit(project)
@@ -62,11 +62,12 @@ def test_update_with_copier_itself(
     git(project, "reset", "--quiet", "--hard")
     git(project, "clean", "--quiet", "-d", "--force")
 
-    cloud = project / "acme/cloud.py"
-    cloud.write_text('"""Mine."""\n')
+    mine = ("acme/cloud.py", "kubernetes/secret.yaml", "CHANGELOG.md", "requirements/run.txt")
+    for name in mine:
+        (project / name).write_text("# Mine\n")
     commit(project)
     assert "cmi/errors.py" in follow(project, recopy, address)
-    assert cloud.read_text() == '"""Mine."""\n'
+    assert {(project / name).read_text() for name in mine} == {"# Mine\n"}
     assert not (project / "cmi/errors.py").read_text().startswith('"""My errors')
 
 
@@ -95,7 +96,7 @@ def test_rename_the_provider(
 def test_adopt_a_python_driver(
     commands: list[str], address: dict[str, str], tmp_path: Path
 ) -> None:
-    """A repository with a package of its own, and files that the template has too."""
+    """The repository has its own package, and files that the template has too."""
     project = tmp_path / "project"
     (project / "acme").mkdir(parents=True)
     (project / "acme/__init__.py").write_text('"""Mine."""\n')

@@ -1,4 +1,4 @@
-"""The example, laid over a rendering."""
+"""Rendered projects with the files of an example."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,20 +13,20 @@ from tests.support import commit
 
 @pytest.fixture(scope="session")
 def filled_in(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered project with the example's files, committed."""
+    """A rendered project with the files of the AWS example, committed."""
     return _project(template, tmp_path_factory.mktemp("aws"), ANSWERS, lay_over)
 
 
 @pytest.fixture(scope="session")
 def small(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered project with those of the small driver, with which the tutorial begins."""
+    """A rendered project with the files of the small driver, which the tutorial begins with."""
     lay_over_small = partial(lay_over, is_small=True)
     return _project(template, tmp_path_factory.mktemp("aws-small"), ANSWERS, lay_over_small)
 
 
 @pytest.fixture(scope="session")
 def on_libvirt(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered project with the files of the example of libvirt."""
+    """A rendered project with the files of the libvirt example."""
     folder = tmp_path_factory.mktemp("libvirt")
     return _project(template, folder, LIBVIRT_ANSWERS, lay_over_libvirt)
 

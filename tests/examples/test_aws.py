@@ -1,4 +1,4 @@
-"""The worked example: AWS EC2, filled into a rendering as its tutorial does it."""
+"""The worked example for AWS EC2, which the tutorial adds to a rendered project."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support import ROOT, git, make
 
 @pytest.mark.parametrize("driver", ["filled_in", "small"])
 def test_it_passes_the_checks_of_every_project(driver: str, request: pytest.FixtureRequest) -> None:
-    """Format, lint, types, its own tests, and the conformance list against moto's EC2."""
+    """The checks are format, lint, types, its own tests, and the conformance list with moto."""
     project: Path = request.getfixturevalue(driver)
     make(project, "format")
     assert git(project, "status", "--porcelain") == ""
@@ -20,7 +20,7 @@ def test_it_passes_the_checks_of_every_project(driver: str, request: pytest.Fixt
 
 @pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
 def test_it_pins_what_the_template_pins(filled_in: Path, lock: str) -> None:
-    """And on top of that what the repository's own lock does."""
+    """The packages that only the example needs are pinned too, as in this repository's lock."""
 
     def pins(folder: Path) -> set[str]:
         text = (folder / "requirements" / lock).read_text()

@@ -1,4 +1,4 @@
-"""The second worked example: hosts with libvirt, whose library has to be built."""
+"""The worked example for hosts with libvirt. Its library must be built."""
 
 import subprocess
 from pathlib import Path
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_it_passes_the_checks_of_every_project(on_libvirt: Path) -> None:
-    """Format, lint, types, its own tests, and the conformance list on libvirt's test driver."""
+    """The checks are format, lint, types, its own tests, and the conformance list with libvirt's
+    test driver."""
     make(on_libvirt, "format")
     assert git(on_libvirt, "status", "--porcelain") == ""
     make(on_libvirt, "lint", "types", "test")
@@ -22,7 +23,7 @@ def test_it_passes_the_checks_of_every_project(on_libvirt: Path) -> None:
 
 
 def test_it_builds_one_package_only(on_libvirt: Path) -> None:
-    """All others come as wheels; a hash covers no tools that a package is built with."""
+    """All others are installed from wheels, since hashes do not cover the tools that build one."""
     makefile = "include Makefile\nshow:\n\t@echo $(wheels)\n"
     shown = subprocess.run(
         ["make", "--silent", "--file=-", "show"],

@@ -1,4 +1,4 @@
-"""The tutorial and the page that follows it: doing what they say results in the examples."""
+"""Following the tutorial and the page after it results in the examples."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,13 @@ from tests.support import ROOT, commit, copy_repository, files_of
 
 TUTORIAL = "docs/tutorials/add-a-provider.md"
 GROW = "docs/how-to/grow-a-driver.md"
+ANSWERS = "docs/explanation/faq.md"
 NOT_RUN = ("make ", "source ", "cmi ")
-"""Commands that change no file, or none but locks."""
+"""Commands that change no files, or only locks."""
 
 
 def test_following_them_gives_the_examples(small: Path, filled_in: Path, tmp_path: Path) -> None:
-    """The tutorial gives the small driver, and the next page the complete one."""
+    """The tutorial results in the small driver, and the next page in the complete one."""
     clone = copy_repository(tmp_path / "mcm-provider-template", template=True)
     (clone / "examples").symlink_to(ROOT / "examples")
     commit(clone, tag="1.0.0")
@@ -32,8 +33,17 @@ def test_each_file_that_is_named_exists(page: str, filled_in: Path) -> None:
     assert missing == set()
 
 
+def test_the_answer_about_the_size_has_the_figures_of_the_table() -> None:
+    table = re.findall(
+        r"^\| you write: ([^|]+) \| \d+ \| (\d+) \|", (ROOT / GROW).read_text(), re.MULTILINE
+    )
+    answer = (ROOT / ANSWERS).read_text().partition("## How much code is a driver?\n")[2]
+    stated = re.findall(r"(\d+) lines", answer.partition("\n## ")[0])
+    assert stated == [lines for part, lines in table if part != "the samples"]
+
+
 def follow_page(page: str, folder: Path) -> Path:
-    """Do what a page says, and return the folder in which it ends."""
+    """Follow a page, and return the working directory at its end."""
     for command in "".join(block.text for block in blocks(page, "sh")).splitlines():
         if command.startswith("cd "):
             folder /= command.removeprefix("cd ")

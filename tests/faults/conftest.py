@@ -1,4 +1,4 @@
-"""What the rendered driver is called with."""
+"""Arguments for calls of the rendered driver."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Change = Callable[..., MachineClass]
 
 @pytest.fixture(scope="session")
 def changed(installed: Path) -> Change:
-    """A function that returns the samples' machine class, with other fields or secrets."""
+    """A function that returns the sample machine class with some fields or secrets replaced."""
     samples = installed / "kubernetes"
     sample = json.loads(read_provider_spec(samples / "machine-class.yaml"))
     sample_secrets = read_secret(samples / "secret.yaml")
@@ -31,5 +31,5 @@ def changed(installed: Path) -> Change:
 
 @pytest.fixture(scope="session")
 def machine_class(changed: Change) -> MachineClass:
-    """The machine class and the secret of the samples."""
+    """The sample machine class, with its secret."""
     return changed()

@@ -1,4 +1,4 @@
-"""A driver whose SDK tells all that it knows: `python -m tests.faults.leaky`."""
+"""A driver whose SDK reveals all secrets that it gets: `python -m tests.faults.leaky`."""
 
 import asyncio
 import base64
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class SdkError(Exception):
-    """The SDK's own, which quotes the request."""
+    """The SDK's own exception, which quotes the request."""
 
 
 class Session:
-    """Can't be closed, and says so when nobody can catch it any more."""
+    """A session whose finaliser raises an exception, which no code can catch."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -70,7 +70,7 @@ WAYS: dict[str, Callable[[str], object]] = {
     "mapped error": _in_mapped_error,
     "crash": _in_crash,
 }
-"""What CreateMachine does with the secrets of its call, by the name of the machine."""
+"""The ways in which CreateMachine can leak the secrets of its call, by the machine's name."""
 
 
 class Leaky(StandIn):

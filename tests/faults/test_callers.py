@@ -1,4 +1,4 @@
-"""Callers that do not wait for the answer: what the method did is kept for the retry (C14, C15)."""
+"""If a caller does not wait for the answer, the retry finds what the method did (C14, C15)."""
 
 import subprocess
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ def driver(start: Start, cloud: CloudFile) -> RunningDriver:
 def left_alone(
     driver: RunningDriver, cloud: CloudFile, machine_class: MachineClass, rpc: str, leaving: str
 ) -> Iterator[None]:
-    """Yield within a call for m1 that has lost its caller; return when its method has ended."""
+    """Yield while a call for m1 runs whose caller is gone; return when its method has ended."""
     with cloud.stuck():
         with driver.stub() as stub:
             timeout = 1 if leaving == "deadline passes" else 1000
             call = begin(stub, rpc, machine_class, "m1", timeout)
             while driver.calls_in_flight() == 0:
-                if call.done():  # a busy machine may take longer than a second to begin it
+                if call.done():  # on a busy machine, it may take more than a second to begin
                     call = begin(stub, rpc, machine_class, "m1", timeout)
             if leaving == "cancels":
                 call.cancel()
@@ -57,7 +57,7 @@ def test_a_machine_that_nobody_waited_for_is_found_by_the_retry(
 def test_a_deletion_that_nobody_waited_for_is_finished_by_the_retry(
     driver: RunningDriver, cloud: CloudFile, machine_class: MachineClass, leaving: str
 ) -> None:
-    """The VM goes, but nobody waits to see it gone; what it leaves behind is the retry's."""
+    """The VM is deleted, but the first call does not wait for that. The retry removes its disks."""
     client = driver.client()
     client.create(machine_class, "m1")
     with left_alone(driver, cloud, machine_class, "DeleteMachine", leaving), refused("ABORTED"):

@@ -1,4 +1,4 @@
-"""kill -9 of the driver within CreateMachine and DeleteMachine: a retry finishes the work."""
+"""After kill -9 of the driver in CreateMachine or DeleteMachine, a retry finishes the work."""
 
 import shutil
 import signal
@@ -74,13 +74,13 @@ def test_killed_in_delete(
 
 
 def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: MachineClass) -> None:
-    """Many machines at once, so that every kill hits some of them at every step."""
+    """There are many machines at once, so that each kill hits calls in all of their steps."""
     names = [f"machine-{number}" for number in range(40)]
     half_made = half_deleted = 0
     promised: dict[str, str] = {}
 
     for answers in (0, 5, 15):
-        calls = _kill_amid(
+        calls = _kill_during(
             start(cloud, latency=0.05), cloud, "CreateMachine", machine_class, names, answers
         )
         for name, call in calls.items():
@@ -102,7 +102,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
     assert cloud.inventory() == whole("m1", "m2", *names)
 
     for answers in (0, 5, 15):
-        calls = _kill_amid(
+        calls = _kill_during(
             start(cloud, latency=0.05), cloud, "DeleteMachine", machine_class, names, answers
         )
         deleted = {name for name, call in calls.items() if code_of(call) == "OK"}
@@ -117,7 +117,7 @@ def test_killed_at_any_moment(start: Start, cloud: CloudFile, machine_class: Mac
     assert half_deleted
 
 
-def _kill_amid(
+def _kill_during(
     driver: RunningDriver,
     cloud: CloudFile,
     rpc: str,
@@ -125,9 +125,9 @@ def _kill_amid(
     names: list[str],
     answers: int,
 ) -> dict[str, "grpc.Future[Any]"]:
-    """Call for all machines at once, and kill the driver when it has answered some.
+    """Call the RPC for all machines at once, and kill the driver after this number of answers.
 
-    With none to be awaited it is killed as soon as one machine is half done.
+    If the number is 0, kill it as soon as one machine is half done.
     """
     half = "creating" if rpc == "CreateMachine" else "gone"
     answered = Semaphore(0)

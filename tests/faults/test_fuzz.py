@@ -1,4 +1,4 @@
-"""Whatever a caller sends is answered with a status that tells what is wrong with it."""
+"""Whatever a caller sends, the status of the answer says what is wrong with it."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ EXPECTED = {
     "FAILED_PRECONDITION",
     "OUT_OF_RANGE",
 }
-"""Neither INTERNAL nor UNKNOWN, and nothing that means: try the same again."""
+"""Neither INTERNAL nor UNKNOWN, nor any code that means that a retry may help."""
 
 repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=250)
 
@@ -55,7 +55,7 @@ VOLUMES = [
 ]
 SECRETS = {"apiToken": b"demo-token", "userData": b"#cloud-config"}
 
-texts = st.text() | st.text(st.characters())  # the second with surrogates
+texts = st.text() | st.text(st.characters())  # the second kind may contain surrogates
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -88,7 +88,7 @@ def mutated(draw: st.DrawFn, sample: Any) -> Any:
 
 
 def _containers(value: Any) -> Iterator[Any]:
-    """Yield all lists and objects within a JSON value."""
+    """Yield all lists and objects in a JSON value."""
     if isinstance(value, dict | list):
         yield value
         for inner in value.values() if isinstance(value, dict) else value:
@@ -96,7 +96,7 @@ def _containers(value: Any) -> Iterator[Any]:
 
 
 def as_json(sample: Any) -> st.SearchStrategy[bytes]:
-    """Return JSON that is nearly right, JSON of any kind, and bytes."""
+    """Return JSON that is almost right, arbitrary JSON, and arbitrary bytes."""
     values = mutated(sample) | json_values
     return st.just(json.dumps(sample).encode()) | values.map(_encoded) | st.binary()
 
@@ -119,7 +119,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def requests(draw: st.DrawFn, rpc: str) -> Message:
-    """Return a request with any values in all of its fields."""
+    """Return a request with arbitrary values in all of its fields."""
     _, kind = METHODS[rpc]
     return kind(**{field: draw(FIELDS[field]) for field in kind.DESCRIPTOR.fields_by_name})
 
@@ -128,7 +128,7 @@ def requests(draw: st.DrawFn, rpc: str) -> Message:
 def driver(
     start_for_all: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningDriver]:
-    """A driver that logs no error for as long as it is called."""
+    """A driver. Afterwards, this checks that it has logged no error."""
     cloud = CloudFile(tmp_path_factory.mktemp("fuzz") / "cloud.sqlite")
     driver = start_for_all(cloud, "--log-level=debug", quota=20)
     yield driver
@@ -147,7 +147,7 @@ def channel(driver: RunningDriver) -> Iterator[grpc.Channel]:
 
 
 def answer(channel: grpc.Channel, rpc: str, wire: bytes) -> str:
-    """Send bytes to an RPC, and return the code of a decent answer."""
+    """Send bytes to an RPC, check the form of the answer, and return its code."""
     path, _ = METHODS[rpc]
     try:
         bytes_rpc(channel, path)(wire, timeout=PATIENCE)
@@ -173,7 +173,7 @@ def test_any_request(channel: grpc.Channel, rpc: str) -> None:
 
     send()
     assert "INVALID_ARGUMENT" in codes, "no request was refused"
-    assert codes & {"OK", "NOT_FOUND"}, "no request came through to its method"
+    assert codes & {"OK", "NOT_FOUND"}, "no request reached its method"
 
 
 @pytest.mark.parametrize("rpc", METHODS)

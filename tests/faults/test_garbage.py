@@ -1,4 +1,4 @@
-"""Bytes on the port that are no gRPC, and callers that say nothing."""
+"""Connections that send something other than gRPC, or nothing at all."""
 
 import random
 import socket
@@ -31,10 +31,10 @@ GARBAGE = {
     "preface-and-noise": PREFACE + SETTINGS + BYTES.randbytes(100_000),
 }
 CONNECTIONS = min(3000, getrlimit(RLIMIT_NOFILE)[0] // 2)
-"""As many as this process, and the driver, can open."""
+"""As many connections as both this process and the driver can open."""
 
 LIMIT = 64
-"""Files that a driver may open that is to run out of them."""
+"""How many files a driver may open in the test in which it must run out of them."""
 
 
 def test_garbage_on_the_port(start: Start, cloud: CloudFile, machine_class: MachineClass) -> None:
@@ -51,7 +51,7 @@ def test_garbage_on_the_port(start: Start, cloud: CloudFile, machine_class: Mach
 def test_connections_that_say_nothing(
     start: Start, cloud: CloudFile, machine_class: MachineClass, garbage: str
 ) -> None:
-    """They stay open while others are served, and leave nothing behind."""
+    """They stay open while others are served, and leave no open files behind."""
     driver = start(cloud)
     address = (driver.endpoint.host, driver.endpoint.port)
     before = _open_files(driver)
@@ -67,7 +67,7 @@ def test_connections_that_say_nothing(
 def test_more_connections_than_it_can_open_files(
     start: Start, cloud: CloudFile, machine_class: MachineClass
 ) -> None:
-    """It serves again as soon as they are gone."""
+    """The driver serves again as soon as these connections are closed."""
     driver = start(cloud)
     address = (driver.endpoint.host, driver.endpoint.port)
     prlimit(driver.pid, RLIMIT_NOFILE, (LIMIT, LIMIT))
@@ -96,4 +96,4 @@ def _send(caller: socket.socket, garbage: bytes) -> None:
     try:
         caller.sendall(garbage)
     except ConnectionError:
-        return  # the driver has hung up already, as it may
+        return  # the driver may close the connection early

@@ -1,4 +1,4 @@
-"""More calls at once, and more failures in a row, than a driver should ever see."""
+"""More calls at once and more failures in a row than a driver should ever get."""
 
 import signal
 import time
@@ -20,7 +20,7 @@ CALLERS = 20
 def test_health_and_probe_answer_while_a_thousand_calls_block(
     start: Start, cloud: CloudFile, machine_class: MachineClass
 ) -> None:
-    """The calls hang for good, so nothing that is answered has waited for one of them."""
+    """The calls hang forever, so answers that arrive have not waited for any of them."""
     driver = start(cloud, "--grace-period=0.5", faults="list_servers=hang")
     client = driver.client()
     beyond = 100
@@ -71,7 +71,7 @@ def test_a_thousand_sleeping_calls_sleep_side_by_side(
 
 
 def test_failures_leave_memory_flat(start: Start, cloud: CloudFile, changed: Change) -> None:
-    """MCM repeats a call that fails at once, with a new machine name each time."""
+    """When a call fails, MCM repeats it at once, with a new machine name each time."""
     driver = start(cloud, quota=0)
     failures = [
         (changed(disks="none", unknown="x" * 1000), "INVALID_ARGUMENT"),
@@ -81,7 +81,7 @@ def test_failures_leave_memory_flat(start: Start, cloud: CloudFile, changed: Cha
     with driver.stub() as stub:
 
         def fail(numbers: range) -> list[int]:
-            """Return how much memory the driver holds now and then, in KiB."""
+            """Return the memory of the driver, measured repeatedly, in KiB."""
             resident = []
             for first in numbers[::CALLERS]:
                 batch = [failures[number % 3] for number in range(first, first + CALLERS)]
@@ -103,13 +103,13 @@ def test_failures_leave_memory_flat(start: Start, cloud: CloudFile, changed: Cha
         f"resident after 2,000 failures {early} KiB, after 10,000 {late} KiB; "
         f"{6_000 / seconds:.0f} failures a second"
     )
-    # The least of many samples, since garbage comes and goes by some MiB.
+    # These are the minimums of many samples, since garbage varies by a few MiB.
     assert late - early < early / 20
     assert cloud.inventory() == []
 
 
 def _slowest(call: Callable[[], object], times: int = 50) -> float:
-    """Return what the slowest of some calls takes, in seconds."""
+    """Return the duration of the slowest call, in seconds."""
     slowest = 0.0
     for _ in range(times):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The default limits fit the memory that the sample Deployment grants the driver."""
+"""With the default limits, a driver needs no more memory than the Deployment allows."""
 
 import sys
 import time
@@ -12,12 +12,12 @@ from tests.framework.support import machine_class
 from tests.support import ROOT, await_condition
 
 MIB = 1024
-"""In KiB."""
+"""A MiB in KiB."""
 USER_DATA = 900 * 1024
 
 
 def memory_limit_kib() -> int:
-    """Return what the Deployment grants the driver's container."""
+    """Return the memory limit of the driver's container in the Deployment, in KiB."""
     text = (ROOT / "template/kubernetes/deploy/machine-controller.yaml").read_text()
     for document in yaml.safe_load_all(text):
         if document and document["kind"] == "Deployment":
@@ -30,8 +30,8 @@ def memory_limit_kib() -> int:
 
 
 def test_all_that_may_be_in_flight_fits(tmp_path: Path) -> None:
-    """Creates that hang, each with as much user data as is let in, and a log that is searched for
-    all of it."""
+    """The calls hang, each with as much user data as the limits allow, and the log is searched for
+    all of that data."""
     start = (
         "from tests.framework import process, support\n"
         "import logging, time\n"
@@ -47,7 +47,7 @@ def test_all_that_may_be_in_flight_fits(tmp_path: Path) -> None:
     options = ["--endpoint=tcp://127.0.0.1:0", "--metrics-address=127.0.0.1:0"]
     command = [sys.executable, "-c", start, "--log-format=json", *options]
     with RunningDriver(command, environment(tmp_path)) as driver, driver.stub() as stub:
-        calls = []  # a call that nobody holds is cancelled
+        calls = []  # gRPC cancels calls that nothing refers to
         idle = driver.resident_kib()
         for number in range(200):
             line = f"{number}: %d\n"

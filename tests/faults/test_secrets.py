@@ -1,4 +1,4 @@
-"""A canary in every secret: it must not sing."""
+"""Every secret contains a canary, a text that must not appear anywhere else."""
 
 import base64
 import os
@@ -29,15 +29,15 @@ CANARIES = (
 
 
 def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> None:
-    """Not at debug level, through success, refusals, an error of the cloud, and a crash."""
+    """The driver logs at debug level. Calls succeed, are refused, fail in the cloud, or crash."""
     secrets = {"apiToken": TOKEN.encode(), "userData": USER_DATA.encode()}
     mine = changed(secrets)
     seen = []
     driver = start(cloud, "--log-level=debug", faults="create_server=failed*1")
     client = driver.client()
-    seen.append(_refusal(client, mine))  # an unknown token
+    seen.append(_refusal(client, mine))  # the token is unknown
     cloud.allow(TOKEN)
-    seen.append(_refusal(client, mine))  # an error of the cloud
+    seen.append(_refusal(client, mine))  # the cloud returns an error
     created = client.create(mine, "m1")
     client.status(mine, "m1", created.ProviderID)
     client.list_machines(mine)
@@ -55,8 +55,8 @@ def test_no_secret_shows_up(start: Start, cloud: CloudFile, changed: Change) -> 
         assert not [text for text in seen if canary in text]
 
 
-def test_no_secret_shows_up_whatever_an_sdk_tells() -> None:
-    """Those of the Secret and of the provider spec, on every way out of a process."""
+def test_no_secret_shows_up_whatever_an_sdk_reveals() -> None:
+    """This covers the secrets in the Secret and in the spec, and every way out of a process."""
     secrets = {"apiToken": TOKEN.encode(), "userData": USER_DATA.encode()}
     mine = machine_class(secrets, login=LOGIN)
     command = [sys.executable, "-m", "tests.faults.leaky"]

@@ -1,4 +1,4 @@
-"""SIGTERM, and calls of the cloud's SDK that never end."""
+"""SIGTERM while calls of the cloud's SDK never end."""
 
 import signal
 from pathlib import Path
@@ -17,7 +17,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @pytest.fixture
 def cloud(tmp_path: Path, start: Start, machine_class: MachineClass) -> CloudFile:
-    """A cloud with the machine m1."""
+    """A cloud that contains the machine m1."""
     cloud = CloudFile(tmp_path / "cloud.sqlite")
     with start(cloud) as driver:
         driver.client().create(machine_class, "m1")

@@ -1,4 +1,4 @@
-"""What a driver asks its cloud for, and what it does when the cloud refuses for a while."""
+"""How many API calls a driver makes, and what it does while its cloud throttles."""
 
 import importlib
 import json
@@ -25,7 +25,7 @@ READS = {"list_servers", "get_server", "list_disks"}
 @pytest.fixture(scope="module")
 def provider(installed: Path) -> Iterator[dict[str, ModuleType]]:
     """The modules of the rendered driver, in this process, by name."""
-    others = _taken_out()  # other tests have a package of this name, too
+    others = _taken_out()  # other tests have a package of this name too
     sys.path.insert(0, str(installed))
     try:
         names = ("embedded_cloud", "cloud", "machineserver")
@@ -37,13 +37,13 @@ def provider(installed: Path) -> Iterator[dict[str, ModuleType]]:
 
 
 def _taken_out() -> dict[str, ModuleType]:
-    """Let Python forget the package `acme`; return its modules."""
+    """Remove the package `acme` from `sys.modules`; return its modules."""
     names = [name for name in sys.modules if name.partition(".")[0] == "acme"]
     return {name: sys.modules.pop(name) for name in names}
 
 
 class Machines:
-    """A rendered driver on an embedded cloud, and many machines at once."""
+    """A rendered driver with an embedded cloud, which gets calls for many machines at once."""
 
     def __init__(
         self, provider: dict[str, ModuleType], cloud: Any, machine_class: MachineClass
@@ -53,7 +53,7 @@ class Machines:
         self.cloud = cloud
 
     def create_and_delete(self, count: int) -> tuple[Counter[str], Counter[str]]:
-        """Return which API calls it took to create so many at once, and to delete them."""
+        """Create that many machines at once and delete them; return the API calls for both."""
         names = [f"m{number}" for number in range(count)]
         with (
             serving(self._driver) as endpoint,
@@ -84,7 +84,7 @@ class Machines:
 def test_many_machines_take_few_calls(
     provider: dict[str, ModuleType], machine_class: MachineClass, tmp_path: Path
 ) -> None:
-    """Those of all machines together look at the cloud once, not each on its own."""
+    """The calls of all machines share their reads of the cloud."""
     cloud = provider["embedded_cloud"].EmbeddedCloud(str(tmp_path / "cloud"), action_time=1)
     to_create, to_delete = Machines(provider, cloud, machine_class).create_and_delete(MACHINES)
     for what, calls in (("create", to_create), ("delete", to_delete)):
@@ -103,7 +103,7 @@ def test_many_machines_take_few_calls(
 def test_a_cloud_that_throttles_costs_no_machine(
     provider: dict[str, ModuleType], machine_class: MachineClass, tmp_path: Path
 ) -> None:
-    """MCM replaces a machine whose creation failed, or leaves it `Failed`."""
+    """No creation may fail, since MCM would then replace the machine or leave it `Failed`."""
     changes = ("attach_network", "create_disk", "start_server", "delete_disk")
     cloud = provider["embedded_cloud"].EmbeddedCloud(
         str(tmp_path / "cloud"),
@@ -111,5 +111,5 @@ def test_a_cloud_that_throttles_costs_no_machine(
         faults=dict.fromkeys(("get_server", "list_disks", *changes), "throttled*3"),
     )
     to_create, to_delete = Machines(provider, cloud, machine_class).create_and_delete(2)
-    assert to_create["attach_network"] == 2 + 3, "it was throttled, and yet nobody was told"
+    assert to_create["attach_network"] == 2 + 3, "the cloud throttles, and no caller notices"
     assert to_delete["delete_disk"] >= 3

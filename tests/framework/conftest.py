@@ -1,4 +1,4 @@
-"""What the framework's tests share."""
+"""Fixtures that the framework's tests share."""
 
 import json
 import logging
@@ -21,26 +21,26 @@ LogLines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mask no words that the calls of an earlier test had as secrets."""
+    """Stop masking the secrets of earlier tests' calls."""
     monkeypatch.setattr(redaction, "_LINGER", 0)
 
 
 @pytest.fixture
 def gate() -> Iterator[Gate]:
-    """A method that waits; opened at the end whatever the test did."""
+    """A method that waits. It is opened after the test, even if the test fails."""
     gate = Gate()
     yield gate
     gate.opened.set()
 
 
 class LogFile:
-    """What a driver process would have written to standard error."""
+    """The output that a driver process would have written to standard error."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def getvalue(self) -> str:
-        """Return all of it, as soon as it is written."""
+        """Return the whole output, after waiting until everything has been written."""
         logs.flush()
         self._file.seek(0)
         return self._file.read()
@@ -48,10 +48,10 @@ class LogFile:
 
 @contextmanager
 def logging_to_file(level: LogLevel, form: LogFormat | None) -> Iterator[LogFile]:
-    """Log as a driver process does, into a file."""
+    """Log to a file in the way a driver process logs."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, threading.excepthook, sys.unraisablehook
-    root.handlers.clear()  # or `configure` closes pytest's own
+    root.handlers.clear()  # otherwise, `configure` closes pytest's handlers
     with tempfile.TemporaryFile("w+") as file:
         logs.configure(level, form, file.fileno())
         try:
@@ -66,12 +66,12 @@ def logging_to_file(level: LogLevel, form: LogFormat | None) -> Iterator[LogFile
 
 @pytest.fixture
 def log_stream() -> Iterator[LogFile]:
-    """Log as a driver process does, everything, as JSON; into this file."""
+    """The file that receives the log, in JSON and at every level, as from a driver process."""
     with logging_to_file(LogLevel.DEBUG, LogFormat.JSON) as file:
         yield file
 
 
 @pytest.fixture
 def log_lines(log_stream: LogFile) -> LogLines:
-    """What was logged so far, one object for each line."""
+    """A function that returns what was logged so far, as one object for each line."""
     return lambda: [json.loads(line) for line in log_stream.getvalue().splitlines()]

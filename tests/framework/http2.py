@@ -1,4 +1,4 @@
-"""Frames of HTTP/2, for what no client library does."""
+"""HTTP/2 frames, for things that no client library does."""
 
 import socket
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 
 def settings(**values: int) -> bytes:
-    """Return a SETTINGS frame: `window` is the initial size of each stream's."""
+    """Return a SETTINGS frame. `window` is the initial window size of each stream."""
     return frame(
         SETTINGS,
         payload=b"".join(
@@ -27,7 +27,7 @@ def settings(**values: int) -> bytes:
 
 
 def call(stream: int, path: str) -> bytes:
-    """Return the beginning of a call: its headers, and no message."""
+    """Return the beginning of a call: its headers, without a message."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -44,30 +44,30 @@ def call(stream: int, path: str) -> bytes:
 
 
 def message(stream: int, wire: bytes = b"") -> bytes:
-    """Return the message of a call, and the end of what the client sends."""
+    """Return the message of a call, after which the client sends nothing more."""
     return frame(DATA, END_STREAM, stream, b"\x00" + len(wire).to_bytes(4, "big") + wire)
 
 
 def reset(stream: int) -> bytes:
-    """Return what cancels a call."""
+    """Return the frame that cancels a call."""
     return frame(RST_STREAM, stream=stream, payload=(8).to_bytes(4, "big"))
 
 
 @contextmanager
 def connection(endpoint: Endpoint, **window: int) -> Iterator[socket.socket]:
-    """A connection that has said hello."""
+    """A connection on which the client's preface and settings have been sent."""
     with socket.create_connection((endpoint.host.strip("[]"), endpoint.port)) as connected:
         connected.sendall(PREFACE + settings(**window))
         yield connected
 
 
 def received(connected: socket.socket, seconds: float) -> bytes:
-    """Return what comes until nothing does for some time, or the other side closes."""
+    """Return the bytes received until none come for that long, or the other side closes."""
     found = b""
     try:
         connected.settimeout(seconds)
         while part := connected.recv(65536):
             found += part
-    except OSError:  # among them TimeoutError, and that of a socket that was closed meanwhile
+    except OSError:  # such as TimeoutError, or because the socket was closed in the meantime
         pass
     return found

@@ -1,4 +1,4 @@
-"""All that the client reads in a file, in the form of the record of what kubectl reads."""
+"""Everything that the client reads from a file, in the form used to record what kubectl reads."""
 
 import base64
 from pathlib import Path
@@ -10,7 +10,7 @@ from cmi.manifests.documents import Object, read_objects
 
 
 def contents(path: Path) -> list[Any]:
-    """Return each object's kind with its provider spec, its data in base64, or None."""
+    """Return the kind of each object with its provider spec, its data in base64, or None."""
     return [[found.kind, _content(found)] for found in read_objects(path)]
 
 

@@ -1,4 +1,4 @@
-"""The stand-in driver, and the command-line client, as processes; or a whole server in this one."""
+"""Run the stand-in driver or the client as a process, or a whole server in this process."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ main = driver_app(make_driver)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Make the stand-in an installed plugin, by metadata in `folder`; return variables for it."""
+    """Install the stand-in as a plugin, by metadata in `folder`; return the variables to use it."""
     metadata = folder / "standin-1.0.dist-info"
     metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: standin\nVersion: 1.0\n")
@@ -41,7 +41,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def refusal(folder: Path, *options: str) -> str:
-    """Start a driver that is to refuse its options; return the one line that it says."""
+    """Start a driver that must refuse its options; return the one line that it prints."""
     result = subprocess.run(
         [sys.executable, "-c", START, *options],
         env=environment(folder),
@@ -66,16 +66,16 @@ def client(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def client_refusal(folder: Path, *arguments: str) -> str:
-    """Run `python -m cmi`, which is to fail; return the one line that it says."""
+    """Run `python -m cmi`, which must fail; return the one line that it prints."""
     return _one_error(client(folder, *arguments))
 
 
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
-    """Run a driver; at the end it gets a SIGTERM and is to end well.
+    """Run a driver. At the end, it gets a SIGTERM and must exit with status 0.
 
     Yields:
-        The fields of the log line that says where it serves.
+        The fields of the log line that says where the driver serves.
     """
     command = [sys.executable, "-c", START, "--log-format=json", *options]
     with subprocess.Popen(
@@ -92,7 +92,7 @@ def running(folder: Path, *options: str) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def served(driver: Driver, options: ServerOptions) -> Iterator[tuple[Server, Endpoint]]:
-    """Serve a driver in this process; yields the server, which knows its further addresses."""
+    """Serve a driver in this process; yield the server (for its other addresses) and endpoint."""
     server = Server(driver, TEST_PLUGIN, options)
     loop = background_loop()
     endpoint = asyncio.run_coroutine_threadsafe(server.start(), loop).result(PATIENCE)
@@ -103,7 +103,7 @@ def served(driver: Driver, options: ServerOptions) -> Iterator[tuple[Server, End
 
 
 def _one_error(result: "subprocess.CompletedProcess[str]") -> str:
-    """Return what was said, by a process that failed with one clear line."""
+    """Return the error of a process that failed with one clear line."""
     assert result.returncode == 1, result
     assert result.stdout == ""
     *rest, line = [each for each in result.stderr.splitlines() if not _of_grpc(each)]
@@ -113,5 +113,5 @@ def _one_error(result: "subprocess.CompletedProcess[str]") -> str:
 
 
 def _of_grpc(line: str) -> bool:
-    """Tell whether gRPC's own library wrote the line: it tells of handshakes that failed."""
+    """Return whether gRPC's own library wrote the line, which it does for failed handshakes."""
     return "ssl_transport_security" in line or "absl::InitializeLog" in line

@@ -1,7 +1,7 @@
-"""What the rules have to do, case by case, over a cloud of a few dictionaries.
+"""What the rules have to do, case by case, with a cloud that is kept in memory.
 
-Each case is a function that takes the module of the rules, so that a spoiled one can be given to
-all of them.
+Each case is a function that takes the module with the rules as its argument. This way, all cases
+can also run against a module in which one rule was broken on purpose.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -48,18 +48,18 @@ KEYS = Keys.model_validate({"apiToken": b"token"})
 
 
 class Throttled(Exception):
-    """There were too many calls."""
+    """The cloud got too many calls."""
 
 
 class NotBegun(Exception):
-    """There were too many calls, so this one was not begun."""
+    """The cloud got too many calls, and did not begin this one."""
 
 
 ERRORS: ErrorTable = {Throttled: Unavailable, NotBegun: errors.Throttled}
-"""The driver's table."""
+"""The driver's table of errors."""
 
 MOST_CALLS = 60
-"""A rule that makes more calls than this waits for what never comes."""
+"""A rule that makes more calls than this waits for something that never happens."""
 
 
 def vm(provider_id: str = "vm-1", state: VMState = VMState.RUNNING, **fields: Any) -> VM:
@@ -92,16 +92,16 @@ def leftover(**fields: Any) -> Leftover:
 
 @dataclass
 class FakeSession(Session[Scope, Spec, Keys, VM]):
-    """A cloud that does what it is asked for, after `patience` looks at the VM.
+    """A cloud that carries out each request after the VM was read `patience` times.
 
     Attributes:
-        vms: What is there.
-        leftovers: What VMs have left behind.
-        made: What CreateMachine gets; then what its VM becomes step by step.
-        differing: What `differences` answers.
+        vms: The VMs that exist.
+        leftovers: The resources that deleted VMs have left behind.
+        made: The VM that CreateMachine gets, followed by each later state of that VM.
+        differing: The result of `differences`.
         log: The calls that change something, with the ID of what they change.
-        hidden_looks: How often a new VM is not reported yet.
-        troubles: What is raised by the next calls of a method, by its name.
+        hidden_looks: How many more reads do not show a new VM yet.
+        troubles: The exceptions that the next calls of a method raise, by the method's name.
     """
 
     vms: list[VM] = field(default_factory=list)
@@ -173,7 +173,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
         self.leftovers.remove(leftover)
 
     def _pass_time(self, index: int) -> None:
-        """Let what was asked for happen."""
+        """Carry out one of the requested changes, once the VM was read often enough."""
         if self.patience:
             self.patience -= 1
         elif f"delete {self.vms[index].provider_id}" in self.log:
@@ -189,7 +189,7 @@ class FakeSession(Session[Scope, Spec, Keys, VM]):
 
     def _count(self) -> None:
         self.calls += 1
-        assert self.calls < MOST_CALLS, "the rule waits for what never comes"
+        assert self.calls < MOST_CALLS, "the rule waits for something that never happens"
 
 
 def create(rules: Rules, session: FakeSession) -> Any:
@@ -250,13 +250,13 @@ def creates_a_vm(rules: Rules) -> None:
 
 
 def does_not_look_at_what_it_has_just_seen(rules: Rules) -> None:
-    """Each look is a request, and a cloud that gets too many throttles."""
+    """Reading a VM again costs a request, and a cloud throttles whoever sends too many."""
     session = FakeSession()
     create(rules, session)
-    assert session.calls == 1, "one look for an earlier try"
+    assert session.calls == 1, "one read, to find the VM of an earlier try"
     session = FakeSession(made=[vm(state=VMState.CREATING), vm()])
     create(rules, session)
-    assert session.calls == 3, "and one step, and one look at its effect"
+    assert session.calls == 3, "one more step, and one read that shows its effect"
 
 
 def adopts_the_vm_of_an_earlier_try(rules: Rules) -> None:
@@ -317,7 +317,7 @@ def a_vm_on_its_way_out_is_not_adopted(rules: Rules) -> None:
 
 
 def a_vm_that_the_cloud_gives_up_says_why(rules: Rules) -> None:
-    """It may go through `DELETING` first: a retry would not find out any more."""
+    """The VM may be `DELETING` by then, so a retry could no longer find the reason."""
     failure = ResourceExhausted("no room")
     for state in (VMState.DELETING, VMState.GONE):
         session = FakeSession(made=[vm(state=VMState.CREATING), vm(state=state, failure=failure)])
@@ -325,12 +325,12 @@ def a_vm_that_the_cloud_gives_up_says_why(rules: Rules) -> None:
             create(rules, session)
 
 
-def a_gone_vm_is_made_anew(rules: Rules) -> None:
+def a_gone_vm_is_created_again(rules: Rules) -> None:
     session = FakeSession([vm("vm-0", VMState.GONE)])
     assert create(rules, session).provider_id == "vm-1"
 
 
-def a_failed_vm_is_deleted_and_its_failure_told(rules: Rules) -> None:
+def a_failed_vm_is_deleted_and_its_failure_reported(rules: Rules) -> None:
     failed = vm(state=VMState.FAILED, failure=ResourceExhausted("no room"))
     made = [vm(state=VMState.CREATING), failed]
     for session in (FakeSession([failed]), FakeSession(made=made)):
@@ -340,7 +340,7 @@ def a_failed_vm_is_deleted_and_its_failure_told(rules: Rules) -> None:
         assert session.log[-2:] == ["delete vm-1", "delete disk-1"]
 
 
-def a_vm_that_ended_while_it_was_made_is_told(rules: Rules) -> None:
+def a_vm_that_ends_during_its_creation_is_reported(rules: Rules) -> None:
     gone = vm(state=VMState.GONE)
     session = FakeSession(made=[vm(state=VMState.CREATING), gone])
     with refused(Unavailable, "without a reason"):
@@ -382,7 +382,7 @@ def a_call_that_was_throttled_is_made_again(rules: Rules) -> None:
 
 
 def a_call_that_may_have_begun_is_not_made_again(rules: Rules) -> None:
-    """MCM makes it again, and it then looks for what was begun."""
+    """MCM repeats the call, which then looks for what the first one has begun."""
     for method in ("list_vms", "create_vm"):
         session = FakeSession(troubles={method: [Throttled()]})
         with pytest.raises(Throttled):
@@ -393,7 +393,7 @@ def a_call_that_may_have_begun_is_not_made_again(rules: Rules) -> None:
 
 
 def other_trouble_ends_a_wait(rules: Rules) -> None:
-    """So does an error of `cmi` that an author raises where something is to be done."""
+    """Even `Unavailable` of `cmi` ends it, if an author raises it in a step like `advance_vm`."""
     for method, error in (
         ("get_vm", NotFound("no such project")),
         ("get_vm", KeyError("a defect")),
@@ -440,7 +440,7 @@ def deletes_all_vms_of_the_machine_and_what_is_left(rules: Rules) -> None:
 
 
 def deletes_the_vm_that_the_id_names(rules: Rules) -> None:
-    """Whatever its name is now, and no other VM of the same name."""
+    """It may have another name by now, and other VMs with the same name are not deleted."""
     session = FakeSession([vm("vm-1", name="renamed"), vm("vm-2")])
     delete(rules, session, "vm-1")
     assert [each.provider_id for each in session.vms] == ["vm-2"]
@@ -517,7 +517,7 @@ def initializes_a_vm_and_waits(rules: Rules) -> None:
         assert {*session.log} == {"initialize vm-1"}
         count, looks = len(session.log), session.calls
         initialize(rules, session, provider_id)
-        assert len(session.log) == count, "what is initialized is left alone"
+        assert len(session.log) == count, "a VM that is initialized is left alone"
         assert session.calls == looks + 1, "and looked at once"
 
 

@@ -1,4 +1,4 @@
-"""A small driver that does as a test tells it, and a caller that sees what the wire carries."""
+"""A small driver whose behaviour each test defines, and a caller that sees the raw responses."""
 
 import json
 import threading
@@ -45,7 +45,7 @@ MACHINE_RPCS = (
     "ShutDownMachine",
     "InitializeMachine",
 )
-"""Those that take a provider spec and secrets."""
+"""The RPCs whose requests contain a provider spec and secrets."""
 
 TAGS = {"kubernetes.io/cluster/one": "1", "kubernetes.io/role/node": "1"}
 SPEC = {"tags": TAGS, "region": "north"}
@@ -74,7 +74,7 @@ Action: TypeAlias = Callable[[Any], Any]
 
 
 def created(request: CreateMachineRequest[Spec, Keys]) -> CreateMachineResponse:
-    """Answer as a driver does whose cloud always has room."""
+    """Return the response of a driver whose cloud always has room."""
     name = request.machine_name
     return CreateMachineResponse(
         provider_id=name, node_name=name, last_known_state=request.last_known_state
@@ -91,7 +91,7 @@ def raising(error: BaseException) -> Action:
 
 
 class StandIn(Driver):
-    """Has all RPCs. CreateMachine does what the test gave; the others answer and do nothing."""
+    """Has all RPCs. CreateMachine calls the test's function; the others answer and do nothing."""
 
     def __init__(self, create: Action = created) -> None:
         self.create = create
@@ -135,7 +135,7 @@ class StandIn(Driver):
 
 
 class AsyncStandIn(Driver):
-    """Has the two mandatory RPCs, as `async def`; what the test gave may be `async def` too."""
+    """Has the two mandatory RPCs as `async def`. The test's function may be `async def` too."""
 
     def __init__(self, create: Action = created) -> None:
         self.create = create
@@ -156,7 +156,7 @@ class AsyncStandIn(Driver):
 
 
 BOTH = (StandIn, AsyncStandIn)
-"""The driver with `def` and the one with `async def`."""
+"""The driver whose methods are `def`, and the one whose methods are `async def`."""
 
 
 class Gate:
@@ -172,15 +172,15 @@ class Gate:
         return created(request)
 
     def enter(self) -> None:
-        """Count a call that is in the method."""
+        """Record that a call has entered the method."""
         self._entered.release()
 
     def has_entered(self) -> bool:
-        """Tell whether a call is in the method that was not told of before."""
+        """Return whether a call has entered the method that was not reported before."""
         return self._entered.acquire(blocking=False)
 
     def await_entered(self, calls: int = 1) -> None:
-        """Wait until so many calls are in the method."""
+        """Wait until that many more calls have entered the method."""
         for _ in range(calls):
             assert self._entered.acquire(timeout=PATIENCE)
 
@@ -188,7 +188,7 @@ class Gate:
 def machine_class(
     secrets: Mapping[str, bytes] = SECRETS, *, cluster: str = "one", **fields: Any
 ) -> MachineClass:
-    """Return a valid machine class, with other fields or secrets."""
+    """Return a valid machine class, with some fields or secrets replaced."""
     tags = {f"kubernetes.io/cluster/{cluster}": "1", "kubernetes.io/role/node": "1"}
     return MachineClass(
         provider_spec=json.dumps({**SPEC, "tags": tags, **fields}).encode(), secrets=secrets
@@ -196,7 +196,7 @@ def machine_class(
 
 
 def request(rpc: str, **fields: Any) -> Message:
-    """Return a valid request of a machine RPC, with other fields."""
+    """Return a valid request of a machine RPC, with some fields replaced."""
     kind = getattr(cmi_pb2, f"{rpc}Request")
     valid = {"MachineName": "m1", "ProviderSpec": json.dumps(SPEC).encode(), "Secrets": SECRETS}
     known = kind.DESCRIPTOR.fields_by_name
@@ -208,7 +208,7 @@ def request(rpc: str, **fields: Any) -> Message:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came over the wire."""
+    """The response as it came over the wire."""
 
     code: str
     message: str
@@ -219,7 +219,7 @@ class Answer:
 def ask(
     endpoint: Endpoint, rpc: str, message: Message | bytes = b"", timeout: float = PATIENCE
 ) -> Answer:
-    """Call an RPC with a message, or with any bytes."""
+    """Call an RPC with a message, or with arbitrary bytes."""
     service = "Identity" if rpc in IDENTITY_RPCS else "Machine"
     wire = message if isinstance(message, bytes) else message.SerializeToString()
     with grpc.insecure_channel(endpoint.target) as channel:
@@ -239,8 +239,8 @@ def ask(
 def give_up(endpoint: Endpoint, message: Message, has_begun: Callable[[], bool]) -> Answer:
     """Make a CreateMachine call that the server gives up while its method runs.
 
-    A busy machine may take longer than the call's time limit to begin the method. A call that is
-    given up before that has no effect, so it is made again.
+    On a busy machine, the call's time limit may pass before the method begins. A call that is given
+    up that early has no effect, so the function repeats it.
 
     Returns:
         The answer to the call that was given up.
@@ -249,7 +249,7 @@ def give_up(endpoint: Endpoint, message: Message, has_begun: Callable[[], bool])
 
     def is_in_its_method() -> bool:
         answers.append(ask(endpoint, "CreateMachine", message))
-        # It is ABORTED if the method of the call before has just begun.
+        # The code is ABORTED if the method of the previous call has just begun.
         assert answers[-1].code in {"DEADLINE_EXCEEDED", "ABORTED"}, answers[-1]
         return has_begun()
 

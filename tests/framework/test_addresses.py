@@ -1,4 +1,4 @@
-"""Names with several addresses, or with other ones than they should have."""
+"""Host names with several addresses, or with addresses that they should not have."""
 
 import json
 import signal
@@ -24,13 +24,13 @@ def can_unshare() -> bool:
     return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not can_unshare(), reason="no mount namespaces here")
+pytestmark = pytest.mark.skipif(not can_unshare(), reason="mount namespaces are not available here")
 
 TWO = "127.0.0.1 localhost\n127.0.0.2 localhost\n"
 
 
 def popen(folder: Path, hosts: str, *options: str, start: str = START) -> "subprocess.Popen[str]":
-    """Start a driver on a machine whose /etc/hosts says this."""
+    """Start a driver on a machine with this content in /etc/hosts."""
     file = folder / "hosts"
     file.write_text(hosts)
     shell = f'mount --bind {file} /etc/hosts && exec "$0" "$@"'
@@ -88,7 +88,7 @@ def test_a_name_is_served_on_all_its_addresses(tmp_path: Path) -> None:
 
 
 def test_an_address_that_the_machine_does_not_have_is_passed_over(tmp_path: Path) -> None:
-    """As `::1` on a machine without IPv6."""
+    """For example, a machine without IPv6 does not have `::1`."""
     hosts = "127.0.0.1 here\n192.0.2.1 here\n"
     options = ("--endpoint=tcp://here:0", "--insecure", "--log-format=json")
     with popen(tmp_path, hosts, *options) as process:

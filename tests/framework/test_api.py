@@ -1,6 +1,6 @@
-"""The author's API: what a provider may import, and how it is called.
+"""The author's API: what a provider may import, and how to call it.
 
-A change here is a change for every author. It belongs into the changelog.
+Every change to it affects all authors, so it must be in the changelog.
 """
 
 import ast
@@ -21,7 +21,7 @@ AUTHORS = [ROOT / "template/<<provider_name>>", ROOT / "examples/aws/aws"]
 
 
 def described(name: str, value: object) -> list[str]:
-    """Return the lines that say how a name is used: its signature, and those of its members."""
+    """Return lines that describe a name: its signature and the signatures of its members."""
     if inspect.ismodule(value):
         functions = [
             (each, function)
@@ -54,7 +54,7 @@ def described(name: str, value: object) -> list[str]:
 
 
 def test_the_list_and_its_signatures() -> None:
-    """To accept a change, write what this test expected to find into api.txt."""
+    """To accept a change, copy the text that this test expected into api.txt."""
     lines = [
         line
         for module in PUBLIC

@@ -1,4 +1,4 @@
-"""Many calls at once: limits, one call for a machine, deadlines, callers that go away."""
+"""Many calls at once: limits, one call per machine, deadlines, and callers that disconnect."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ def options(**limits: Any) -> ServerOptions:
 
 @contextmanager
 def calling(endpoint: Endpoint, *requests: Any) -> "Iterator[Sequence[grpc.Future[bytes]]]":
-    """CreateMachine calls on their way; cancelled at the end if they still are."""
+    """CreateMachine calls that are running. Those that have not ended by then are cancelled."""
     with grpc.insecure_channel(endpoint.target) as channel:
         create = bytes_rpc(channel, "/cmi.v1.Machine/CreateMachine")
         calls = [
@@ -58,7 +58,7 @@ def named(name: str, **fields: Any) -> Any:
 
 
 def eventually_ok(endpoint: Endpoint, name: str, **fields: Any) -> None:
-    """Repeat CreateMachine until it is OK; until then it is in progress, or out of time again."""
+    """Repeat CreateMachine until it is OK. Until then, it is in progress or runs out of time."""
     codes = set()
 
     def is_ok() -> bool:
@@ -70,7 +70,7 @@ def eventually_ok(endpoint: Endpoint, name: str, **fields: Any) -> None:
 
 
 def until_open(gate: Gate) -> Any:
-    """Return the `async def` that waits as the gate does."""
+    """Return an `async def` method that waits until the gate is opened."""
 
     async def method(received: Any) -> CreateMachineResponse:
         gate.enter()
@@ -82,7 +82,7 @@ def until_open(gate: Gate) -> Any:
 
 @pytest.fixture(params=BOTH, ids=["def", "async def"])
 def waiting(request: pytest.FixtureRequest, gate: Gate) -> StandIn | AsyncStandIn:
-    """A driver whose CreateMachine waits for the gate."""
+    """A driver whose CreateMachine waits until the gate is opened."""
     if request.param is AsyncStandIn:
         return AsyncStandIn(until_open(gate))
     return StandIn(gate)
@@ -190,14 +190,13 @@ def test_a_call_that_waits_in_vain_is_unavailable_and_never_runs(
 ) -> None:
     with serving(waiting, options(max_calls=1)) as endpoint, calling(endpoint, named("m1")):
         gate.await_entered()
-        answer = ask(
-            endpoint, "CreateMachine", named("m2"), timeout=5
-        )  # a tenth is left for the answer
+        # The call stops waiting when a tenth of its time is left, to be able to answer.
+        answer = ask(endpoint, "CreateMachine", named("m2"), timeout=5)
         assert answer.code == "UNAVAILABLE"
         assert "--max-calls" in answer.message
         gate.opened.set()
         assert ask(endpoint, "CreateMachine", named("m3")).code == "OK"
-        gate.await_entered()  # m3: the one that was turned away has not come in
+        gate.await_entered()  # this is m3, since m2 was turned away
         assert not gate.has_entered()
 
 
@@ -272,7 +271,7 @@ def test_a_thread_that_goes_on_after_its_deadline_keeps_its_machine_and_its_plac
         assert ask(endpoint, "CreateMachine", named("m3")).code == "UNAVAILABLE"
         gate.opened.set()
         for name in ("m1", "m2"):
-            eventually_ok(endpoint, name)  # and gives its place back
+            eventually_ok(endpoint, name)  # and frees its place under the limit
         eventually_ok(endpoint, "m3")
 
 
@@ -435,7 +434,7 @@ def test_a_probe_that_fails_says_why(
 
 @pytest.mark.parametrize("kind", [Probed, AsyncProbed])
 @pytest.mark.parametrize("ready", [True, False])
-def test_a_probe_tells_whether_the_driver_is_ready(ready: bool, kind: type[Probed]) -> None:
+def test_a_probe_reports_whether_the_driver_is_ready(ready: bool, kind: type[Probed]) -> None:
     with serving(kind(lambda: ready)) as endpoint, Client(endpoint) as client:
         assert client.probe() is ready
         assert client.probe() is ready
@@ -476,7 +475,7 @@ def test_a_probe_that_hangs_is_reported_and_holds_up_nothing(
 
     with serving(Probed(lambda: gate.opened.wait(PATIENCE))) as endpoint:
         assert "within 0.05 s" in refusal()
-        # A busy machine may take longer to begin the probe, and then gives it up before that.
+        # On a busy machine, the probe may be given up before it has begun.
         await_condition(lambda: "still hangs" in refusal())
         assert ask(endpoint, "CreateMachine", named("m1")).code == "OK"
         gate.opened.set()

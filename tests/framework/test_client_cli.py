@@ -1,4 +1,4 @@
-"""`python -m cmi` against a real server: every command, both outputs, every kind of error."""
+"""`python -m cmi` with a real server: every command, both output formats, all kinds of errors."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def driver() -> StandIn:
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """A file with all manifests that the commands read."""
+    """A file with all the manifests that the commands read."""
     path = tmp_path / "all.yaml"
     path.write_text(MANIFESTS)
     return str(path)
@@ -73,7 +73,7 @@ def file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def endpoint(driver: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    """Where the driver listens, also named by the environment."""
+    """Where the driver listens. The environment contains it too."""
     with serving(driver) as endpoint:
         monkeypatch.setenv("CMI_ENDPOINT", str(endpoint))
         yield endpoint
@@ -81,7 +81,7 @@ def endpoint(driver: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpo
 
 @pytest.fixture
 def free_endpoint() -> str:
-    """Where nobody listens."""
+    """An endpoint at which nothing listens."""
     return f"tcp://127.0.0.1:{free_port()}"
 
 
@@ -216,7 +216,7 @@ def test_the_environment_names_the_class_and_its_secrets(
     assert [each.machine_name for each in driver.requests] == ["m1", "m1"]
 
 
-def test_options_of_the_connection_stand_before_or_after_the_command(
+def test_options_of_the_connection_come_before_or_after_the_command(
     endpoint: Endpoint, free_endpoint: str
 ) -> None:
     assert output(f"--endpoint={endpoint}", "probe") == "ready\n"
@@ -242,7 +242,7 @@ def test_completion_for_a_shell(shell: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Cloud(StandIn):
-    """Remembers its machines."""
+    """A driver that remembers its machines."""
 
     def __init__(self) -> None:
         super().__init__(self.make)
@@ -271,7 +271,7 @@ class Cloud(StandIn):
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch, file: str) -> Iterator[Cloud]:
-    """A driver whose address, class and secrets the environment names."""
+    """A driver. Its address, machine class and secrets are set in the environment."""
     cloud = Cloud()
     with serving(cloud) as endpoint:
         monkeypatch.setenv("CMI_ENDPOINT", str(endpoint))
@@ -318,7 +318,7 @@ def test_a_deletion_is_of_one_or_of_all(arguments: list[str]) -> None:
 def terminal(
     *arguments: str, **variables: str
 ) -> "Iterator[tuple[fdspawn[str], subprocess.Popen[bytes]]]":
-    """Run `python -m cmi` on a terminal."""
+    """Run `python -m cmi` in a terminal."""
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     environment |= {"PYTHONPATH": str(TEMPLATE), **variables}
     command = [sys.executable, "-m", "cmi", *arguments]
@@ -327,7 +327,7 @@ def terminal(
 
 
 def shown(*arguments: str, answer: str = "", **variables: str) -> tuple[int, str]:
-    """Return the exit code of a command on a terminal, and what it shows."""
+    """Run a command in a terminal; return its exit code and what the terminal shows."""
     with terminal(*arguments, **variables) as (screen, process):
         if answer:
             screen.expect_exact("[y/N]")
@@ -386,7 +386,7 @@ def test_a_watch_outlives_a_driver_that_is_restarted(cloud: Cloud) -> None:
         screen.expect(r"added +m2 +standin:///m2\r\n")
 
 
-def test_standard_input_holds_class_and_secrets(endpoint: Endpoint, file: str) -> None:
+def test_standard_input_contains_class_and_secrets(endpoint: Endpoint, file: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "cmi", "create", "m1", "--class=-", "--secret=-", "-o", "name"],
         env=os.environ | {"PYTHONPATH": str(TEMPLATE)},
@@ -539,7 +539,7 @@ def test_an_odd_timeout_is_no_traceback(timeout: str) -> None:
 
 
 class Foreign(grpc.GenericRpcHandler):
-    """A driver in another language, with less manners: no IDs, and messages of many lines."""
+    """A driver in another language whose responses have no IDs, and whose errors have two lines."""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         def create(_request: bytes, _context: grpc.ServicerContext) -> bytes:

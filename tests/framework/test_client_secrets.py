@@ -1,4 +1,4 @@
-"""What the client and the kit do with the secrets they send, whatever the driver tells of them."""
+"""The client and the kit show no secret that they send, even if the driver returns it."""
 
 import base64
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Identity(cmi_pb2_grpc.IdentityServicer):
 
 
 class Leaky(cmi_pb2_grpc.MachineServicer):
-    """A driver in another language that tells all it knows, and obeys no terminal."""
+    """A driver in another language that returns secrets and control characters."""
 
     def CreateMachine(self, request: Any, context: Any) -> Any:  # noqa: N802
         told = request.Secrets["apiToken"].decode()

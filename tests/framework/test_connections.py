@@ -1,4 +1,4 @@
-"""How long a connection is kept: idle ones and old ones are closed, and no call is cut by that."""
+"""Idle connections and old ones are closed, without interrupting any call."""
 
 import shutil
 import socket
@@ -22,7 +22,7 @@ ANY = Endpoint.parse("tcp://127.0.0.1:0")
 
 
 def text_until(connected: socket.socket, word: bytes) -> bytes:
-    """Return what comes up to this word."""
+    """Return the bytes received up to this word."""
     connected.settimeout(PATIENCE)
     found = b""
     while word not in found:
@@ -42,7 +42,7 @@ def test_a_connection_is_closed(
         address = endpoint if port == "endpoint" else running.health_address
         assert address
         with http2.connection(address) as connected:
-            # It reads until the server closes.
+            # This reads until the server closes the connection.
             assert reason in http2.received(connected, PATIENCE)
 
 
@@ -55,7 +55,8 @@ def test_a_call_outlives_the_age_of_its_connection(
         connected.sendall(call + http2.message(1, named("of-old-age").SerializeToString()))
         gate.await_entered()
         text_until(connected, b"max_age")
-        http2.received(connected, 2)  # as long as nothing comes: the call is not cut
+        # This returns after two seconds without data, so the call is not interrupted.
+        http2.received(connected, 2)
         gate.opened.set()
         assert b"of-old-age" in text_until(connected, b"of-old-age")
 
@@ -63,7 +64,7 @@ def test_a_call_outlives_the_age_of_its_connection(
 def test_a_client_whose_authority_was_removed_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """At the end of its connection at the latest."""
+    """It loses access when its connection ends, at the latest."""
     monkeypatch.setattr(server, "_AGE", 1)
     ours, other = Authority("ours"), Authority("another")
     files, client_files = ours.issue(tmp_path / "server"), ours.issue(tmp_path / "client")

@@ -1,4 +1,4 @@
-"""Requests that are refused before a method is called, and how the refusal names the mistakes."""
+"""Requests that are refused before a method is called, and how the error names the mistakes."""
 
 import json
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ from tests.framework.support import (
     machine_class,
     request,
 )
-from tests.support import bytes_rpc
+from tests.support import PATIENCE, bytes_rpc
 
 WITH_WHOLE_SPEC = ("CreateMachine", "InitializeMachine")
 NAMED = [rpc for rpc in MACHINE_RPCS if rpc != "ListMachines"]
@@ -188,10 +188,10 @@ def test_what_only_create_needs_never_blocks_the_other_calls(endpoint: Endpoint,
         pytest.param({}, {"apiToken": b""}, "UNAUTHENTICATED", id="no credentials"),
     ],
 )
-def test_a_call_that_is_refused_tells_all_that_create_needs(
+def test_a_call_that_is_refused_names_all_that_create_needs(
     endpoint: Endpoint, rpc: str, fields: Any, secrets: Any, code: str
 ) -> None:
-    """Once each, whichever call comes first."""
+    """The error names each problem once, whichever RPC is called first."""
     wire = spec(**{"disks": "none", "login": 5, "unknown": True} | fields)
     message = refused(
         endpoint, rpc, code, ProviderSpec=wire, Secrets=secrets | {"userData": b"\xff"}
@@ -296,7 +296,7 @@ def test_an_unknown_rpc_and_an_unknown_service_are_unimplemented(endpoint: Endpo
     assert ask(endpoint, "ResizeMachine").code == "UNIMPLEMENTED"
     with grpc.insecure_channel(endpoint.target) as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            bytes_rpc(channel, "/cmi.v2.Machine/CreateMachine")(b"", timeout=5)
+            bytes_rpc(channel, "/cmi.v2.Machine/CreateMachine")(b"", timeout=PATIENCE)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -362,7 +362,7 @@ class RegionalDriver(StandIn):
 
 
 def test_a_provider_id_says_where_the_vm_is(log_lines: LogLines) -> None:
-    """A part that would not pass the scope's own validation is none of this driver's."""
+    """An ID is not this driver's if a part of it would not pass the validation of the scope."""
     driver = RegionalDriver()
     parts = ("north-1", "south-2", "evil.example.com#", "south-2a")
     with serving(driver) as endpoint, Client(endpoint) as client:

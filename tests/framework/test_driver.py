@@ -1,6 +1,6 @@
-"""How the framework reads a driver: its capabilities, and declarations that can't work."""
+"""How the framework inspects a driver: its capabilities, and declarations that can't work."""
 
-# Wrong signatures are what is tested here.
+# This file tests wrong signatures.
 # mypy: disable-error-code="empty-body, override"
 
 import functools
@@ -95,7 +95,7 @@ def test_the_plugin_says_who_it_is() -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution whose entry point names the package `acme`."""
+    """An installed distribution whose entry point names the package `acme`."""
     info = tmp_path / "mcm_provider_acme-1.2.3.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(

@@ -1,4 +1,4 @@
-"""Where a driver listens: which endpoints are taken, and which are refused."""
+"""Where a driver listens: which endpoints it accepts, and which it refuses."""
 
 import os
 import socket
@@ -68,7 +68,7 @@ REACHABLE = ["tcp://0.0.0.0:0", "tcp://[::]:0", "tcp://10.0.0.7:0", "tcp://drive
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a path short enough for a socket."""
+    """A folder whose path is short enough for a Unix socket."""
     with TemporaryDirectory() as path:
         yield Path(path)
 
@@ -161,7 +161,7 @@ def test_ipv6_is_served() -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
-        pytest.skip("this machine has no IPv6")
+        pytest.skip("this machine does not have IPv6")
     with serving(StandIn(), options("tcp://[::1]:0")) as endpoint, Client(endpoint) as client:
         assert str(endpoint).startswith("tcp://[::1]:")
         assert client.probe()

@@ -1,4 +1,4 @@
-"""What a method answers or raises, and what its caller sees of it."""
+"""What a method returns or raises, and what its caller sees."""
 
 import asyncio
 import concurrent.futures
@@ -51,7 +51,7 @@ def answer_of(create: Action, kind: type[StandIn | AsyncStandIn] = StandIn) -> A
 
 
 class SdkError(Exception):
-    """Base of the errors of a cloud's SDK."""
+    """The base class of the errors of a cloud's SDK."""
 
 
 class Throttled(SdkError): ...
@@ -65,7 +65,7 @@ class Mapped(StandIn):
 
 
 class Coded(Exception):
-    """Of an SDK that has one class for all errors."""
+    """An error of an SDK that has one class for all errors."""
 
     def __init__(self, code: str | None) -> None:
         self.code = code
@@ -84,7 +84,7 @@ class MappedByCode(StandIn):
 
 
 class OwnQuota(cmi.ResourceExhausted):
-    """An author's subclass that forgets to call its base."""
+    """An author's subclass that does not call the constructor of its base class."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -269,7 +269,7 @@ def test_ids_of_exactly_128_bytes_are_taken() -> None:
 
 
 class Others(StandIn):
-    """Answers the optional RPCs with what the test gave."""
+    """A driver whose optional RPCs return what the test passed to it."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()

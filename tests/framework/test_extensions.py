@@ -1,4 +1,4 @@
-"""What MCM's drivers in Go have and machine-spec has no field for: the extensions."""
+"""The extensions: features of MCM's drivers in Go for which machine-spec has no field."""
 
 import time
 from collections.abc import Callable
@@ -48,7 +48,7 @@ STATE_TRAILER = "cmi-last-known-state-bin"
 
 
 def state_of_failure(endpoint: Endpoint, rpc: str = "CreateMachine", known: bytes = b"") -> object:
-    """Make a call that fails; return the last known state that comes with its error."""
+    """Make a call that fails; return the last known state that its error contains."""
     with connect(endpoint) as channel:
         message = request(rpc, **({"LastKnownState": known} if known else {}))
         call = getattr(cmi_pb2_grpc.MachineStub(channel), rpc)
@@ -75,7 +75,7 @@ def test_an_error_carries_what_the_driver_remembers(kind: type[StandIn], error: 
 
 
 def test_an_error_hands_back_what_came_with_the_request() -> None:
-    """Or whatever turns a call away would lose it: MCM keeps what the error carries."""
+    """MCM stores the state that an error contains, so an error without it would erase the state."""
     with serving(StandIn(raising(Internal("broken")))) as endpoint:
         assert state_of_failure(endpoint, known=b"order 4711") == b"order 4711"
         assert state_of_failure(endpoint) is None
@@ -135,7 +135,7 @@ def test_a_state_is_bounded() -> None:
 
 
 class Telling(StandIn):
-    """Answers addresses, and that its VMs are uninitialized."""
+    """A driver that returns addresses, and that its VMs are uninitialized."""
 
     addresses = (NodeAddress(AddressType.INTERNAL_IP, "10.0.0.1"),)
 
@@ -190,7 +190,7 @@ class SdkError(Exception):
 
 
 class NoSuchServer(Exception):
-    """The SDK found nothing."""
+    """The server does not exist."""
 
 
 class Answer:
@@ -198,7 +198,7 @@ class Answer:
 
 
 class Sdk:
-    """An SDK: plain and async methods, and what is none."""
+    """An SDK with plain methods, async methods, and attributes that are not public methods."""
 
     region = "north"
 
@@ -217,7 +217,7 @@ class Sdk:
 
 
 class Calling(Driver):
-    """Makes requests to an SDK."""
+    """A driver that makes requests to an SDK."""
 
     errors = MappingProxyType({NoSuchServer: NotFound})
 
@@ -237,7 +237,7 @@ class Calling(Driver):
 
 
 def requests(address: Endpoint, name: str) -> dict[str, float]:
-    """Return what a metric of API requests says, by service."""
+    """Return the values of a metric about API requests, by service."""
     return {
         labels["service"]: value
         for (found, pairs), value in samples(address).items()
@@ -284,7 +284,7 @@ def test_an_instrumented_client_is_otherwise_the_client() -> None:
         client.no_such_method()  # type: ignore[attr-defined]
 
 
-def test_an_api_request_tells_when_it_ran() -> None:
+def test_an_api_request_reports_when_it_ran() -> None:
     before = time.time_ns()
     api_request = ApiRequest("get_server")
     api_request.end(failed=True)

@@ -1,4 +1,4 @@
-"""What a VM was made from, in the characters of a tag."""
+"""The fingerprint of the spec that a VM was made from, which fits into a tag."""
 
 import re
 from typing import Any
@@ -10,14 +10,14 @@ from cmi import SpecModel, spec_differences, spec_fingerprint
 
 
 class Disk(SpecModel):
-    """A nested one."""
+    """A nested model."""
 
     size: int
     encrypted: bool = False
 
 
 class Spec(SpecModel):
-    """An author's."""
+    """A spec as an author would write it."""
 
     machine_type: str
     disks: tuple[Disk, ...]
@@ -64,7 +64,7 @@ def test_a_driver_that_has_learnt_more_still_knows_its_vms() -> None:
         machine_type: str
         disks: tuple[NewDisk, ...]
         zone: str = "any"
-        """It had another default, and there are no tags any more."""
+        """The previous model had another default here, and a field `tags`."""
         image: str = ""
 
     assert spec_differences(MADE, read(NewSpec)) == []

@@ -1,4 +1,4 @@
-"""The layers of the framework are kept, and the check of them finds what breaks them."""
+"""The framework keeps to its layers, and the check finds imports that break them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What a driver takes in at once, and what it says when that is too much."""
+"""How much a driver accepts at the same time, and what it answers when it gets more."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ KIB, MIB = 1024, 1024 * 1024
 
 
 def with_user_data(size: int, name: str = "m1", **fields: Any) -> Any:
-    """Return a CreateMachine request with so much user data, in lines of 64 characters."""
+    """Return a CreateMachine request with that much user data, in lines of 64 characters."""
     user_data = b"".join(b"%-63d\n" % number for number in range(size // 64))
     secrets = {"apiToken": b"correct-horse", "userData": user_data}
     return request("CreateMachine", MachineName=name, Secrets=secrets, **fields)
@@ -59,7 +59,7 @@ def test_a_request_beyond_the_limit_is_invalid() -> None:
 
 
 def test_all_requests_together_are_bounded(gate: Gate) -> None:
-    """One beyond the bound is turned away at once; what has ended makes room."""
+    """A request beyond the limit is refused at once. Requests that have ended make room."""
     requests = [with_user_data(60 * KIB, f"m{number}") for number in range(4)]
     limits = options(max_bytes_in_flight=250 * KIB)
     with served(StandIn(gate), limits) as (server, endpoint):
@@ -79,8 +79,9 @@ def test_all_requests_together_are_bounded(gate: Gate) -> None:
 def test_every_call_gives_its_bytes_back(
     kind: type[StandIn | AsyncStandIn], gate: Gate, log_stream: object
 ) -> None:
-    """However it ends. An SDK may even raise one exception again and again."""
-    # pytest's own handlers keep what they have seen.
+    """The way in which the call ends makes no difference. An SDK may even raise the same exception
+    object each time."""
+    # pytest's handlers keep the records that they have seen.
     root = logging.getLogger()
     root.handlers[:] = [each for each in root.handlers if isinstance(each, logs.Handler)]
     error = NotFound("the same each time")
@@ -105,9 +106,9 @@ def test_every_call_gives_its_bytes_back(
 def test_health_answers_while_failing_calls_with_much_user_data_are_scrubbed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Twenty at once, each with a secret of 900 KiB that its error quotes.
+    """Twenty calls run at once, and each error quotes a secret of 900 KiB.
 
-    The event loop never searches that much itself.
+    The event loop never searches such large texts itself.
     """
     scrub = Redactor.scrub
     on_the_loop: list[int] = [0]
@@ -160,7 +161,7 @@ def test_a_huge_list_of_volumes_that_is_all_wrong_is_refused(volumes: str) -> No
 
 @pytest.mark.parametrize("port", ["health", "endpoint"])
 def test_half_open_streams_of_one_connection_are_bounded(tmp_path: Path, port: str) -> None:
-    """Each would take 18 KiB, and is no call yet that `--max-calls` could count."""
+    """Each of them would take 18 KiB, and `--max-calls` does not count it yet."""
     path = {"health": "/grpc.health.v1.Health/Check", "endpoint": "/cmi.v1.Machine/CreateMachine"}
     with started(tmp_path, "--health-address=127.0.0.1:0", "--max-calls=100") as process:
         line = serving_line(process)
@@ -173,7 +174,7 @@ def test_half_open_streams_of_one_connection_are_bounded(tmp_path: Path, port: s
                 for number in range(20_000):
                     connected.sendall(http2.call(2 * number + 1, path[port]))
             except ConnectionError:
-                pass  # it has had enough of us
+                pass  # the server has closed the connection
             with grpc.insecure_channel(address.target) as channel:
                 health_stub(channel).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
             grown = resident_kib(process.pid) - before
@@ -207,8 +208,8 @@ driver_app(make_driver)()
 def test_calls_that_are_reset_at_once_do_not_pile_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: str
 ) -> None:
-    """No limit of streams counts them: each has gone when the next one comes. They come faster
-    than the driver takes them, which here takes none."""
+    """No limit on streams applies, since each stream ends before the next one begins. They come
+    faster than the driver accepts them: this one accepts none."""
     monkeypatch.chdir(tmp_path)
     path = {"health": "/grpc.health.v1.Health/Watch", "endpoint": "/cmi.v1.Machine/CreateMachine"}
     with started(
@@ -235,7 +236,7 @@ def reset_calls(address: Endpoint, path: str, calls: int) -> None:
     with http2.connection(address) as connected:
         reader = Thread(target=http2.received, args=(connected, PATIENCE), daemon=True)
         reader.start()
-        with suppress(ConnectionError):  # it may have enough of us
+        with suppress(ConnectionError):  # the server may close the connection
             for stream in range(1, 2 * calls, 2):
                 call = http2.call(stream, path) + http2.message(stream)
                 connected.sendall(call + http2.reset(stream))
@@ -245,7 +246,8 @@ def reset_calls(address: Endpoint, path: str, calls: int) -> None:
 
 
 def test_pings_of_a_client_that_keeps_its_connection_alive_are_permitted(gate: Gate) -> None:
-    """Every 5.5 s here; gRPC's own limit is 5 minutes, and the third ping ends the connection."""
+    """This client pings every 5.5 s. With gRPC's default of 5 minutes, the third such ping would
+    end the connection."""
     with served(StandIn(gate), options()) as (_, endpoint), http2.connection(endpoint) as connected:
         for _ in range(4):
             connected.sendall(http2.frame(http2.PING, payload=bytes(8)))
@@ -299,14 +301,14 @@ def test_without_a_thread_a_call_waits_or_is_refused_and_never_runs_later(
 
 
 def is_refused(endpoint: Endpoint) -> bool:
-    """Tell whether a call with little time gets the driver's answer before the time is over."""
+    """Return whether a call with a short deadline gets the driver's answer before the deadline."""
     answer = ask(endpoint, "CreateMachine", named("refused"), timeout=1)
     assert answer.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
     return answer.code == "UNAVAILABLE" and "start another thread" in answer.message
 
 
 def test_the_default_options_fit_together() -> None:
-    """The largest request is let in when nothing else is in flight, and files are not exhausted."""
+    """The largest request fits, and `--max-calls` needs no more files than a process may open."""
     defaults = ServerOptions()
     assert defaults.max_request_bytes * 8 <= defaults.max_bytes_in_flight
     assert defaults.max_calls < resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -1,4 +1,4 @@
-"""Log records as a driver process writes them: one line each, in JSON or as text."""
+"""Log records as a driver process writes them: one line each, as JSON or as text."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ Start = Callable[[LogLevel, LogFormat | None], LogFile]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """A function that configures logging and returns what stands for standard error."""
+    """A function that configures logging, and returns the file that replaces standard error."""
     with ExitStack() as stack:
         yield lambda level, form: stack.enter_context(logging_to_file(level, form))
 
@@ -121,7 +121,7 @@ def test_without_a_terminal_the_form_is_json(start: Start) -> None:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Log at a terminal; returns what it shows."""
+    """Log to a terminal; return what it shows."""
     ours, theirs = os.openpty()
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
@@ -161,7 +161,7 @@ def test_in_colour_a_line_is_short_and_warnings_stand_out(
 
 
 def test_a_record_needs_no_lock_of_the_base_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From Python 3.13 on, its `handle` enters a lock that has to be there."""
+    """The `handle` of the base class enters a lock, which must exist from Python 3.13 on."""
     handled: list[logging.LogRecord] = []
 
     class Locked:

@@ -1,4 +1,4 @@
-"""Calls that look at the cloud at the same time: what they share, and what they don't."""
+"""Which reads of the cloud are shared by calls that run at the same time, and which are not."""
 
 import asyncio
 import threading
@@ -35,7 +35,7 @@ S = TypeVar("S", bound=Scope)
 
 @dataclass(frozen=True)
 class Asked:
-    """What the rules need of a request here."""
+    """The parts of a request that the rules need here."""
 
     provider_spec: Scope = SCOPE
     secrets: Keys = KEYS
@@ -43,15 +43,15 @@ class Asked:
 
 @dataclass
 class Call:
-    """A call of the cloud's API, which ends when the test lets it.
+    """A call of the cloud's API. The test decides when it ends.
 
     Attributes:
-        name: What is asked for, as in `list` or `get vm-1`.
-        answered: Whether it may end.
-        trouble: What it raises then, if it is to fail.
-        began: When the cloud saw it, in seconds. A busy machine delays that by any time, so two
-            of these may be closer together than the looks were.
-        caller: The machine call that made it.
+        name: What is requested, such as `list` or `get vm-1`.
+        answered: Set when the call may end.
+        trouble: The exception that it then raises, if it is supposed to fail.
+        began: When the cloud got the call, in seconds. A busy machine may delay a call for any
+            time, so two of these times may be closer to each other than the reads were.
+        caller: The machine call that made this call.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Call:
 
 @dataclass
 class Cloud:
-    """A cloud that answers with what was there when it was asked.
+    """A cloud whose answers show its state at the beginning of the call.
 
     Attributes:
-        vms: What is there.
-        unlisted: The IDs of those that no list shows.
-        leftovers: What VMs have left behind.
+        vms: The VMs that exist.
+        unlisted: The IDs of VMs that no list contains.
+        leftovers: The resources that deleted VMs have left behind.
         calls: The calls so far, in the order in which they began.
-        is_quick: It answers at once.
+        is_quick: Whether calls end at once.
     """
 
     vms: list[VM] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Cloud:
 
     @property
     def asked(self) -> list[str]:
-        """What it was asked for, in order."""
+        """The names of the calls so far, in order."""
         return [call.name for call in [*self.calls]]
 
     def answer(self, name: str, found: list[Any]) -> list[Any]:
@@ -99,7 +99,7 @@ class Cloud:
         self.calls[number].answered.set()
 
     def be_quick(self) -> None:
-        """Answer everything at once from now on."""
+        """Answer all calls at once from now on, including those that are waiting."""
         self.is_quick = True
         for number in range(len(self.calls)):
             self.calls[number].answered.set()
@@ -140,7 +140,7 @@ class CloudSession(Session[Scope, Spec, Keys, VM]):
 
 
 class OtherSession(CloudSession):
-    """It finds VMs in a way of its own, perhaps."""
+    """A subclass that might find VMs in another way."""
 
 
 class LoneSession(CloudSession):
@@ -148,12 +148,12 @@ class LoneSession(CloudSession):
 
 
 class GenericSession(Session[S, Spec, Keys, VM], Generic[S]):
-    """Its scope is not known."""
+    """A session with a type variable in place of its scope."""
 
 
 @dataclass
 class Server:
-    """Runs calls in threads, as a server does."""
+    """Runs each call in a thread, as a server does."""
 
     cloud: Cloud
     groups: dict[Any, Any] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class Server:
         asked: Asked = Asked(),
         session: type[CloudSession] = CloudSession,
     ) -> "Future[Any]":
-        """Begin a call, and return what will hold what `act` returns."""
+        """Begin a call, and return a future with the result of `act`."""
         call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS, groups=self.groups)
         call.loop.close()
         self.calls.append(call)
@@ -182,19 +182,19 @@ class Server:
         return outcome
 
     def await_waiting(self, count: int) -> None:
-        """Wait until so many calls have asked, those that look included."""
+        """Wait until that many calls need an answer, including those that are reading."""
         await_condition(
             lambda: sum(len(group.waiting) for group in [*self.groups.values()]) == count
         )
 
     def await_asked(self, *calls: str) -> None:
-        """Wait until the cloud has been asked for exactly this so far."""
+        """Wait until the cloud has received exactly these calls."""
         await_condition(lambda: self.cloud.asked == [*calls])
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server where nobody takes a look to hang, so that each has to be handed over."""
+    """A server that never considers a read to hang, so each result must reach those who wait."""
     monkeypatch.setattr(module, "IMPATIENCE", 2 * PATIENCE)
     monkeypatch.setattr(module, "PATIENCE", 2 * PATIENCE)
     monkeypatch.setattr(module, "GAP", 0)
@@ -203,14 +203,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.cloud.be_quick()
     for call in server.calls:
         call.give_up()
-    await_condition(lambda: not server.groups)  # nothing is kept of calls that have ended
+    await_condition(lambda: not server.groups)  # nothing remains of calls that have ended
 
 
 Act = Callable[[Looks[Scope, VM]], Any]
 
 
 def named(name: str) -> Act:
-    """Read a machine's VMs."""
+    """Read the VMs of a machine."""
     return lambda looks: looks.named(name)
 
 
@@ -220,7 +220,7 @@ def by_id(provider_id: str) -> Act:
 
 
 def paused(provider_id: str) -> Act:
-    """Look at a VM after a pause."""
+    """Read a VM after a pause."""
     return lambda looks: looks.wait_for_vm("a look", provider_id, lambda now: (now,))[0]
 
 
@@ -234,7 +234,7 @@ def is_running(provider_id: str) -> Act:
 
 
 def leftovers(name: str) -> Act:
-    """Look for what is left of a machine."""
+    """Read what a machine has left behind."""
     return lambda looks: looks.wait_for_leftovers("a look", name, lambda found: (found,))[0]
 
 
@@ -288,7 +288,7 @@ def test_a_call_that_is_alone_asks_for_its_own_vm(server: Server) -> None:
 def test_nobody_sees_a_look_that_began_before_they_asked(
     server: Server, look: Callable[[str], Act]
 ) -> None:
-    """Else a call would miss the change that it has just made."""
+    """Otherwise, a call would miss the change that it has just made."""
     old, new = vm(state=VMState.CREATING), vm()
     server.cloud.vms = [old]
     begun = [server.begin(look("vm-1"))]
@@ -308,7 +308,7 @@ def test_nobody_sees_a_look_that_began_before_they_asked(
 
 @pytest.mark.parametrize("look", [by_id, paused])
 def test_a_vm_that_a_list_lacks_is_asked_for(server: Server, look: Callable[[str], Act]) -> None:
-    """Lists may be behind, and nothing is concluded from them."""
+    """A list may be outdated, so a VM that it does not contain may still exist."""
     server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2")], {"vm-2"}
     outcomes = [server.begin(look("vm-1"))]
     server.await_asked("get vm-1")
@@ -361,7 +361,7 @@ def test_a_call_that_is_given_up_before_it_waits_does_not_wait(server: Server) -
 
 
 def test_the_look_of_a_call_that_is_given_up_fails_for_it_alone(server: Server) -> None:
-    """With an async SDK this is how the look ends: its coroutine is cancelled."""
+    """With an async SDK, the read ends in this way, because its coroutine is cancelled."""
     server.cloud.vms = [vm()]
     server.begin(by_id("vm-1"))
     server.await_asked("get vm-1")
@@ -389,7 +389,7 @@ def test_a_look_that_hangs_holds_up_nobody_for_long(
     server.await_asked("get vm-1")
     monkeypatch.setattr(module, name, 0)
     others = [server.begin(look("vm-1")) for _ in range(2)]
-    server.cloud.is_quick = True  # for those that have not asked yet
+    server.cloud.is_quick = True  # for calls that have not reached the cloud yet
     await_condition(lambda: len(server.cloud.asked) > 1)
     for call in server.cloud.calls[1:]:
         call.answered.set()
@@ -399,7 +399,7 @@ def test_a_look_that_hangs_holds_up_nobody_for_long(
 
 @dataclass(frozen=True)
 class Apart:
-    """A call that shares nothing with others, or does."""
+    """A call that differs from others, and may or may not share reads with them."""
 
     asked: Asked = Asked()
     session: type[CloudSession] = CloudSession
@@ -453,7 +453,7 @@ def test_what_a_group_is_known_by_shows_no_secret(server: Server) -> None:
 
 def test_where_the_scope_is_not_known_specs_have_to_be_equal() -> None:
     class Inner(GenericSession[Scope]):
-        """Its base has a type variable where the scope stands."""
+        """Its base class has a type variable in place of the scope."""
 
     other = SPEC.model_copy(update={"disks": (Disk(sizeGiB=1),)})
     assert module.scope_fields(CloudSession, SPEC) == module.scope_fields(CloudSession, other)
@@ -465,7 +465,8 @@ def test_where_the_scope_is_not_known_specs_have_to_be_equal() -> None:
 def test_calls_that_wait_leave_the_cloud_alone_between_two_looks(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call's own pause may be short, since it has just begun to wait."""
+    """The gap between two reads is needed because a call that has just begun to wait pauses only
+    briefly."""
     monkeypatch.setattr(module, "GAP", 0.05)
     monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.001)
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.001)
@@ -499,11 +500,11 @@ def test_a_group_backs_off_while_the_cloud_throttles(
     assert [result(outcome) for outcome in outcomes] == [vm()] * 2
     assert server.cloud.calls[5].began - start >= 0.01 * (2 + 4 + 8 + 16 + 32)
     (group,) = groups
-    assert group.failures == 0, "and comes back as before once the cloud answers"
+    assert group.failures == 0, "the pauses must be short again once the cloud answers"
 
 
 def test_a_read_does_not_wait_for_a_gap(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gap is for calls that wait anyway."""
+    """Only calls that wait for a change anyway keep to the gap between two reads."""
     monkeypatch.setattr(module, "GAP", 2 * PATIENCE)
     outcomes = [server.begin(named("m1"))]
     server.await_asked("find m1")
@@ -514,7 +515,7 @@ def test_a_read_does_not_wait_for_a_gap(server: Server, monkeypatch: pytest.Monk
 
 
 def test_the_caller_gets_the_trouble_that_did_not_pass() -> None:
-    """A bare DEADLINE_EXCEEDED would not say that the cloud has throttled all the time."""
+    """A DEADLINE_EXCEEDED alone would not say that the cloud throttled all the time."""
     cloud = Cloud(is_quick=True)
 
     def throttled(name: str, found: list[Any]) -> list[Any]:
@@ -527,7 +528,7 @@ def test_the_caller_gets_the_trouble_that_did_not_pass() -> None:
         is_running("vm-1")(Looks(CloudSession(cloud), received))
         raise AssertionError
 
-    def is_told() -> bool:
+    def is_reported() -> bool:
         answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
         assert answer.code in {"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED"}, answer
         return answer.code == "UNAVAILABLE" and answer.message == (
@@ -539,11 +540,11 @@ def test_the_caller_gets_the_trouble_that_did_not_pass() -> None:
 
     options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
     with serving(Throttling(create), options) as endpoint:
-        await_condition(is_told)  # a busy machine may take longer to begin to wait
+        await_condition(is_reported)  # on a busy machine, time may run out before it waits
 
 
 def test_outside_of_a_server_trouble_ends_a_wait() -> None:
-    """Nobody has a table there, nor a deadline."""
+    """Without a server, there is neither a table of errors nor a deadline."""
     cloud = Cloud(is_quick=True)
     cloud.vms = [vm()]
     looks = Looks(CloudSession(cloud), Asked())

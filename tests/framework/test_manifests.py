@@ -1,4 +1,4 @@
-"""The YAML that kubectl applies, and everything that a file may be instead."""
+"""The YAML that kubectl applies, and everything else that a file may contain instead."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def refusal(reader: Callable[[Path], object], path: Path) -> str:
 
 
 RECORD = json.loads(Path(__file__).with_name("kubectl.json").read_text())
-"""Texts, with what kubectl's own code makes of them; `e2e/test_manifests.py` keeps it true."""
+"""Texts, and what kubectl's own code reads in them. `e2e/test_manifests.py` compares both."""
 
 
 @pytest.mark.parametrize(("text", "expected"), RECORD)
@@ -70,7 +70,7 @@ def test_a_file_is_read_as_kubectl_reads_it(write: Write, text: str, expected: A
         ("{a: !!str }", "a tag is not followed by a value"),
         ("a\ufeff", "contains a byte order mark"),
         ("!!binary /w==", "!!binary and is not base64 of text"),
-        ("[" * 5000 + "]" * 5000, "nest"),  # PyYAML 6.0.4 has a limit, and words, of its own
+        ("[" * 5000 + "]" * 5000, "nest"),  # PyYAML 6.0.4 has its own limit and its own message
     ],
 )
 def test_what_kubectl_reads_by_chance_or_mangles_is_refused(
@@ -278,7 +278,7 @@ def write_file(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_can_not_be_read_is_refused(write: Write) -> None:
     path = write("kind: Secret\n")
     path.chmod(0)

@@ -1,4 +1,4 @@
-"""Metrics: what is counted under which name, that nothing secret is, and how they are served."""
+"""Metrics: their names and values, how they are served, and that they contain no secrets."""
 
 import socket
 import subprocess
@@ -50,14 +50,14 @@ def options(host: str = "127.0.0.1") -> ServerOptions:
 
 @contextmanager
 def measured(driver: Driver, host: str = "127.0.0.1") -> Iterator[tuple[Endpoint, Endpoint]]:
-    """Serve a driver; yields its endpoint and the address of its metrics."""
+    """Serve a driver; yield its endpoint and the address of its metrics."""
     with process.served(driver, options(host)) as (server, endpoint):
         assert server.metrics_address
         yield endpoint, server.metrics_address
 
 
 def scrape(address: Endpoint, path: str = "/metrics") -> str:
-    """Get the metrics as Prometheus does."""
+    """Request the metrics in the way Prometheus does."""
     connection = HTTPConnection(address.host.strip("[]"), address.port, timeout=PATIENCE)
     with closing(connection):
         connection.request("GET", path)
@@ -76,7 +76,7 @@ def samples(address: Endpoint) -> Samples:
 
 
 def of_driver(found: Samples, suffix: str) -> dict[tuple[str, ...], float]:
-    """Return the driver's metrics whose names end so, by the values of their labels."""
+    """Return the driver's metrics whose names end with this text, by the values of their labels."""
     return {
         tuple(value for _, value in sorted(labels)): number
         for (name, labels), number in found.items()
@@ -110,7 +110,8 @@ def test_calls_are_counted_by_operation_and_failures_by_code() -> None:
         ("list_machines", PROVIDER): 1,
         ("get_volume_ids", PROVIDER): 1,
     }
-    assert of_driver(found, "requests_failed_total") == {  # by the numbers of the codes, as in MCM
+    # As in MCM, the label is the number of the code.
+    assert of_driver(found, "requests_failed_total") == {
         ("5", "create_machine", PROVIDER): 2,
         ("13", "create_machine", PROVIDER): 1,
         ("3", "delete_machine", PROVIDER): 1,
@@ -146,7 +147,7 @@ def test_durations_reach_from_milliseconds_to_the_call_timeout() -> None:
         found = samples(address)
     buckets = of_driver(found, "duration_seconds_bucket")
     bounds = {labels[0] for labels in buckets}
-    # Those of Prometheus' library in Go, which dashboards made for MCM know.
+    # These are the defaults of Prometheus' Go library, which dashboards for MCM expect.
     assert {
         "0.005",
         "0.01",
@@ -257,7 +258,7 @@ def test_scrapers_that_misbehave_leave_no_trace(capfd: pytest.CaptureFixture[str
         ):
             with socket.create_connection((address.host, address.port)) as connection:
                 connection.sendall(garbage)
-                # A reset in place of a goodbye.
+                # This makes the socket send a reset instead of closing the connection properly.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         assert samples(address)
     assert capfd.readouterr() == ("", "")
@@ -281,7 +282,7 @@ def test_without_metrics_their_library_is_not_imported() -> None:
     subprocess.run([sys.executable, "-c", script], env=environment, timeout=PATIENCE, check=True)
 
 
-def test_a_driver_process_tells_where_its_metrics_are(tmp_path: Path) -> None:
+def test_a_driver_process_reports_where_its_metrics_are(tmp_path: Path) -> None:
     with process.running(tmp_path, "--metrics-address=127.0.0.1:0") as serving:
         url = urlsplit(serving["metrics"])
         assert url.port

@@ -1,4 +1,4 @@
-"""A driver as a process: how it starts, what it says if it can't, and how it ends."""
+"""A driver as a process: how it starts, what it prints if it can't start, and how it ends."""
 
 import json
 import os
@@ -86,7 +86,7 @@ main = driver_app(make_driver)
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with an installed package `acme`, which is also the drivers' working folder."""
+    """The working directory of the drivers, in which a package `acme` is installed."""
     (tmp_path / "acme.py").write_text(DRIVER)
     info = tmp_path / "acme-1.2.3.dist-info"
     info.mkdir()
@@ -112,7 +112,7 @@ class Process:
         raise AssertionError(f"the log ended without {message!r}")
 
     def ended(self) -> tuple[int, list[str]]:
-        """Wait for the end; return the exit code and the messages that came last."""
+        """Wait until the process has ended; return its exit code and its last messages."""
         _, rest = self.popen.communicate(timeout=PATIENCE)
         return self.popen.returncode, [json.loads(line)["message"] for line in rest.splitlines()]
 
@@ -143,7 +143,7 @@ def running(project: Path, *arguments: str, driver: str = "threads") -> Iterator
 
 @contextmanager
 def one_call(process: Process) -> Iterator["grpc.Future[bytes]"]:
-    """A CreateMachine call that is in its method."""
+    """A CreateMachine call whose method is running."""
     with grpc.insecure_channel(process.endpoint.target) as channel:
         create = bytes_rpc(channel, "/cmi.v1.Machine/CreateMachine")
         call = create.future(request("CreateMachine").SerializeToString(), timeout=PATIENCE)
@@ -237,7 +237,7 @@ def test_an_idle_process_ends_at_once(project: Path) -> None:
 
 
 def failed(project: Path, *arguments: str, **environment: str) -> str:
-    """Return the one line that a process says which does not start."""
+    """Run a process that does not start; return the one line that it prints."""
     with popen(project, *arguments, **environment) as process:
         output, line = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output, line.count("\n")) == (1, "", 1), line
@@ -271,7 +271,7 @@ def test_a_package_that_is_not_installed_is_one_line(project: Path) -> None:
 
 
 def test_two_drivers_in_one_environment_are_one_line(project: Path) -> None:
-    """Each wheel holds a package `cmi`, and the second one overwrites that of the first."""
+    """Each wheel contains a package `cmi`, so the second one overwrites that of the first."""
     shutil.copytree(project / "acme-1.2.3.dist-info", project / "other-1.0.dist-info")
     metadata = project / "other-1.0.dist-info/METADATA"
     metadata.write_text(metadata.read_text().replace("acme", "other"))

@@ -1,4 +1,4 @@
-"""The rules of the contract, and that each of their branches counts."""
+"""The rules of the contract. Every branch of them must be needed for some test case."""
 
 import ast
 import asyncio
@@ -17,7 +17,7 @@ SOURCE = Path(rules.__file__).read_text()
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again at once; `FakeSession` ends what goes on for ever."""
+    """Wait without pauses. `FakeSession` ends a wait that would go on forever."""
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0)
     monkeypatch.setattr(waiting, "FIRST_THROTTLED", 0)
 
@@ -38,7 +38,7 @@ def test_rule(case: Case) -> None:
 
 
 class Spoiler(ast.NodeTransformer):
-    """Spoils the branch of this number: negates a condition, or leaves a statement out."""
+    """Breaks the branch with this number: negates a condition, or leaves out a statement."""
 
     def __init__(self, number: int) -> None:
         self.left = number
@@ -87,7 +87,7 @@ class Spoiler(ast.NodeTransformer):
 
 
 def spoiled() -> Iterator[tuple[int, types.ModuleType]]:
-    """Yield the line of each branch, and the rules with that branch spoiled."""
+    """Yield the line of each branch, and a copy of the rules in which that branch is broken."""
     number = 0
     while True:
         spoiler = Spoiler(number)
@@ -115,4 +115,4 @@ def test_a_spoiled_rule_is_caught(module: types.ModuleType) -> None:
             run(case, module)
         except BaseException:  # noqa: BLE001 - whatever it is, it was noticed
             return
-    pytest.fail("all cases pass, so this branch is not needed, or not tested")
+    pytest.fail("all cases pass, so this branch is not needed or not tested")

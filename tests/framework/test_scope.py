@@ -1,4 +1,4 @@
-"""Where machine classes of real clouds say which cluster and role their machines belong to."""
+"""Where the machine classes of real clouds name the cluster and the role of their machines."""
 
 import json
 from typing import Any
@@ -49,7 +49,7 @@ def test_cluster_and_role_are_found(scope: type[ClusterScope], spec: dict[str, A
 def test_a_spec_of_every_cluster_is_refused(
     scope: type[ClusterScope], spec: dict[str, Any], path: str
 ) -> None:
-    """C33, whether the author's scope checks it or not."""
+    """C33: the spec is refused even if the author's scope does not check it."""
     read, problems = read_spec(scope, json.dumps(spec).encode())
     assert read is None
     assert [problem.partition(":")[0] for problem in problems] == [path]

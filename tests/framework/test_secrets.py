@@ -1,4 +1,4 @@
-"""No secret's value in a status or in the log, whoever writes it and in whatever form (C50)."""
+"""No status or log contains the value of a secret in any form, whoever writes it (C50)."""
 
 import base64
 import contextvars
@@ -94,7 +94,7 @@ def answer(create: Action, canary: str, kind: type[StandIn | AsyncStandIn] = Sta
 
 
 def shows(text: str, canary: str) -> bool:
-    """Tell whether `text` holds the canary or a part of it, in any form."""
+    """Return whether `text` contains the canary or a part of it, in any form."""
     parts = [canary, *canary.split(), *canary.splitlines()]
     parts = [part for part in parts if len(part) >= 4]
     return any(form(part).strip("\"'b{}") in text for part in parts for form in FORMS.values())
@@ -195,7 +195,7 @@ def test_a_value_of_the_wrong_type_is_not_quoted() -> None:
 
 
 def test_words_of_calls_that_have_ended_are_not_masked() -> None:
-    """Some seconds later at most; a call in flight masks them for all."""
+    """While a call runs, and for a few seconds more, its words are masked for all calls."""
     with serving(StandIn(raising(NotFound("alpha beta")))) as endpoint:
         for word, message in (("alpha", "*** beta"), ("beta", "alpha ***")):
             wire = request("CreateMachine", Secrets=secrets_of(word))
@@ -207,7 +207,7 @@ def test_words_of_calls_that_have_ended_are_not_masked() -> None:
 def test_a_record_made_in_another_calls_context_shows_no_secret(
     gate: Gate, log_stream: LogFile
 ) -> None:
-    """As that of a shared client's task, which lives in the context of the first call."""
+    """For example, the task of a shared client runs in the context of the first call."""
     contexts: list[contextvars.Context] = []
 
     def create(received: Any) -> CreateMachineResponse:
@@ -243,7 +243,7 @@ def test_a_part_of_a_secret_document_is_a_secret(document: str, text: str) -> No
 
 @pytest.mark.parametrize("canary", ["0123456789abcdef-canary", PRIVATE_KEY, "x" * 5000])
 def test_the_beginning_of_a_secret_is_a_secret(canary: str) -> None:
-    """An SDK may cut what it quotes."""
+    """An SDK may quote only the beginning of a value."""
     for size in (16, 20, max(16, len(canary) // 2)):
         message = answer(raising(NotFound(f"sent {canary[:size]}… and failed")), canary)
         assert message == "sent ***… and failed"
@@ -293,7 +293,7 @@ class Strict(StandIn):
 def test_a_secret_that_a_validator_quotes_is_kept(
     fields: dict[str, object], rpc: str, log_stream: LogFile
 ) -> None:
-    """Also in a call that says what CreateMachine would refuse."""
+    """This includes calls whose errors say what CreateMachine would refuse."""
     spec = json.dumps({**SPEC, **fields}).encode()
     with serving(Strict()) as endpoint:
         answer = ask(endpoint, rpc, request(rpc, ProviderSpec=spec, MachineName=""))
@@ -320,7 +320,7 @@ class Forester(StandIn):
 
 
 def test_a_secret_deep_in_a_spec_is_found_at_once() -> None:
-    """Also if each level fits its type in several ways."""
+    """This holds even if each level of the spec matches its type in several ways."""
     tree: dict[str, Any] = {"code": "spec-canary"}
     for _ in range(60):
         tree = {"children": [tree]}
@@ -358,7 +358,7 @@ def test_more_secrets_than_can_be_looked_for_hide_all_until_their_call_has_ended
 def test_what_had_no_room_is_looked_for_once_there_is_some(
     others: list[bytes], secret: bytes, text: str, meanwhile: str
 ) -> None:
-    """Also if the secret is in use all the time, as the credentials of a cloud are."""
+    """This holds even if the secret is always in use, as the credentials of a cloud are."""
     flood = Sources(plain=others)
     redactor = Redactor()
     redactor.add(flood)
@@ -370,7 +370,7 @@ def test_what_had_no_room_is_looked_for_once_there_is_some(
 
 
 def test_secrets_that_begin_alike_are_not_compared_for_ever() -> None:
-    """What can't be searched in a bounded time is masked."""
+    """Text that can't be searched in a limited time is masked."""
     lines = "".join(f"AAAAAAAA{number}\n" for number in range(2000)).encode()
     redactor = Redactor()
     redactor.add(Sources(plain=[lines], size=len(lines)))
@@ -389,7 +389,7 @@ def test_a_secret_in_a_path_is_never_cut(log_stream: LogFile) -> None:
 
 
 def test_a_caller_that_vanishes_as_its_status_is_sent_leaves_no_secret(log_stream: LogFile) -> None:
-    """gRPC logs an abort that it can't send any more, together with what was being handled."""
+    """If gRPC can no longer send an abort, it logs it together with the exception being handled."""
     secret = "canary-of-a-hurry"
     wire = request("CreateMachine", Secrets=secrets_of(secret)).SerializeToString()
     with (

@@ -1,4 +1,4 @@
-"""The services beside CMI: health, and reflection for clients that know nothing else."""
+"""The services in addition to CMI: health, and reflection for clients without stubs."""
 
 import asyncio
 import json

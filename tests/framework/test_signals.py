@@ -1,4 +1,4 @@
-"""SIGTERM at any moment, as process 1 too, and what child processes of a method do."""
+"""SIGTERM at any moment, also as process 1, and signals to child processes of a method."""
 
 import json
 import os
@@ -90,8 +90,8 @@ def can_unshare() -> bool:
     return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
 
 
-def test_nothing_heavy_comes_before_signals_are_heeded(tmp_path: Path) -> None:
-    """Whatever a rendered project's entrypoint imports before it calls `driver_app`."""
+def test_nothing_heavy_is_imported_before_signals_are_handled(tmp_path: Path) -> None:
+    """This is all that a rendered project's entrypoint imports before it calls `driver_app`."""
     code = "import sys; from cmi import driver_app; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code],
@@ -171,7 +171,7 @@ def child_of(pid: int) -> int:
 
 
 def installed(folder: Path, package: str) -> dict[str, str]:
-    """Make a package an installed plugin; return variables for it."""
+    """Install a package as a plugin; return the variables to use it."""
     variables = environment(folder)
     points = folder / "standin-1.0.dist-info/entry_points.txt"
     points.write_text(f"[cmi.plugin]\ndriver.standin = {package}\n")

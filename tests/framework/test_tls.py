@@ -1,4 +1,4 @@
-"""TLS: who is let in, renewal on disk, what is refused at the start, and health beside it."""
+"""TLS: which clients may connect, renewed files, mistakes found at the start, and health."""
 
 import os
 import shutil
@@ -61,19 +61,19 @@ def options(files: TlsFiles | None, endpoint: str = "tcp://127.0.0.1:0") -> Serv
 
 @pytest.fixture
 def endpoint(server_files: TlsFiles) -> Iterator[Endpoint]:
-    """Where a driver serves with TLS."""
+    """The endpoint of a driver that serves with TLS."""
     with serving(StandIn(), options(server_files)) as endpoint:
         yield endpoint
 
 
 def name_over(channel: grpc.Channel) -> str:
-    """Ask for the plugin's name."""
+    """Return the plugin's name, as the driver reports it."""
     stub = cmi_pb2_grpc.IdentityStub(channel)
     return stub.GetPluginInfo(cmi_pb2.GetPluginInfoRequest(), timeout=PATIENCE).name
 
 
 def is_let_in(endpoint: Endpoint, files: TlsFiles | None) -> bool:
-    """Tell whether a new connection comes about."""
+    """Return whether the driver accepts a new connection."""
     try:
         with Client(endpoint, PATIENCE, files) as client:
             return client.probe()
@@ -84,7 +84,7 @@ def is_let_in(endpoint: Endpoint, files: TlsFiles | None) -> bool:
 
 
 def certificate_at(endpoint: Endpoint, files: TlsFiles) -> str:
-    """Return the certificate that a new connection is shown, as PEM."""
+    """Return the certificate that the driver presents to a new connection, as PEM."""
     context = ssl.create_default_context(cafile=files.ca)
     context.load_cert_chain(files.certificate, files.key)
     context.set_alpn_protocols(["h2"])
@@ -173,7 +173,7 @@ def overwritten(files: TlsFiles, source: TlsFiles) -> None:
 
 
 def mounted(files: TlsFiles, source: TlsFiles) -> None:
-    """Swap the symlink that the files lie behind, as kubelet does for a Secret."""
+    """Replace the symlink to the folder of the files, as kubelet does for a Secret."""
     link = files.certificate.parent / "..data"
     draft = link.with_name("..data_tmp")
     draft.symlink_to(source.certificate.parent)
@@ -181,7 +181,7 @@ def mounted(files: TlsFiles, source: TlsFiles) -> None:
 
 
 def mount(folder: Path, source: TlsFiles) -> TlsFiles:
-    """Lay the files out as kubelet mounts a Secret: symlinks through a symlink."""
+    """Create symlinks to the files through another symlink, as kubelet does for a Secret."""
     folder.mkdir()
     (folder / "..data").symlink_to(source.certificate.parent)
     for path in (source.certificate, source.key, source.ca):
@@ -213,7 +213,7 @@ def test_renewed_files_are_picked_up(
         renew(files, authority.issue(tmp_path / "other-clients", ca=stranger))
         assert is_let_in(endpoint, new_clients)
         assert not is_let_in(endpoint, client_files)
-        assert name_over(channel) == "driver.under-test", "a connection outlives a renewal"
+        assert name_over(channel) == "driver.under-test", "an open connection survives a renewal"
 
 
 def garbage(files: TlsFiles) -> None:
@@ -358,7 +358,7 @@ def test_an_address_that_others_can_reach_needs_tls(tmp_path: Path) -> None:
     assert "--tls-cert, --tls-key and --tls-client-ca, or --insecure" in line
 
 
-def test_comments_beside_the_certificates_do_no_harm(server_files: TlsFiles) -> None:
+def test_comments_in_certificate_files_do_no_harm(server_files: TlsFiles) -> None:
     for path in (server_files.certificate, server_files.ca):
         path.write_bytes("# Ålesund\n".encode() + path.read_bytes())
     assert server_files.read()
@@ -401,7 +401,7 @@ def health_of(channel: grpc.Channel) -> int:
 
 @contextmanager
 def with_health(driver: Driver, files: TlsFiles | None) -> Iterator[tuple[Endpoint, Endpoint]]:
-    """Serve a driver; yields its endpoint and the address of its health."""
+    """Serve a driver; yield its endpoint and the address of its health service."""
     chosen = replace(
         options(files), health_address=Endpoint.parse("tcp://127.0.0.1:0"), grace_period=PATIENCE
     )
@@ -424,7 +424,7 @@ def test_health_alone_is_served_in_plain_text(
             name_over(plain)
 
 
-def test_the_stop_shows_in_the_health_beside(
+def test_the_health_on_its_own_address_shows_the_stop(
     server_files: TlsFiles, client_files: TlsFiles, gate: Gate
 ) -> None:
     with ThreadPoolExecutor() as pool:
@@ -452,7 +452,9 @@ def test_the_stop_shows_in_the_health_beside(
         plain.close()
 
 
-def test_a_driver_process_tells_where_its_health_is(server_files: TlsFiles, tmp_path: Path) -> None:
+def test_a_driver_process_reports_where_its_health_is(
+    server_files: TlsFiles, tmp_path: Path
+) -> None:
     with process.running(
         tmp_path, *server_options(server_files), "--health-address=127.0.0.1:0"
     ) as serving:
@@ -492,7 +494,7 @@ def test_files_that_need_care_are_warned_of(
 def test_a_python_that_can_not_decode_certificates_serves_too(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What decodes them is no public function of the standard library."""
+    """The function that decodes them is not a public one of the standard library."""
     monkeypatch.delattr("ssl._ssl._test_decode_cert")
     with serving(StandIn(), options(authority.issue(tmp_path / "server", days=-1))):
         pass
@@ -505,7 +507,7 @@ def test_a_certificate_that_expires_while_the_driver_runs_is_warned_of(
     log_lines: LogLines,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not at the start, but at a handshake of a later day."""
+    """The driver does not warn at the start, but at a handshake some days later."""
     files = authority.issue(tmp_path / "server", days=90)
     with serving(StandIn(), options(files)) as endpoint:
         assert not [line for line in log_lines() if "expires" in line["message"]]

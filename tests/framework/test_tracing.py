@@ -1,4 +1,4 @@
-"""Tracing: what a collector gets, and that nobody has to have OpenTelemetry."""
+"""Tracing: what a collector receives, and that OpenTelemetry is optional."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans, as OpenTelemetry's collector does."""
+    """Accepts spans in the way OpenTelemetry's collector does."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ def attributes(span: Any) -> dict[str, str | int]:
 
 
 def printed(code: str) -> str:
-    """Return what a Python of its own prints."""
+    """Run code in a new Python process; return what it prints."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "template")}
     return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
 
@@ -91,7 +91,7 @@ def test_a_span_for_each_call_and_each_of_its_requests(collector: Collector) -> 
     assert {each["service.name"] for each in collector.resources} == {"driver.under-test"}
 
 
-def test_a_failure_is_told_without_secrets(collector: Collector) -> None:
+def test_a_failure_is_reported_without_secrets(collector: Collector) -> None:
     with process.served(Calling(), options()) as (_, endpoint):
         answer = ask(endpoint, "CreateMachine", request("CreateMachine", MachineName="missing"))
         assert answer.code == "INTERNAL"
@@ -107,7 +107,7 @@ def test_a_failure_is_told_without_secrets(collector: Collector) -> None:
 
 
 def test_calls_of_identity_have_none(collector: Collector) -> None:
-    """Probes would fill the traces."""
+    """There are no spans for Identity, because probes would fill the traces."""
     with process.served(StandIn(), options()) as (_, endpoint), Client(endpoint) as client:
         for rpc in IDENTITY_RPCS:
             assert ask(endpoint, rpc, b"").code == "OK"

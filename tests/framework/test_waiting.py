@@ -1,4 +1,4 @@
-"""Waiting for the cloud within a call, and its end with the call."""
+"""Waiting for the cloud within a call: the wait ends when the call ends."""
 
 import asyncio
 import threading
@@ -42,7 +42,8 @@ def test_the_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) -> None:
-    """Else a retry would be turned away until the cloud has done what nobody waits for."""
+    """Otherwise, a retry would be refused until the cloud has finished something that nobody waits
+    for any more."""
     left, is_there = threading.Event(), threading.Event()
 
     def wait_for_ever(received: Any) -> CreateMachineResponse:
@@ -61,7 +62,7 @@ def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) ->
 
     options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
     with serving(StandIn(wait_for_ever), options) as endpoint:
-        await_condition(gave_up_waiting)  # a busy machine may take longer to begin to wait
+        await_condition(gave_up_waiting)  # on a busy machine, time may run out before it waits
         assert left.wait(PATIENCE)
         is_there.set()
         await_condition(
@@ -71,7 +72,7 @@ def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) ->
 
 
 def test_a_session_runs_what_its_async_sdk_returns() -> None:
-    """All calls share the server's event loop, so one client of the SDK serves them all."""
+    """All calls share the server's event loop, so they can share one client of the SDK."""
     loops = set()
 
     async def ask_cloud(name: str) -> str:
@@ -123,7 +124,7 @@ def test_a_coroutine_ends_with_its_call() -> None:
 
 
 def test_a_blocking_function_answers_its_call() -> None:
-    """With what it returns or raises, and with what it tells about the call."""
+    """Its result, its exceptions and the state that it remembers become those of the call."""
 
     def look_up(name: str) -> str:
         remember(f"looked up {name}")

@@ -1,4 +1,4 @@
-"""A driver does not depend on who watches it: its log, its metrics and its health."""
+"""A driver works whether or not anyone reads its log, its metrics or its health."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ driver_app(make_driver)()
 """
 
 MANY_CALLS = 3000
-"""Calls whose log lines fill any pipe, and what the driver keeps back."""
+"""Enough calls for their log lines to fill any pipe, and the driver's own buffer as well."""
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def is_healthy(target: str) -> bool:
 
 
 def test_nobody_reads_the_log(tmp_path: Path) -> None:
-    """Calls, health and the stop go on; lines are dropped, and one says so in the end."""
+    """Calls, health and the stop still work. Lines are dropped, and a later line says so."""
     options = ("--health-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0")
     with started(tmp_path, *options) as process:
         line = serving_line(process)
@@ -118,7 +118,7 @@ def until_dropped(url: str) -> None:
 
 
 def test_a_reader_that_is_back_hears_how_much_it_missed() -> None:
-    source, sink = os.pipe()  # the threads of a handler may write to `sink` as long as they live
+    source, sink = os.pipe()  # `sink` stays open, since the handler's threads may still write to it
     handler = logs.Handler(sink, LogFormat.JSON)
 
     def has_dropped() -> bool:
@@ -153,7 +153,7 @@ def test_standard_error_is_closed_or_full(tmp_path: Path, closing: str) -> None:
 
 
 def test_the_log_of_the_c_core_has_the_form_of_ours(tmp_path: Path) -> None:
-    """It writes to file descriptor 2 by itself, as child processes do. Others print."""
+    """The C core and child processes write to file descriptor 2 directly. Other code prints."""
     with started(tmp_path, start=TELLING) as process:
         with Client(Endpoint.parse(serving_line(process)["endpoint"]), timeout=PATIENCE) as client:
             client.create(machine_class(), "m1")
@@ -191,7 +191,8 @@ driver_app(make_driver)()
 
 
 def test_a_line_on_standard_error_that_does_not_end_is_not_kept(tmp_path: Path) -> None:
-    """As a child process may write it: 100 MiB without a line end. Nor does a cut show a secret."""
+    """A child process may write 100 MiB without a line end. Cutting the line must not reveal a
+    secret."""
     with started(tmp_path, start=CHATTY) as process:
         line, before = serving_line(process), peak_kib(process.pid)
         assert process.stderr is not None
@@ -215,16 +216,16 @@ def test_a_line_on_standard_error_that_does_not_end_is_not_kept(tmp_path: Path) 
 
 
 def peak_kib(pid: int) -> int:
-    """Return the most memory that a process has held."""
+    """Return the peak memory of a process, in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def test_large_events_wait_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An SDK that logs whole answers, faster than they are searched for secrets."""
+    """An SDK may log whole responses faster than they can be searched for secrets."""
     searching = threading.Event()
     monkeypatch.setattr(logs, "_scrubbed", lambda event: searching.wait(PATIENCE) and event)
-    text = "\N{GRINNING FACE}" * 10_000  # of four bytes each
+    text = "\N{GRINNING FACE}" * 10_000  # each character takes four bytes
     with Path(os.devnull).open("wb") as sink:
         handler = logs.Handler(os.dup(sink.fileno()), LogFormat.JSON)
         for _ in range(1000):
@@ -239,7 +240,8 @@ def test_a_burst_of_large_events_is_not_dropped_while_somebody_reads() -> None:
     source, sink = os.pipe()
     handler = logs.Handler(sink, LogFormat.JSON)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handler, "start", lambda: True)  # all are there when it begins
+        # All lines are there before the handler begins to write.
+        patch.setattr(handler, "start", lambda: True)
         for _ in range(150):  # 2 MiB
             handler.handle(record(msg="x" * 15_000))
     handler.start()
@@ -279,7 +281,7 @@ def until_threads(pid: int, below: int) -> None:
 
 
 def test_a_health_watcher_that_reads_nothing_does_not_hold_up_the_stop(tmp_path: Path) -> None:
-    """It gives the server no room to send: a window of no bytes."""
+    """With a window of zero bytes, the server can't send it anything."""
     with started(tmp_path, "--grace-period=1") as process:
         endpoint = Endpoint.parse(serving_line(process)["endpoint"])
         with http2.connection(endpoint, window=0) as watcher:

@@ -12,7 +12,7 @@ from tests.update.release import make_next_release
 
 @pytest.fixture(scope="session")
 def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template's repository with both releases."""
+    """The repository of the template with both releases."""
     folder = tmp_path_factory.mktemp("releases") / "template"
     shutil.copytree(template, folder)
     make_next_release(folder)
@@ -22,7 +22,7 @@ def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def rendered(releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What 1.0.0 renders, committed. Tests only read it."""
+    """A project that 1.0.0 has rendered, committed. Tests only read it."""
     folder = tmp_path_factory.mktemp("rendered") / "project"
     render(releases, folder, "1.0.0")
     commit(folder)

@@ -1,4 +1,4 @@
-"""How projects are rendered, updated and looked at in these tests."""
+"""Functions that render, update and inspect projects in these tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def update(project: Path, version: str | None = None, **answers: str) -> None:
 def contents(
     folder: Path, *, leave_out: Callable[[str], bool] = lambda _: False
 ) -> dict[str, bytes]:
-    """Return what the files of a folder hold, by their paths in it."""
+    """Return the contents of all files in a folder, by their paths in it."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     return {
@@ -50,11 +50,11 @@ def contents(
 
 
 def status(project: Path) -> list[str]:
-    """Return what `git status` says of a project, sorted."""
+    """Return the lines of `git status` in a project, sorted."""
     return sorted(git(project, "status", "--porcelain").splitlines())
 
 
 def recorded(project: Path) -> dict[str, Any]:
-    """Return the answers that a project keeps, and of which version it is (`_commit`)."""
+    """Return the answers that a project has recorded, including its version (`_commit`)."""
     answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text())
     return answers

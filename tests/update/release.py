@@ -1,4 +1,4 @@
-"""What the next release of the template changes: one thing of every kind."""
+"""The next release of the template, with one change of every kind."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ MERGED = {
     "README.md.jinja": ("## Start\n", "Ask << support_address >> for help.\n\n## Start\n"),
     "pyproject.toml.jinja": ('"typer>=0.16",\n', '"typer>=0.15",\n  "typing-extensions>=4",\n'),
 }
-"""By file under template/: a text in it, and what the next release has instead."""
+"""For each file under template/: a text in it, and the text that replaces it in the release."""
 
 LEFT_ALONE = {
     "<<provider_name>>/cloud.py": ('"""The adapter', '"""The changed adapter'),
@@ -30,7 +30,7 @@ LEFT_ALONE = {
     "kubernetes/machine.yaml.jinja": ("# One machine", "# One changed machine"),
     "requirements/run.txt": ("# This file", "# This changed file"),
 }
-"""The same for files that an update leaves as they are."""
+"""The same for files that an update leaves unchanged."""
 
 ADDED = "cmi/news.py"
 REMOVED = ".editorconfig"
@@ -38,7 +38,7 @@ QUESTION = "support_address"
 
 
 def make_next_release(repository: Path) -> None:
-    """Change the files of the template's repository into the next release."""
+    """Turn the files of the template's repository into the next release."""
     template = repository / "template"
     for name, (old, new) in {**MERGED, **LEFT_ALONE}.items():
         text = (template / name).read_text()
@@ -56,11 +56,11 @@ def make_next_release(repository: Path) -> None:
 
 
 def make_hostile_release(repository: Path, evidence: Path) -> None:
-    """Change the template's repository into a release that runs what nobody has reviewed.
+    """Turn the template's repository into a release that runs code that nobody has reviewed.
 
     Args:
-        repository: The template's.
-        evidence: The file in which its code notes the environment that it runs in.
+        repository: The template's repository.
+        evidence: The file to which that code writes the environment it runs in.
     """
     template = repository / "template"
     makefile = template / "Makefile.jinja"

@@ -80,9 +80,8 @@ def test_a_new_answer_changes_just_what_it_names(
     commit(project)
     update(project, "1.0.0", **answers)
     assert status(project) == changed
-    kept = {
-        "image_repository": recorded(project)["image_repository"]
-    }  # whatever its default is now
+    # The answer stays the same, even if its default has changed.
+    kept = {"image_repository": recorded(project)["image_repository"]}
     render(releases, tmp_path / "fresh", "1.0.0", **kept, **answers)
     (tmp_path / "fresh/acme/cloud.py").write_text('"""Mine."""\n')
     assert contents(project) == contents(tmp_path / "fresh")
@@ -101,7 +100,7 @@ def test_a_new_question_gets_its_default_or_an_answer(project: Path) -> None:
 
 @pytest.mark.parametrize("folder", [".", "../brackets [in] its *?* name"])
 def test_the_name_of_the_provider_stays(project: Path, folder: str) -> None:
-    """Refused in one line that says why and what to do, whatever copier prints before it."""
+    """The last line of the output says why the change is refused, and what to do."""
     project = project.rename((project / folder).resolve())
     result = subprocess.run(
         [*COPIER, "update", "--defaults", "--data=provider_name=other", folder],

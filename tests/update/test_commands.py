@@ -13,7 +13,7 @@ from tests.support import commit, git, make
 from tests.update.projects import recorded, render, status
 
 
-def test_check_update_tells_of_a_newer_release(project: Path) -> None:
+def test_check_update_reports_a_newer_release(project: Path) -> None:
     assert "Current version is 1.0.0, latest version is 2.0.0." in follow(
         project, "make check-update", {}
     )
@@ -24,7 +24,7 @@ def test_check_update_tells_of_a_newer_release(project: Path) -> None:
 
 
 def test_the_bridge_is_that_of_the_version_rendered_from(releases: Path, tmp_path: Path) -> None:
-    """Not of the newest one; and it is fetched once."""
+    """The bridge is not the newest one. Its source is fetched once."""
     repository = shutil.copytree(releases, tmp_path / "template")
     git(repository, "checkout", "--quiet", "-B", "main", "1.0.0")
     (repository / "Makefile").write_text("bridge:\n\t@echo built >> built; git describe --tags\n")
@@ -73,7 +73,7 @@ Path({evidence!r}).write_text("ran")
 
 
 def source_distribution(folder: Path, evidence: Path) -> str:
-    """Make one that notes in a file that its code ran; return a pin of it with its hash."""
+    """Create one whose code writes to a file when it runs; return the line that pins it."""
     contents = {
         "PKG-INFO": "Metadata-Version: 2.1\nName: stray\nVersion: 1.0\n",
         "pyproject.toml": (
@@ -91,7 +91,7 @@ def source_distribution(folder: Path, evidence: Path) -> str:
 
 
 def test_nothing_that_is_installed_is_built(project: Path, tmp_path: Path) -> None:
-    """A build runs the package's code, and what builds it is in no lock."""
+    """Building a package would run its code, with tools that no lock pins."""
     evidence = tmp_path / "evidence"
     pin = source_distribution(tmp_path, evidence)
     with (project / "requirements/dev.txt").open("a") as lock:

@@ -1,7 +1,7 @@
-"""What authors have made of the last release lives on with the framework of this tree.
+"""Projects that authors have made with the last release work with the framework in this tree.
 
-The last release is the newest tag; until there is one, what is committed stands for it. After it
-comes this tree with one more change of every kind, as the next release.
+The last release is the newest tag, or the last commit until there is a tag. The release after it
+is this tree, with one more change of every kind.
 """
 
 import shutil
@@ -26,7 +26,7 @@ def last(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Path:
 
 @pytest.fixture(scope="module")
 def repository(last: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The last release under the tag `LAST`, and what comes after it under `NEXT`."""
+    """A repository with the last release tagged `LAST`, and the release after it tagged `NEXT`."""
     folder = tmp_path_factory.mktemp("repository") / "template"
     git(folder.parent, "clone", "--quiet", "--no-tags", str(last), str(folder))
     git(folder, "tag", LAST)
@@ -45,10 +45,11 @@ def repository(last: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_project_of_the_last_release_passes_its_checks(
     last: Path, repository: Path, tmp_path: Path, what: str
 ) -> None:
-    """Its author touches nothing, and locks what the new framework asks for."""
+    """Its author changes nothing, except for locking the new framework's dependencies."""
     project = tmp_path / "project"
     render(repository, project, LAST, **ANSWERS)
-    for lock in (ROOT / "template/requirements").iterdir():  # what can be had without a network
+    # Only these pins are available without a network.
+    for lock in (ROOT / "template/requirements").iterdir():
         shutil.copy(lock, project / "requirements")
     if what == "the example":
         lay_over(project, last)

@@ -1,6 +1,6 @@
-"""`make publish` and `make images`: which images a rendered project builds, and under which names.
+"""The images that `make publish` and `make images` build in a rendered project, and their names.
 
-No docker is needed: what stands for it notes how it is called.
+The tests need no docker: a script in its place records its arguments.
 """
 
 import os
@@ -33,7 +33,7 @@ def docker(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(releases: Path, tmp_path: Path) -> Path:
-    """A project of a release that has this bridge."""
+    """A project from a release that contains this bridge."""
     repository = shutil.copytree(releases, tmp_path / "template")
     for name in ("Makefile", "go.mod", "internal/bridge/version.go"):
         target = repository / "bridge" / name
@@ -47,14 +47,14 @@ def project(releases: Path, tmp_path: Path) -> Path:
 
 
 def deployed(project: Path) -> set[str]:
-    """Return the names of the images that this project's manifests want built."""
+    """Return the names of the images in the project's manifests that the project builds itself."""
     text = (project / "kubernetes/deploy/kustomization.yaml").read_text()
     images = {image["name"]: image for image in yaml.safe_load(text)["images"]}
     return {f"{images[name]['newName']}:{images[name]['newTag']}" for name in ("bridge", "driver")}
 
 
 def called(project: Path, docker: Path, command: str) -> list[list[str]]:
-    """Return how a command calls docker."""
+    """Return the arguments of each call of docker by a command."""
     (docker / "called").unlink(missing_ok=True)
     follow(project, command, {"PATH": f"{docker}:{os.environ['PATH']}"})
     return [line.split() for line in (docker / "called").read_text().splitlines()]
@@ -77,7 +77,7 @@ def test_one_command_publishes_what_the_manifests_name(project: Path, docker: Pa
     (docker / "there").write_text("\n".join(tags(calls)))
     again = called(project, docker, "make publish")
     (driver,) = tags(again)
-    assert "cmi-bridge" not in driver, "a tag that is published stays as it is"
+    assert "cmi-bridge" not in driver, "a published tag must not change"
 
 
 def test_both_can_be_built_for_this_machine_alone(project: Path, docker: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who owns which file: what an update changes, what it leaves alone, what it merges."""
+"""The owners of files: which files an update changes, leaves alone or merges."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ FOLLOWING = sorted(
         *(f" M {name.removesuffix('.jinja')}" for name in MERGED if name != ".gitlab-ci.yml"),
     ]
 )
-"""What `git status` says of an untouched project after its update."""
+"""The lines of `git status` after the update of a project that its author has not changed."""
 
 
 def arrives_once(name: str) -> bool:
@@ -48,7 +48,7 @@ def test_the_templates_files_follow(project: Path, releases: Path, tmp_path: Pat
 
 
 def test_the_authors_files_are_left_alone(project: Path) -> None:
-    """Edited, renamed, deleted or as they came: byte for byte what they were."""
+    """Each byte stays the same in files that are edited, renamed, deleted or as rendered."""
     files = sorted(
         path for path in project.rglob("*") if path.is_file() and ".git" not in path.parts
     )
@@ -85,7 +85,7 @@ def test_a_deleted_folder_stays_deleted(project: Path, folder: str) -> None:
 
 
 def test_edits_of_a_merged_file_are_kept(project: Path) -> None:
-    """The places that invite edits lie apart from the lines that releases change."""
+    """The places that invite edits are separate from the lines that releases change."""
     change(project / "cmi/errors.py", "MAX_MESSAGE_BYTES = 1024", "MAX_MESSAGE_BYTES = 512")
     change(project / "pyproject.toml", 'version = "0.1.0"', 'version = "3.2.1"')
     change(project / "pyproject.toml", "conflict.\n]", 'conflict.\n  "an-sdk>=1",\n]')
@@ -108,7 +108,7 @@ def test_edits_of_a_merged_file_are_kept(project: Path) -> None:
 
 
 def test_a_conflict_is_a_conflict_to_git(project: Path) -> None:
-    """And it holds both sides. The exit code of an update does not tell."""
+    """The file contains both sides. The exit code of an update does not show a conflict."""
     change(project / "cmi/errors.py", '"""The errors', '"""My errors')
     (project / ADDED).write_text('"""My news."""\n')
     commit(project)
@@ -135,7 +135,7 @@ def test_a_deleted_file_of_the_templates_stays_deleted(project: Path) -> None:
 
 
 def test_a_file_that_the_template_drops_is_seen_to_go(project: Path) -> None:
-    """Also one with edits: `git status` names it, and it is still in the last commit."""
+    """If the file has edits, `git status` lists it too, and the last commit still contains it."""
     (project / REMOVED).write_text("# mine\n")
     commit(project)
     update(project)

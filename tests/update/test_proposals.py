@@ -1,6 +1,6 @@
-"""The CI jobs that propose newer releases and dependencies: one makes them, another pushes them.
+"""The CI jobs that propose newer releases and dependencies: one updates, another one pushes.
 
-Their steps are taken out of the rendered workflows. Each job runs in a clone of its own.
+These tests run the steps in the rendered workflows. Each job runs in its own clone.
 """
 
 import os
@@ -28,12 +28,12 @@ TOKEN = "hunter2-token"
 
 @pytest.fixture
 def project(project: Path, tmp_path: Path) -> Path:
-    """The same with a remote to push to."""
+    """A project on 1.0.0, with a remote to push to."""
     return with_remote(project, tmp_path / "remote.git")
 
 
 def with_remote(project: Path, remote: Path) -> Path:
-    """Give a project a remote that keeps the options of a push, and take no more than is there."""
+    """Give a project a remote that records the options of pushes; return the project."""
     git(remote.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(remote))
     git(remote, "config", "receive.advertisePushOptions", "true")
     hook = remote / "hooks/pre-receive"
@@ -46,11 +46,11 @@ def with_remote(project: Path, remote: Path) -> Path:
 
 
 class Pipeline:
-    """Runs jobs in folders of their own.
+    """Runs each job in its own folder.
 
     Args:
-        project: Whose remote the jobs clone.
-        folder: For the clones.
+        project: The project whose remote the jobs clone.
+        folder: The folder for the clones.
     """
 
     def __init__(self, project: Path, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Pipeline:
         self._folders: Iterator[Path] = (folder / f"job-{number}" for number in count())
 
     def clone(self) -> Path:
-        """Return a fresh clone of the remote's main branch, in a folder of its own."""
+        """Return a new clone of the remote's main branch, in its own folder."""
         folder = next(self._folders)
         git(self.remote, "clone", "--quiet", str(self.remote), str(folder / "clone"))
         return folder / "clone"
@@ -72,12 +72,12 @@ class Pipeline:
 
 
 def commands_of(job: Mapping[str, Any]) -> list[str]:
-    """Return what a job of GitHub runs."""
+    """Return the commands that a job on GitHub runs."""
     return [step["run"] for step in job["steps"] if "run" in step]
 
 
 def on_github(project: Path, folder: Path) -> Pipeline:
-    """Run the workflow. `gh`, which can't reach GitHub, keeps how it was called."""
+    """Run the workflow. A script in place of `gh` records its arguments."""
     tools = folder / "tools"
     tools.mkdir(exist_ok=True)
     (tools / "gh").write_text(f'#!/bin/sh\necho "$@" >> "{folder}/calls"\n')
@@ -111,7 +111,7 @@ def on_gitlab(project: Path, folder: Path) -> Pipeline:
 
 
 def test_on_github(project: Path, tmp_path: Path) -> None:
-    """Twice, as in two weeks: the second time its branch is there already."""
+    """The workflow runs twice, as in two weeks. The second time, the branch exists already."""
     for week in ("first", "second"):
         (tmp_path / week).mkdir()
         expect_proposal(project, on_github(project, tmp_path / week))
@@ -168,7 +168,7 @@ def test_only_the_job_that_pushes_has_a_token(project: Path) -> None:
 
 
 def expect_proposal(project: Path, pipeline: Pipeline) -> None:
-    """Expect the release on its branch, and main as it was."""
+    """Expect the release on its branch, and an unchanged main branch."""
     git(project, "fetch", "--quiet", "origin", BRANCH)
     assert git(project, "show", f"FETCH_HEAD:{ADDED}") == '"""New in this release."""\n'
     assert git(project, "log", "--format=%s", "main..FETCH_HEAD").splitlines() == [
@@ -180,7 +180,7 @@ def expect_proposal(project: Path, pipeline: Pipeline) -> None:
 
 
 class TestAReleaseThatNobodyHasReviewed:
-    """Its code runs where the update is made, and nowhere near the token."""
+    """Its code runs in the job that makes the update, but not in the job that has the token."""
 
     @pytest.fixture
     def evidence(self, tmp_path: Path) -> Path:
@@ -188,7 +188,7 @@ class TestAReleaseThatNobodyHasReviewed:
 
     @pytest.fixture
     def hostile(self, releases: Path, tmp_path: Path, evidence: Path) -> Path:
-        """A project whose template has a release that runs code in every make, and in `.ci/`."""
+        """A project whose template has a release that runs code in every make and in `.ci/`."""
         template = shutil.copytree(releases, tmp_path / "template")
         make_hostile_release(template, evidence)
         commit(template, tag=HOSTILE)
@@ -206,14 +206,14 @@ class TestAReleaseThatNobodyHasReviewed:
             git(hostile, "push", "--quiet", "origin", "main")
         run = {"github": on_github, "gitlab": on_gitlab}[ci]
         pipeline = run(hostile, tmp_path)
-        assert "PATH=" in evidence.read_text()  # it did run
+        assert "PATH=" in evidence.read_text()  # the code did run
         assert TOKEN not in evidence.read_text()
         assert git(pipeline.remote, "log", "-1", "--format=%s", f"template-{HOSTILE}") == (
             f"Update the template to {HOSTILE}\n"
         )
 
     def test_may_change_the_script_that_brings_it(self, hostile: Path, evidence: Path) -> None:
-        """Bash would go on in the middle of another line of it."""
+        """Otherwise, bash would continue in the middle of some line of the new script."""
         output = follow(hostile, ".ci/propose template 2>&1", {})
         assert "command not found" not in output
         assert not re.search("stray", evidence.read_text())
@@ -222,7 +222,7 @@ class TestAReleaseThatNobodyHasReviewed:
 
 
 class TestWhatIsReceived:
-    """One branch of the right name, on top of what is there."""
+    """The job accepts only one branch with the right name, based on the existing commits."""
 
     @pytest.fixture
     def clone(self, project: Path, tmp_path: Path) -> Path:
@@ -240,7 +240,7 @@ class TestWhatIsReceived:
 
     @staticmethod
     def propose(project: Path, *branches: str, start: str = "main") -> Path:
-        """Return a bundle with branches that have a commit of their own."""
+        """Return a bundle with branches, each of which has its own commit."""
         for branch in branches:
             git(project, "switch", "--quiet", "--create", branch, start)
             (project / "new").write_text(branch)
@@ -325,7 +325,7 @@ def test_newer_dependencies_are_proposed(project: Path) -> None:
     lock.write_text(pins)
     assert "typer==0.16.0" in pins
     commit(project)
-    follow(project, ".ci/propose dependencies", {"COOLDOWN": ""})  # from the cache
+    follow(project, ".ci/propose dependencies", {"COOLDOWN": ""})  # uses the cache
     assert re.fullmatch(r"dependencies-\d{4}-\d{2}\n", git(project, "branch", "--show-current"))
     assert git(project, "log", "-1", "--format=%s") == "Update the dependencies\n"
     assert "typer==0.16.0" not in lock.read_text()

@@ -1,4 +1,4 @@
-"""A fix to a rule of the contract reaches a driver that is filled in already, by an update."""
+"""By an update, a fix to a rule of the contract reaches a driver that an author has written."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ FIXED = "delete it first, or choose another name"
 
 
 def refusal(project: Path) -> str:
-    """Return what the project's driver answers to another spec under the same name."""
+    """Return the driver's answer to a call with the same name and a different spec."""
     (project / "cloud.sqlite").unlink(missing_ok=True)
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=project, capture_output=True, text=True, check=False
@@ -38,7 +38,7 @@ def refusal(project: Path) -> str:
     return ended.stdout
 
 
-def test_a_mended_rule_arrives(template: Path, tmp_path: Path) -> None:
+def test_a_fixed_rule_arrives(template: Path, tmp_path: Path) -> None:
     repository = shutil.copytree(template, tmp_path / "template")
     render(repository, tmp_path / "project", "1.0.0")
     project = tmp_path / "project"

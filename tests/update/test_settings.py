@@ -1,4 +1,4 @@
-"""`make update` under the git settings that people have: it does the same under all of them."""
+"""`make update` does the same with all git settings that people have."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from tests.update.release import ADDED
 Settings: TypeAlias = Mapping[str, str]
 
 JUNK = ("*", "!/keep")
-"""Patterns of somebody who ignores everything in all repositories."""
+"""The patterns of a person who ignores everything in all repositories."""
 
 CONTENT = {
     "apply.ignoreWhitespace": "change",
@@ -61,13 +61,13 @@ COMMITS = {
 
 @dataclass(frozen=True)
 class Somebody:
-    """What somebody has set.
+    """The settings of a person.
 
     Attributes:
-        everywhere: In their own configuration of git.
-        here: In the project's repository.
-        variables: In the environment. `~` is their home.
-        files: In their home.
+        everywhere: Settings in their own configuration of git.
+        here: Settings in the project's repository.
+        variables: Variables in the environment. `~` is their home directory.
+        files: Files in their home directory.
     """
 
     everywhere: Settings = field(default_factory=dict)
@@ -125,7 +125,7 @@ Update: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def update(tmp_path: Path) -> Update:
-    """Run `make update` as somebody, with the copier that is installed beside these tests."""
+    """Run `make update` as a person, with the copier that is installed for these tests."""
 
     def update(project: Path, who: Somebody, *targets: str) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "home of somebody"
@@ -162,7 +162,7 @@ def update(tmp_path: Path) -> Update:
 
 
 def edited(project: Path) -> Path:
-    """Commit edits that merge, edits that conflict, and leave files that git does not track."""
+    """Commit edits that merge and edits that conflict, and add files that git does not track."""
     errors = project / "cmi/errors.py"
     text = errors.read_text().replace('"""The errors', '"""My errors')
     errors.write_text(text.replace("MAX_MESSAGE_BYTES = 1024", "MAX_MESSAGE_BYTES = 512"))
@@ -180,7 +180,7 @@ def edited(project: Path) -> Path:
 def expected(
     rendered: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, bytes], list[str]]:
-    """What an update without any settings leaves: the files, and what git says of them."""
+    """The files after an update without any settings, and the lines of `git status`."""
     project = edited(shutil.copytree(rendered, tmp_path_factory.mktemp("expected") / "project"))
     projects.update(project)
     return contents(project), status(project)
@@ -190,7 +190,7 @@ def expected(
 def test_an_update_is_the_same_for_everybody(
     project: Path, expected: tuple[dict[str, bytes], list[str]], update: Update, who: Somebody
 ) -> None:
-    """Conflicts included, and no line is lost."""
+    """This includes conflicts, and no line is lost."""
     result = update(edited(project), who)
     assert result.returncode == 0, result.stderr
     for name in who.here:
@@ -236,7 +236,7 @@ class TestWhatIsNotPossible:
 
 
 def test_conflicts_that_are_left_are_named(project: Path, update: Update) -> None:
-    """Marked or refused, also where git was told to ignore them."""
+    """Marked and rejected conflicts are named, even if git is configured to ignore these files."""
     (project / "acme/cloud.py.rej").write_text("@@ -1 +1 @@\n")
     (project / "acme/größe.txt").write_text("<<<<<<< before updating\n")
     result = update(project, Somebody(here={"core.excludesFile": ".gitignore"}), "conflicts")

@@ -1,4 +1,4 @@
-"""Where a template may come from, where a project may lie, and that neither is ever trusted."""
+"""Where templates and projects may be. No place ever requires trust."""
 
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ def test_the_newest_release_is_what_a_copy_takes(releases: Path, tmp_path: Path)
 
 
 def test_a_commit_between_releases(releases: Path, tmp_path: Path) -> None:
-    """What is not released yet can be rendered by its commit, and gets the releases that follow."""
+    """A commit after a release can be rendered too. The project gets later releases."""
     repository = shutil.copytree(releases, tmp_path / "template")
     (repository / "template/unreleased").write_text("not yet\n")
     commit(repository)
@@ -57,7 +57,7 @@ def test_a_commit_between_releases(releases: Path, tmp_path: Path) -> None:
 
 
 def test_a_fork(releases: Path, tmp_path: Path) -> None:
-    """Updates come from where the copy came from; another source is an edit of the recorded one."""
+    """Updates come from the source of the copy, unless the author edits the recorded source."""
     fork = tmp_path / "fork"
     git(tmp_path, "clone", "--quiet", str(releases), str(fork))
     git(fork, "checkout", "--quiet", "-B", "main", "1.0.0")
@@ -74,7 +74,7 @@ def test_a_fork(releases: Path, tmp_path: Path) -> None:
 
 
 def test_a_relative_path(releases: Path, tmp_path: Path) -> None:
-    """It is recorded in full: an update runs in another folder than the copy did."""
+    """The answers contain the absolute path, since an update may run in another folder."""
     (tmp_path / "template").symlink_to(releases)
     copy = [*COPIER, "copy", "--quiet", "--defaults", "--vcs-ref=1.0.0", *DATA]
     subprocess.run([*copy, "template", "project"], cwd=tmp_path, check=True, capture_output=True)
@@ -85,7 +85,7 @@ def test_a_relative_path(releases: Path, tmp_path: Path) -> None:
 
 
 def test_a_plain_folder(tmp_path: Path) -> None:
-    """It renders the same, but knows no versions: its README and an update say so."""
+    """The project is the same but has no version, as its README and an update say."""
     template = tmp_path / "template"
     template.mkdir()
     copy_repository(template, template=True)
@@ -120,7 +120,7 @@ def test_a_project_in_a_folder_of_a_larger_repository(releases: Path, tmp_path: 
 
 @pytest.mark.parametrize("release", [*RELEASES, "the first one"])
 def test_no_release_needs_trust(release: str, tmp_path: Path) -> None:
-    """Each is copied and brought to the working tree's state; one that needs trust would refuse."""
+    """Each release is rendered and updated to the working tree, which fails if it needs trust."""
     repository = tmp_path / "template"
     if release in RELEASES:
         git(tmp_path, "clone", "--quiet", str(ROOT), str(repository))

@@ -1,7 +1,7 @@
 // Command load calls one RPC of a driver from many callers at once, and prints what it saw as JSON.
 //
-// Requests are sent as the bytes that the caller of this command made, and replies are not decoded, so
-// that the client keeps ahead of the server.
+// It sends requests as the bytes in a file and does not decode replies, so that the client is faster than
+// the server.
 package main
 
 import (
@@ -30,7 +30,7 @@ type load struct {
 	perCall bool
 }
 
-// report is what a run is told as; durations are in seconds.
+// report is the result of a run. Durations are in seconds.
 type report struct {
 	Calls   int            `json:"calls"`
 	Seconds float64        `json:"seconds"`
@@ -47,12 +47,12 @@ func main() {
 	var length time.Duration
 	flag.StringVar(&l.target, "target", "", "where the driver listens")
 	flag.StringVar(&l.method, "method", "", "the RPC, as /cmi.v1.Machine/CreateMachine")
-	flag.StringVar(&file, "request", "", "file with the encoded request")
-	flag.BoolVar(&l.named, "named", false, "give every call a machine name of its own")
+	flag.StringVar(&file, "request", "", "the file with the encoded request")
+	flag.BoolVar(&l.named, "named", false, "give each call its own machine name")
 	flag.BoolVar(&l.perCall, "per-call", false, "make a new connection for every call")
-	flag.IntVar(&callers, "callers", 1, "how many callers call, each one call after the other")
-	flag.IntVar(&calls, "calls", 0, "how many calls they make in all; 0: until the time is up")
-	flag.DurationVar(&length, "for", time.Second, "for how long, if there is no number of calls")
+	flag.IntVar(&callers, "callers", 1, "how many callers there are; each makes one call after the other")
+	flag.IntVar(&calls, "calls", 0, "how many calls they make in total; 0: until the time is up")
+	flag.DurationVar(&length, "for", time.Second, "how long they make calls, if the number of calls is 0")
 	flag.Parse()
 
 	var err error
@@ -104,7 +104,7 @@ func (l load) run(callers, calls int, length time.Duration) (report, error) {
 	return summary(time.Since(start), slices.Concat(took...), failed), nil
 }
 
-// once makes one call, on the connection that all share or on one of its own.
+// once makes one call, on the shared connection or on a new one.
 func (l load) once(shared *grpc.ClientConn, name string) error {
 	if !l.perCall {
 		return l.call(shared, name)
@@ -146,7 +146,7 @@ func summary(length time.Duration, took []time.Duration, failed []map[string]int
 	return report{len(took), length.Seconds(), at(0.5), at(0.99), at(1), all}
 }
 
-// raw is a codec that leaves messages as they are.
+// raw is a codec that leaves messages unchanged.
 type raw struct{}
 
 func (raw) Name() string                        { return "raw" }

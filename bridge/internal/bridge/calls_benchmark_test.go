@@ -7,7 +7,7 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
-// BenchmarkCreateMachine measures a call through the bridge and gRPC, both ends in this process:
+// BenchmarkCreateMachine measures a call through the bridge and gRPC, with both ends in this process:
 //
 //	go test -run '^$' -bench CreateMachine -benchmem -memprofile /tmp/mem ./internal/bridge
 func BenchmarkCreateMachine(b *testing.B) {

@@ -32,7 +32,7 @@ func made(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineRespons
 	return &cmi.CreateMachineResponse{ProviderID: "test:///m1", NodeName: "n1"}, nil
 }
 
-// await repeats something until it succeeds.
+// await calls a function until it succeeds.
 func await(t *testing.T, try func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -48,7 +48,7 @@ func await(t *testing.T, try func() error) {
 	}
 }
 
-// awaitCode repeats a creation until it ends with that code, as MCM repeats it.
+// awaitCode repeats a creation, as MCM does, until it ends with that code.
 func awaitCode(t *testing.T, d *Driver, want codes.Code) {
 	t.Helper()
 	await(t, func() error {
@@ -129,7 +129,7 @@ func TestDriverThatIsNotThereIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestDriverThatEndsAmidACallIsUnavailable(t *testing.T) {
+func TestDriverThatEndsDuringACallIsUnavailable(t *testing.T) {
 	called := make(chan struct{})
 	r := &remote{capabilities: everything}
 	r.create = func(ctx context.Context, _ *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
@@ -166,7 +166,7 @@ func TestDriverThatComesBackIsUsedAgainWithItsNewCapabilities(t *testing.T) {
 	requireEqual(t, after.machineCalls.Load(), int64(1))
 }
 
-// listenAgain listens on an address that another server is about to leave.
+// listenAgain listens on an address as soon as another server has stopped listening on it.
 func listenAgain(t *testing.T, address string) net.Listener {
 	t.Helper()
 	var listener net.Listener
@@ -202,7 +202,7 @@ func TestDriverThatEndsGracefullyIsReplacedAtOnce(t *testing.T) {
 	<-called
 	go server.GracefulStop()
 
-	// The old one's call goes on while the new one is called.
+	// The call of the old driver continues while the new driver gets calls.
 	after := &remote{capabilities: everything, create: made, volumes: volumes}
 	after.serve(t, listenAgain(t, address))
 	await(t, func() error {
@@ -238,7 +238,7 @@ func newAuthority(t *testing.T) authority {
 	return authority{certificate, key}
 }
 
-// write puts the CA and a certificate of it with its key into a folder, in place of those that are there.
+// write writes the CA, and a certificate signed by it with its key, into a folder. It replaces existing files.
 func (a authority) write(t *testing.T, folder string) TLSFiles {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -267,7 +267,7 @@ func (a authority) write(t *testing.T, folder string) TLSFiles {
 	return files
 }
 
-// serving returns the server's side: it asks clients for a certificate of the same CA.
+// serving returns credentials for a server, which requires that clients have a certificate of the same CA.
 func (a authority) serving(t *testing.T) grpc.ServerOption {
 	t.Helper()
 	files := a.write(t, t.TempDir())
@@ -308,11 +308,11 @@ func TestDriverThatAsksForACertificateIsUnavailableWithoutOne(t *testing.T) {
 	requireEqual(t, codeOf(err), codes.Unavailable)
 }
 
-// A driver that permits pings every ten seconds, as those of the template do, keeps a call of a bridge that pings so
-// often. One that does not permit them hangs up after three.
+// Rendered drivers permit pings every ten seconds, so a call survives if the bridge pings that often. A driver that
+// does not permit this closes the connection after three pings.
 func TestKeepaliveIsInHarmonyWithTheDriver(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 45 s: gRPC pings every ten seconds at most")
+		t.Skip("this takes 45 s, since gRPC pings at most every ten seconds")
 	}
 	for permitted, want := range map[time.Duration]codes.Code{10 * time.Second: codes.OK, 5 * time.Minute: codes.Unavailable} {
 		t.Run(permitted.String(), func(t *testing.T) {

@@ -111,7 +111,7 @@ func TestListMachinesForwardsEveryFieldOf50000Machines(t *testing.T) {
 	response, err := r.start(t).ListMachines(t.Context(), &driver.ListMachinesRequest{MachineClass: class, Secret: secret})
 	requireEqual(t, err, nil)
 	if !reflect.DeepEqual(response.MachineList, machines) {
-		t.Errorf("%d machines, and not those that the driver listed", len(response.MachineList))
+		t.Errorf("these %d machines are not those that the driver listed", len(response.MachineList))
 	}
 }
 
@@ -182,7 +182,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 	r.create = func(ctx context.Context, _ *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
 		<-ctx.Done()
 		ended <- ctx.Err()
-		<-release // not to answer before the caller gives up
+		<-release // so that the caller gives up before the answer
 		return nil, ctx.Err()
 	}
 	d := r.start(t, func(o *Options) { o.Timeout = 200 * time.Millisecond })
@@ -192,7 +192,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 		t.Error(err)
 	}
 	if <-ended == nil {
-		t.Error("the driver was not told")
+		t.Error("the driver's context did not end")
 	}
 }
 
@@ -203,7 +203,7 @@ func TestFiftyCallsAtOnceShareOneConnection(t *testing.T) {
 	r := &remote{capabilities: everything}
 	r.create = func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
 		together.Done()
-		together.Wait() // for all of them, so that they are in flight at once
+		together.Wait() // for all calls, so that they are in flight at the same time
 		return &cmi.CreateMachineResponse{}, nil
 	}
 	listener := onLoopback(t)

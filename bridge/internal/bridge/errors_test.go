@@ -12,7 +12,7 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
-// failing returns a driver whose CreateMachine always ends with that error.
+// failing returns a driver whose CreateMachine always fails with that error.
 func failing(t *testing.T, code grpccodes.Code, message string) *Driver {
 	r := &remote{capabilities: everything}
 	r.create = func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
@@ -74,7 +74,7 @@ func FuzzMessagesSurviveMCM(f *testing.F) {
 			t.Fatalf("MCM does not understand %q", sent)
 		}
 		if got.Message() != string([]rune(sent.Message())) {
-			t.Errorf("MCM reads %q of %q", got.Message(), sent.Message())
+			t.Errorf("MCM reads %q in %q", got.Message(), sent.Message())
 		}
 	})
 }

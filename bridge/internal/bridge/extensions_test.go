@@ -56,7 +56,7 @@ func TestAddressesAreForwarded(t *testing.T) {
 	requireEqual(t, found.Addresses, addresses)
 }
 
-func TestUninitializedIsToldWithTheVM(t *testing.T) {
+func TestUninitializedIsReturnedWithTheVM(t *testing.T) {
 	r := &remote{capabilities: everything}
 	r.status = func(context.Context, *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error) {
 		return &cmi.GetMachineStatusResponse{ProviderID: "test:///m1", NodeName: "n1", Uninitialized: true}, nil

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// BenchmarkListMachines lists the machines of a running driver: `make bench` in the folder above says which.
+// BenchmarkListMachines lists the machines of a running driver, which `make bench` in the parent folder starts.
 func BenchmarkListMachines(b *testing.B) {
 	options := NewOptions()
 	options.Endpoint = os.Getenv("CMI_ENDPOINT")

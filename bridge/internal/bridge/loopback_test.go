@@ -37,7 +37,7 @@ func TestPlainTextNeedsLoopbackOrAFlag(t *testing.T) {
 	}
 }
 
-// A name that is loopback at the start may be looked up again, and be somewhere else.
+// A name may resolve to loopback at the start, and to another address later.
 func TestPlainTextConnectsToLoopbackOnly(t *testing.T) {
 	elsewhere := addressBeyondLoopback(t)
 	listener := listen(t, "tcp", net.JoinHostPort(elsewhere, "0"))
@@ -67,6 +67,6 @@ func addressBeyondLoopback(t *testing.T) string {
 			return network.IP.String()
 		}
 	}
-	t.Skip("this machine has no address but loopback")
+	t.Skip("this machine has only loopback addresses")
 	return ""
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
-// toJSON returns what stands between the quotes of a JSON string.
+// toJSON returns the contents of a JSON string, without its quotes.
 func toJSON(text string) string {
 	quoted, _ := json.Marshal(text)
 	return string(quoted[1 : len(quoted)-1])
@@ -31,7 +31,7 @@ func toJSON(text string) string {
 
 func toBase64(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
-// wrapped breaks a text into lines, as mail does with base64.
+// wrapped breaks a text into lines, as in base64 in mails.
 func wrapped(text, newline string) string {
 	const width = 24
 	var lines []string
@@ -81,7 +81,7 @@ func TestSecretsAreMaskedInEveryEncoding(t *testing.T) {
 				encoded := encode(secret)
 				got := mask("the cloud said: "+encoded+" was wrong.", map[string][]byte{"key": []byte(secret)})
 				if !strings.HasPrefix(got, "the cloud said: ") || !strings.HasSuffix(got, " was wrong.") {
-					t.Errorf("more is masked than the secret: %s", got)
+					t.Errorf("not only the secret is masked: %s", got)
 				}
 				if !strings.Contains(got, masked) || longestShared(got, encoded) > 8 {
 					t.Errorf("%q of %q became %q", encoded, secret, got)
@@ -91,7 +91,7 @@ func TestSecretsAreMaskedInEveryEncoding(t *testing.T) {
 	}
 }
 
-// longestShared returns the length of the longest part of one text that the other has too.
+// longestShared returns the length of the longest text that both texts contain.
 func longestShared(one, other string) int {
 	longest := 0
 	for start := range one {
@@ -124,20 +124,20 @@ func TestShortValuesAreNoSecrets(t *testing.T) {
 		"the VM in zone 1 has no disk")
 }
 
-func TestLongMessagesAreCutBehindTheirSecrets(t *testing.T) {
+func TestLongMessagesAreCutAfterTheirSecrets(t *testing.T) {
 	secret := bytes.Repeat([]byte("s3cr3t-"), 200)
 	for _, offset := range []int{maxMessage - 20, maxMessage - 1, 2*maxMessage - 20} {
 		got := mask(strings.Repeat("é ", offset/3)+string(secret)+strings.Repeat("x", 3*maxMessage), map[string][]byte{"key": secret})
 		if len(got) > maxMessage+30 || strings.Contains(got, "s3cr") {
-			t.Errorf("%d bytes, the end of which is %q", len(got), got[len(got)-100:])
+			t.Errorf("%d bytes, which end with %q", len(got), got[len(got)-100:])
 		}
 		if !strings.HasSuffix(got, "… (cut at 4096 bytes)") {
-			t.Errorf("it does not say that it was cut: %q", got[len(got)-100:])
+			t.Errorf("the message does not say that it was cut: %q", got[len(got)-100:])
 		}
 	}
 }
 
-// A driver, or a cloud behind it, chooses the message, and users choose the secrets.
+// The time must be limited, because a driver or its cloud chooses the message, and users choose the secrets.
 func TestMaskingIsBounded(t *testing.T) {
 	userData := make([]byte, 4<<20)
 	for i := range userData {
@@ -161,7 +161,7 @@ func FuzzMask(f *testing.F) {
 		got := mask(message, map[string][]byte{"key": []byte(secret)})
 		if secret = strings.TrimSpace(secret); len(secret) >= minSecret && strings.Contains(got, secret) &&
 			!strings.Contains(secret, "*") && !strings.Contains(secret, "cut") {
-			t.Errorf("%q holds %q", got, secret)
+			t.Errorf("%q contains %q", got, secret)
 		}
 	})
 }

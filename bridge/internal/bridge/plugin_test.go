@@ -48,7 +48,7 @@ func TestWaitsForADriverThatStartsLater(t *testing.T) {
 	go func() { ready <- d.AwaitReady(t.Context()) }()
 	_, err := createOne(t.Context(), d)
 	if err == nil {
-		t.Fatal("nobody is there")
+		t.Fatal("the driver can't be ready before it listens")
 	}
 	r := &remote{capabilities: everything}
 	r.serve(t, listen(t, "tcp", address))

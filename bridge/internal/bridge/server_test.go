@@ -15,7 +15,7 @@ import (
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
-// patience is what a test waits for something that has to happen.
+// patience is how long a test waits for something that must happen.
 const patience = time.Minute
 
 var everything = []capability{
@@ -27,7 +27,7 @@ var everything = []capability{
 	cmi.PluginCapability_RPC_INITIALIZE_MACHINE,
 }
 
-// remote is a driver at an endpoint. Its methods answer what the test has put there, and remember what came.
+// remote is a driver at an endpoint. Its methods call the functions that a test has set, and count the calls.
 type remote struct {
 	cmi.UnimplementedIdentityServer
 	cmi.UnimplementedMachineServer
@@ -98,7 +98,7 @@ func (r *remote) GetVolumeIDs(ctx context.Context, request *cmi.GetVolumeIDsRequ
 	return r.volumes(ctx, request)
 }
 
-// counting counts the connections that a listener takes.
+// counting counts the connections that a listener accepts.
 type counting struct {
 	net.Listener
 	accepted atomic.Int64
@@ -112,7 +112,7 @@ func (c *counting) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// serve lets a driver serve until the end of the test, or until it is stopped.
+// serve serves a driver until the end of the test, or until the returned server is stopped.
 func (r *remote) serve(t testing.TB, listener net.Listener, options ...grpc.ServerOption) *grpc.Server {
 	t.Helper()
 	server := grpc.NewServer(options...)
@@ -151,7 +151,7 @@ func onSocket(t *testing.T) (*counting, string) {
 	return listen(t, "unix", path), "unix://" + path
 }
 
-// dial returns a driver that forwards to the listener, with the given options beyond the defaults.
+// dial returns a driver that forwards to the listener, with the defaults and the given changes to the options.
 func dial(t testing.TB, listener net.Listener, change ...func(*Options)) *Driver {
 	t.Helper()
 	options := NewOptions()
@@ -171,7 +171,7 @@ func dial(t testing.TB, listener net.Listener, change ...func(*Options)) *Driver
 	return driver
 }
 
-// start serves a driver on loopback and returns one that forwards to it.
+// start serves a driver on loopback, and returns a driver that forwards to it.
 func (r *remote) start(t testing.TB, change ...func(*Options)) *Driver {
 	t.Helper()
 	listener := onLoopback(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// With MCM's own flags, of which these two come from.
+// The test uses MCM's own flag set, which contains -v and --vmodule.
 func TestVerbosityThatLogsSecretsNeedsAFlag(t *testing.T) {
 	for arguments, allowed := range map[string]bool{
 		"":                                    true,

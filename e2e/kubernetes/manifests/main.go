@@ -1,4 +1,4 @@
-// Reads manifests as kubectl and the API server do, for the comparison in e2e/test_manifests.py.
+// Command manifests reads manifests as kubectl and the API server do, for the comparison in e2e/test_manifests.py.
 //
 // Each line of standard input is the path of a file. Each line of standard output is what MCM's machine-controller
 // would find in the cluster once `kubectl create --filename` had sent that file.
@@ -18,13 +18,13 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 )
 
-// Answer is what one file holds, or why it can't be read.
+// Answer contains the objects in one file, or the reason why it can't be read.
 type Answer struct {
 	Objects []Object `json:"objects"`
 	Error   string   `json:"error,omitempty"`
 }
 
-// Object is one object of a file. Of what follows its kind, a driver gets one.
+// Object is one object in a file. Besides the kind, at most one of its fields is set.
 type Object struct {
 	Kind         string            `json:"kind"`
 	ProviderSpec []byte            `json:"providerSpec,omitempty"`
@@ -64,7 +64,7 @@ func read(path string) Answer {
 	return answer
 }
 
-// sent returns an object as it is once the API server has stored it and sent it to the machine-controller.
+// sent returns an object as the machine-controller gets it, after the API server has stored it.
 func sent(object *unstructured.Unstructured) (Object, error) {
 	result := Object{Kind: object.GetKind()}
 	stored := map[string]any{}
@@ -95,7 +95,7 @@ func sent(object *unstructured.Unstructured) (Object, error) {
 		for key, value := range secret.Data {
 			result.Data[key] = append([]byte{}, value...)
 		}
-		for key, value := range secret.StringData { // as the API server's conversion does
+		for key, value := range secret.StringData { // like the API server's conversion
 			result.Data[key] = []byte(value)
 		}
 	}

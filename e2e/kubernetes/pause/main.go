@@ -1,4 +1,4 @@
-// Pause waits until it is stopped. It runs in the sandboxes of Pods and in guests on the nodes.
+// Command pause waits until it is stopped. It runs in the sandboxes of Pods and in guests on the nodes.
 package main
 
 import (

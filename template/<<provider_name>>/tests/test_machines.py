@@ -28,7 +28,7 @@ from ..embedded_cloud import EmbeddedCloud
 def test_an_invalid_spec_is_refused(
     client: Client, samples: Samples, fields: dict[str, Any], code: str, path: str
 ) -> None:
-    """C8, C13; the failed call leaves nothing behind."""
+    """C8, C13: the failed call leaves nothing behind."""
     with refused(code, path):
         client.create(samples.machine_class(**fields), "m1")
     assert client.list_machines(samples.machine_class()) == {}

@@ -54,7 +54,7 @@ def conformance(
     ] = False,
     max_machines: Annotated[
         int | None,
-        typer.Option(min=3, help="Maximum machines at once; C31 creates all. [default: 3]"),
+        typer.Option(min=3, help="Maximum machines at once; C31 creates that many. [default: 3]"),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Maximum calls at once.")] = 10,
     patience: Annotated[

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class IdentityStub(object):
-    """Who the driver is, what it can do, and whether it is ready.
+    """The driver's identity, its capabilities, and whether it is ready.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class IdentityStub(object):
 
 
 class IdentityServicer(object):
-    """Who the driver is, what it can do, and whether it is ready.
+    """The driver's identity, its capabilities, and whether it is ready.
     """
 
     def GetPluginInfo(self, request, context):
@@ -101,7 +101,7 @@ def add_IdentityServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Identity(object):
-    """Who the driver is, what it can do, and whether it is ready.
+    """The driver's identity, its capabilities, and whether it is ready.
     """
 
     @staticmethod
@@ -187,8 +187,8 @@ class Identity(object):
 
 
 class MachineStub(object):
-    """The life of machines. CreateMachine and DeleteMachine are mandatory, the rest
-    is optional and announced by GetPluginCapabilities.
+    """The life cycle of machines. CreateMachine and DeleteMachine are mandatory. The
+    other RPCs are optional, and GetPluginCapabilities announces them.
     """
 
     def __init__(self, channel):
@@ -235,8 +235,8 @@ class MachineStub(object):
 
 
 class MachineServicer(object):
-    """The life of machines. CreateMachine and DeleteMachine are mandatory, the rest
-    is optional and announced by GetPluginCapabilities.
+    """The life cycle of machines. CreateMachine and DeleteMachine are mandatory. The
+    other RPCs are optional, and GetPluginCapabilities announces them.
     """
 
     def CreateMachine(self, request, context):
@@ -276,7 +276,7 @@ class MachineServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def InitializeMachine(self, request, context):
-        """Extension: does what can only be done once the VM is there.
+        """Extension: does the steps that need an existing VM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,8 +329,8 @@ def add_MachineServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Machine(object):
-    """The life of machines. CreateMachine and DeleteMachine are mandatory, the rest
-    is optional and announced by GetPluginCapabilities.
+    """The life cycle of machines. CreateMachine and DeleteMachine are mandatory. The
+    other RPCs are optional, and GetPluginCapabilities announces them.
     """
 
     @staticmethod

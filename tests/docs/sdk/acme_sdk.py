@@ -1,7 +1,7 @@
-"""The SDK of a cloud that does not exist: what the code on the pages calls.
+"""The SDK of a cloud that does not exist, which the code on the pages calls.
 
-The cloud has no regions. Its IDs are numbers, its labels hold no `/`, the names of its servers
-are unique in a project, and it accepts what it is asked for and does it later.
+The cloud has no regions. Its IDs are numbers, its labels contain no `/`, and the names of its
+servers are unique in a project. It accepts each request, and carries it out later.
 """
 
 import re
@@ -25,7 +25,7 @@ class ForbiddenError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is no such server."""
+    """The server does not exist."""
 
 
 class QuotaError(ApiError):
@@ -33,7 +33,7 @@ class QuotaError(ApiError):
 
 
 class ThrottledError(ApiError):
-    """Too many calls."""
+    """There were too many calls."""
 
 
 class RequestError(ApiError):
@@ -46,14 +46,14 @@ class RequestError(ApiError):
 
 @dataclass(frozen=True)
 class Action:
-    """What the cloud has accepted, and does in its own time.
+    """A request that the cloud has accepted, and carries out some time later.
 
     Attributes:
         id: Unique in the project.
         command: `create`, `attach_network`, `stop` or `delete`.
-        status: How far it is.
-        progress: The same in percent.
-        error: Why it failed.
+        status: Whether it is running, or how it ended.
+        progress: Its progress in percent.
+        error: The reason if it failed.
     """
 
     id: int
@@ -71,11 +71,11 @@ class Server:
         id: Unique in the project.
         name: Unique in the project.
         type: Its size.
-        image: What it boots.
-        labels: Of letters, digits, `-`, `_` and `.`.
-        status: `running` does not mean that it has a network.
-        networks: Those that it is attached to.
-        action: The latest one on it.
+        image: The image that it boots.
+        labels: They consist of letters, digits, `-`, `_` and `.`.
+        status: `running` does not imply that it has a network.
+        networks: The networks that it is attached to.
+        action: The latest action on it.
     """
 
     id: int
@@ -89,15 +89,15 @@ class Server:
 
 
 class Project:
-    """What the cloud keeps for its customer.
+    """The resources of a customer of the cloud.
 
     Args:
-        looks: How often a server has to be looked at until an action on it ends.
+        looks: How often a server must be read until an action on it ends.
 
     Attributes:
-        servers: By ID.
-        failing: Commands whose actions fail, and why.
-        user_data: What each server was given, by ID.
+        servers: The servers by their IDs.
+        failing: The commands whose actions fail, with the reasons.
+        user_data: The user data of each server, by the server's ID.
     """
 
     def __init__(self, looks: int = 0) -> None:
@@ -112,12 +112,12 @@ class Project:
 
     @contextmanager
     def one_call(self) -> Iterator[None]:
-        """Let the calls take effect one after the other."""
+        """Make the calls take effect one after the other."""
         with self._lock:
             yield
 
     def new_id(self) -> int:
-        """Return a number that was not used before."""
+        """Return a new number."""
         return next(self._ids)
 
     def begin(self, server: Server, command: str, network: str = "") -> None:
@@ -133,7 +133,7 @@ class Project:
             self._end(self.servers[server.id])
 
     def look_at(self, server: Server) -> Server:
-        """Return a server as it is after one more look at it."""
+        """Return a server as it is after it was read once more."""
         if server.action.status == "running":
             self._left[server.id] -= 1
             done = 100 - 100 * self._left[server.id] // max(self.looks, 1)
@@ -163,11 +163,11 @@ class Project:
 
 
 class Client:
-    """The calls that a token may make.
+    """The API, for the owner of a token.
 
     Args:
-        project: The project that the token is of.
-        token: The token; only `secret-token` is one.
+        project: The project that the token belongs to.
+        token: The token. Only `secret-token` is valid.
     """
 
     def __init__(self, project: Project, token: str = "secret-token") -> None:
@@ -175,7 +175,7 @@ class Client:
         self._token = token
 
     def servers(self, labels: Mapping[str, str]) -> list[Server]:
-        """Return all servers that have these labels; the SDK reads page after page."""
+        """Return all servers that have these labels. The SDK reads one page after the other."""
         with self._call():
             found = [*self._project.servers.values()]
             return [
@@ -192,7 +192,7 @@ class Client:
     def create_server(
         self, name: str, *, type_: str, image: str, labels: Mapping[str, str], user_data: str
     ) -> Server:
-        """Begin to make a server and to start it. It has no network yet."""
+        """Begin to create and start a server. It has no network yet."""
         with self._call():
             if any(name == each.name for each in self._project.servers.values()):
                 raise RequestError("NameTaken")
@@ -207,7 +207,7 @@ class Client:
             return self._server(server_id)
 
     def attach_network(self, server_id: int, network: str) -> None:
-        """Begin to attach a server to a network; refused while another action runs."""
+        """Begin to attach a server to a network. This is refused while another action runs."""
         with self._call():
             self._project.begin(self._server(server_id), "attach_network", network)
 
@@ -222,7 +222,7 @@ class Client:
             self._project.begin(self._server(server_id), "delete")
 
     def leave_balancer(self, name: str) -> None:
-        """Take a server out of the load balancer, if it is in it."""
+        """Remove a server from the load balancer, if it is there."""
 
     @contextmanager
     def _call(self) -> Iterator[None]:
@@ -238,7 +238,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same calls for asyncio, and some of them only."""
+    """The same API for asyncio, with only some of its calls."""
 
     def __init__(self, project: Project, token: str = "secret-token") -> None:
         self._client = Client(project, token)

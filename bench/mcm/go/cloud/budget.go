@@ -2,14 +2,14 @@ package main
 
 import "time"
 
-// budget is a token bucket: so many calls at once, and so many more each second.
+// budget is a token bucket. It allows `size` calls at once, and `refill` more calls per second.
 type budget struct {
 	size, refill, left float64
 	at                 time.Time
 }
 
-// budgets returns those of EC2, by its developer guide, "Request throttling for the Amazon EC2 API". It also limits how
-// many instances are launched, to 1000 at once and two more each second, which is more than the benchmark asks for.
+// budgets returns the budgets of EC2 according to its developer guide, "Request throttling for the Amazon EC2 API". EC2
+// also limits how many instances are launched: 1000 at once, and two more per second. The benchmark launches fewer.
 func budgets() map[string]*budget {
 	return map[string]*budget{
 		"DescribeInstances":  {size: 100, refill: 20, left: 100},
@@ -18,7 +18,7 @@ func budgets() map[string]*budget {
 	}
 }
 
-// take tells whether a call is allowed at this time, and takes its token.
+// take returns whether a call is allowed at this time, and takes a token for it.
 func (b *budget) take(now time.Time) bool {
 	if !b.at.IsZero() {
 		b.left = min(b.size, b.left+now.Sub(b.at).Seconds()*b.refill)

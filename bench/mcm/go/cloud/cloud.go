@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// maxResults is how many instances a page has at most, as with EC2.
+// maxResults is the maximum number of instances on a page, as in EC2.
 const maxResults = 1000
 
-// Instance is what the cloud tells of an instance.
+// Instance describes an instance in the cloud's responses.
 type Instance struct {
 	ID    string
 	Tags  map[string]string
@@ -21,7 +21,7 @@ type Instance struct {
 	launched, terminated time.Time
 }
 
-// cloud holds instances, and counts what is asked of it.
+// cloud contains instances, and counts the calls of its API.
 type cloud struct {
 	latency, pending, shuttingDown time.Duration
 
@@ -44,7 +44,7 @@ func newCloud() *cloud {
 	}
 }
 
-// admit counts a call, and tells whether the budget of its action allows it.
+// admit counts a call, and returns whether the budget of its action allows it.
 func (c *cloud) admit(action string) bool {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -61,7 +61,7 @@ type runRequest struct {
 	Tags        map[string]string
 }
 
-// run launches an instance, or returns the one that was launched with the same token.
+// run launches an instance, or returns the instance that was launched with the same token.
 func (c *cloud) run(request runRequest) Instance {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -85,7 +85,7 @@ type describeResponse struct {
 	NextToken int `json:",omitempty"`
 }
 
-// describe returns a page of the instances that have one of the IDs, if any are given, and all the tags.
+// describe returns a page of the instances that have all of the tags and, if IDs are given, one of the IDs.
 func (c *cloud) describe(request describeRequest) describeResponse {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -119,7 +119,7 @@ type terminateRequest struct {
 	IDs []string
 }
 
-// terminate begins to terminate instances.
+// terminate starts to terminate instances.
 func (c *cloud) terminate(request terminateRequest) describeResponse {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -135,7 +135,7 @@ func (c *cloud) terminate(request terminateRequest) describeResponse {
 	return response
 }
 
-// now returns an instance in its present state. A terminated one stays, as with EC2.
+// now returns an instance with its current state. Terminated instances stay visible, as in EC2.
 func (c *cloud) now(instance *Instance) Instance {
 	now := *instance
 	switch {
@@ -151,7 +151,7 @@ func (c *cloud) now(instance *Instance) Instance {
 	return now
 }
 
-// count keeps how many connections are open.
+// count updates the number of open connections.
 func (c *cloud) count(connection net.Conn, state http.ConnState) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -164,7 +164,7 @@ func (c *cloud) count(connection net.Conn, state http.ConnState) {
 	}
 }
 
-// report is what the benchmark reads, beside the API.
+// report contains the figures that the benchmark reads in addition to the API.
 type report struct {
 	Calls, Throttled, States map[string]int
 	MostConnections          int

@@ -1,5 +1,5 @@
-// Command cloud is a cloud for the benchmarks: EC2's calls for instances, in JSON over HTTP. Each call takes a while,
-// so do the states of an instance, and each action has a request budget if that is wanted.
+// Command cloud is a cloud for the benchmarks. It has EC2's calls for instances, in JSON over HTTP. Calls and changes of
+// an instance's state take some time. Optionally, each action has a request budget.
 package main
 
 import (
@@ -45,7 +45,7 @@ func serve(cloud *cloud) error {
 	return server.Serve(listener)
 }
 
-// action serves one action: within its budget, after the cloud's latency.
+// action serves one action, after the cloud's latency and within the action's budget.
 func action[Request, Response any](cloud *cloud, name string, do func(Request) Response) http.HandlerFunc {
 	return func(writer http.ResponseWriter, request *http.Request) {
 		time.Sleep(cloud.latency)
@@ -70,5 +70,5 @@ type failure struct {
 func answer(writer http.ResponseWriter, status int, body any) {
 	writer.Header().Set("Content-Type", "application/json")
 	writer.WriteHeader(status)
-	_ = json.NewEncoder(writer).Encode(body) // the client may have gone
+	_ = json.NewEncoder(writer).Encode(body) // the client may have disconnected
 }

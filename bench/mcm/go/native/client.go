@@ -12,13 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// errThrottled is what the cloud says of a call beyond its budget.
+// errThrottled is the cloud's error for a call that exceeds its budget.
 var errThrottled = errors.New("RequestLimitExceeded")
 
-// A throttled call is made again as AWS's SDK does: three times in all.
+// Like AWS's SDK, the client makes a throttled call up to three times in total.
 var retries = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 1, Steps: 3}
 
-// client calls the cloud. One serves all calls, and keeps its connections.
+// client calls the cloud. All calls share one client, which keeps its connections open.
 type client struct {
 	url  string
 	http http.Client
@@ -32,7 +32,7 @@ type instance struct {
 
 func newClient(url string) *client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1000 // the default drops all but two
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1000 // the default keeps only two per host
 	return &client{url: url, http: http.Client{Transport: transport, Timeout: time.Minute}}
 }
 
@@ -53,7 +53,7 @@ func (c *client) find(ctx context.Context, tags map[string]string) ([]instance, 
 	return c.describe(ctx, map[string]any{"Tags": tags})
 }
 
-// describe returns the instances of all pages.
+// describe returns the instances on all pages.
 func (c *client) describe(ctx context.Context, request map[string]any) ([]instance, error) {
 	var found []instance
 	for {

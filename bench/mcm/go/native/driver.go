@@ -21,7 +21,7 @@ const (
 	idPrefix      = "bench:///"
 )
 
-// Waits look again after one second first, and after five in the end.
+// A wait reads the instance again after one second at first, and later every five seconds.
 const (
 	firstPause   = time.Second
 	pauseGrowth  = 1.5
@@ -29,7 +29,7 @@ const (
 	pauseJitter  = 0.2
 )
 
-// nativeDriver makes machines of instances.
+// nativeDriver creates an instance for each machine.
 type nativeDriver struct {
 	client     *client
 	waits      bool
@@ -38,7 +38,7 @@ type nativeDriver struct {
 
 var _ driver.Driver = (*nativeDriver)(nil)
 
-// CreateMachine launches an instance. Its token makes a repeated call harmless.
+// CreateMachine launches an instance. With the same token, a repeated call launches no second one.
 func (d *nativeDriver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
 	scope, err := scopeOf(request.MachineClass.ProviderSpec.Raw)
 	if err != nil {
@@ -86,7 +86,7 @@ func (d *nativeDriver) DeleteMachine(ctx context.Context, request *driver.Delete
 	return &driver.DeleteMachineResponse{}, nil
 }
 
-// GetMachineStatus looks for the instance.
+// GetMachineStatus finds the instance.
 func (d *nativeDriver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
 	name := request.Machine.Name
 	found, err := d.found(ctx, request.MachineClass.ProviderSpec.Raw, name, request.Machine.Spec.ProviderID)
@@ -120,12 +120,12 @@ func (d *nativeDriver) ListMachines(ctx context.Context, request *driver.ListMac
 	return &driver.ListMachinesResponse{MachineList: machines}, nil
 }
 
-// GetVolumeIDs knows no volumes.
+// GetVolumeIDs returns nothing, since the cloud has no volumes.
 func (*nativeDriver) GetVolumeIDs(context.Context, *driver.GetVolumeIDsRequest) (*driver.GetVolumeIDsResponse, error) {
 	return &driver.GetVolumeIDsResponse{}, nil
 }
 
-// found returns the machine's instances: by its ID, or by its name while MCM does not know the ID.
+// found returns the machine's instances. It finds them by the ID, or by the name until MCM knows the ID.
 func (d *nativeDriver) found(ctx context.Context, spec []byte, name, providerID string) ([]instance, error) {
 	scope, err := scopeOf(spec)
 	if err != nil {
@@ -150,7 +150,7 @@ func (d *nativeDriver) found(ctx context.Context, spec []byte, name, providerID 
 	return there, nil
 }
 
-// await looks at an instance until it is in one of these states.
+// await waits until an instance is in one of these states.
 func (d *nativeDriver) await(ctx context.Context, id string, states ...string) error {
 	for pause := firstPause; ; pause = min(time.Duration(float64(pause)*pauseGrowth), longestPause) {
 		found, err := d.client.get(ctx, id)
@@ -185,7 +185,7 @@ func isThere(each instance) bool {
 	return each.State == "pending" || each.State == "running"
 }
 
-// scopeOf returns the two tags that tell a cluster's instances from all others.
+// scopeOf returns the two tags that distinguish a cluster's instances from all others.
 func scopeOf(providerSpec []byte) (map[string]string, error) {
 	var spec struct {
 		Tags map[string]string `json:"tags"`

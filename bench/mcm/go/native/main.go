@@ -1,5 +1,5 @@
-// Command native is the peer of the bridge and a rendered driver: a machine-controller in Go, made with the library of
-// machine-controller-manager as Gardener's own drivers are.
+// Command native is a machine-controller in Go, to compare the bridge and a rendered driver with. Like Gardener's own
+// drivers, it uses the library of machine-controller-manager.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	server.AddFlags(pflag.CommandLine)
 	url := pflag.String("cloud", "", "URL of the cloud")
 	waits := pflag.Bool("waits", false, "whether calls wait until an instance runs, and until it is terminated")
-	internal := pflag.Bool("throttling-is-internal", false, "whether MCM is told INTERNAL, not UNAVAILABLE, of a throttled call")
+	internal := pflag.Bool("throttling-is-internal", false, "whether a throttled call returns INTERNAL instead of UNAVAILABLE")
 	flag.InitFlags()
 	logs.InitLogs()
 	throttling := codes.Unavailable

@@ -1,1 +1,1 @@
-"""The provider's tests: through a real gRPC channel, against moto's EC2 server over HTTP."""
+"""The provider's tests, which use a real gRPC channel and moto's EC2 server over HTTP."""

@@ -1,4 +1,4 @@
-"""An AWS account at moto, and what people see and do in its console."""
+"""An AWS account in moto, and what people see and do in its console."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +22,13 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Account:
-    """An AWS account. Its instances are named by their machines.
+    """An AWS account. The methods refer to instances by the names of their machines.
 
     Attributes:
-        ec2: A client of it.
-        fields: The image and the network in it, as fields of a provider spec.
-        writer: The secrets of a user who may do everything with EC2.
-        reader: The secrets of one who may only describe.
+        ec2: A client of EC2 in this account.
+        fields: The image and the network in the account, as fields of a provider spec.
+        writer: The secrets of a user who may do everything in EC2.
+        reader: The secrets of a user who may only describe resources.
     """
 
     ec2: "EC2Client"
@@ -38,7 +38,7 @@ class Account:
 
     @classmethod
     def create(cls, url: str) -> "Account":
-        """Make the image and the users."""
+        """Create the image and the users."""
         session = boto3.Session("test", "test", region_name=REGION)
         ec2, iam = session.client("ec2", endpoint_url=url), session.client("iam", endpoint_url=url)
         subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
@@ -54,7 +54,7 @@ class Account:
         return cls(session.client("ec2", endpoint_url=url), fields, writer, reader)
 
     def instances(self, name: str = "") -> "list[InstanceTypeDef]":
-        """Return the instances that are not terminated, or those of a machine."""
+        """Return the instances that are not terminated, optionally only those of one machine."""
         found = self.ec2.describe_instances(
             Filters=[{"Name": "tag:machine-name", "Values": [name]}] if name else []
         )
@@ -80,7 +80,7 @@ class Account:
         return instances, {each["VolumeId"] for each in self.ec2.describe_volumes()["Volumes"]}
 
     def parts(self, machine: str) -> object:
-        """Return what an instance is made of."""
+        """Return the properties and resources of an instance."""
         one = self.instance(machine)
         volumes = [(each["Size"], each["VolumeType"]) for each in self.volumes(one)]
         groups = [each["Groups"] for each in one["NetworkInterfaces"]]
@@ -106,12 +106,12 @@ class Account:
         return made["Instances"][0]["InstanceId"]
 
     def duplicate(self, machine: str) -> None:
-        """Give a machine a second instance."""
+        """Launch a second instance for a machine."""
         self.launch(self.instance(machine)["Tags"])
 
     @contextmanager
     def stranger(self, name: str) -> Iterator[None]:
-        """Have an instance that has a name, and no other tag."""
+        """Provide an instance whose only tag is its name, while the context is open."""
         made = self.launch([{"Key": "Name", "Value": name}])
         yield
         self.ec2.terminate_instances(InstanceIds=[made])
@@ -133,7 +133,7 @@ class Account:
         )
 
     def vanish(self, machine: str) -> None:
-        """Terminate the machine's instance, and let its volumes survive."""
+        """Terminate the machine's instance, and keep its volumes."""
         instance = self.instance(machine)
         for each in instance["BlockDeviceMappings"]:
             self.ec2.modify_instance_attribute(
@@ -145,7 +145,7 @@ class Account:
         self.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
 
     def dying(self) -> Fault:
-        """Return the fault by which the next instance ends as soon as it was launched."""
+        """Return a fault that terminates the next instance as soon as it is launched."""
         left = [1]
 
         def fault(call: Call, forward: Forward) -> Answer:

@@ -1,4 +1,4 @@
-"""A driver of this package behind a real socket, a client that talks to it, and an EC2."""
+"""A driver of this package on a real socket, a client that calls it, and an EC2."""
 
 import os
 import secrets
@@ -17,12 +17,12 @@ from ..machineserver import MachineServer
 from .account import Account
 from .gate import MOTO, Gate, served
 
-PAGE_SIZE = 5  # the smallest that EC2 takes
+PAGE_SIZE = 5  # the smallest size that EC2 accepts
 
 
 @pytest.fixture(scope="session")
 def account() -> Iterator[Account]:
-    """An account of its own for each process that runs tests; credentials are checked."""
+    """An account for this test process. It checks credentials."""
     with pytest.MonkeyPatch.context() as patch, served(MOTO) as url:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -35,7 +35,7 @@ def account() -> Iterator[Account]:
 
 @pytest.fixture(scope="session")
 def gate(account: Account) -> Iterator[Gate]:
-    """What stands before it, and what boto3 takes for EC2."""
+    """The gate in front of moto, which boto3 uses as its EC2."""
     gate = Gate(account.has_instance)
     with pytest.MonkeyPatch.context() as patch, served(gate) as url:
         patch.setenv("AWS_ENDPOINT_URL", url)
@@ -46,7 +46,7 @@ def gate(account: Account) -> Iterator[Gate]:
 
 @pytest.fixture(scope="session")
 def cloud(gate: Gate) -> Cloud:
-    """What keeps clients of EC2; making one takes most of a second."""
+    """The object that caches clients of EC2, since creating one takes almost a second."""
     return Cloud()
 
 
@@ -59,7 +59,7 @@ def client(cloud: Cloud) -> Iterator[Client]:
 
 @pytest.fixture
 def samples(account: Account) -> Samples:
-    """The samples of this project, with what the account has, for a cluster of this test alone."""
+    """The samples of this project, with the account's resources and this test's own cluster."""
     return samples_for(secrets.token_hex(4), account)
 
 
@@ -74,5 +74,5 @@ def tags_for(cluster: str) -> dict[str, str]:
 
 @pytest.fixture
 def machine_class(samples: Samples) -> MachineClass:
-    """Their machine class and secret."""
+    """The machine class and the secret of the samples."""
     return samples.machine_class()

@@ -1,7 +1,7 @@
-"""The fields of Gardener's `AWSProviderSpec`: what they do there, here, and what EC2 is asked.
+"""The fields of Gardener's `AWSProviderSpec`, and what both drivers do with them.
 
-They are those of machine-controller-manager-provider-aws at commit 077c8e6d, in
-`pkg/aws/apis/aws_provider_spec.go`. docs/reference/aws-fields.md is made from this table.
+The fields are those of machine-controller-manager-provider-aws at commit 077c8e6d, in
+`pkg/aws/apis/aws_provider_spec.go`. docs/reference/aws-fields.md is generated from this table.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ ALIKE: Final = "the same"
 
 @dataclass(frozen=True)
 class Field:
-    """What becomes of a field.
+    """How the drivers handle a field.
 
     Attributes:
-        given: What a machine class says, by path.
-        asked: Parameters of the call of EC2 by which that arrives there.
-        action: The call.
+        given: The values in a machine class, by their paths.
+        asked: The parameters of the EC2 call that contain these values.
+        action: The name of that call.
         theirs: What Gardener's driver does.
-        ours: What this one does.
+        ours: What this driver does.
     """
 
     given: Mapping[str, Any]
@@ -249,4 +249,4 @@ MORE: Final[Mapping[str, Field]] = {
         ours="launches into an interruptible reservation",
     ),
 }
-"""What a machine class may say here, and not there."""
+"""Fields that only this driver supports."""

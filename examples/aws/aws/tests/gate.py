@@ -1,11 +1,11 @@
 """EC2 for tests: moto behind a gate, on a port of this process.
 
-The gate sees every call that the driver makes. It makes EC2 fail as a test wants it to, and
-imitates what moto does not do, by AWS's documentation as of November 2025:
+The gate sees every call that the driver makes. It makes EC2 fail as each test needs it. It also
+adds features that moto lacks, according to AWS's documentation as of November 2025:
 
-- client tokens, and for how long EC2 keeps them (EC2's API reference, "Ensuring idempotency")
-- prefixes of IPv6 (EC2's API reference, `AssignIpv6Addresses`)
-- web identities where credentials are checked (STS's API reference, `AssumeRoleWithWebIdentity`)
+- client tokens, and how long EC2 keeps them (EC2's API reference, "Ensuring idempotency")
+- IPv6 prefixes (EC2's API reference, `AssignIpv6Addresses`)
+- web identities if credentials are checked (STS's API reference, `AssumeRoleWithWebIdentity`)
 """
 
 import re
@@ -39,40 +39,40 @@ class Answer:
 
 
 Call: TypeAlias = Mapping[str, str]
-"""The parameters of a call, and by the names of `SIGNATURE` what it was signed with."""
+"""The parameters of a call and, under the names in `SIGNATURE`, what it was signed with."""
 Forward: TypeAlias = Callable[[], Answer]
 Fault: TypeAlias = Callable[[Call, Forward], Answer | None]
-"""Answers a call, given a way to make it; None cuts the connection."""
+"""Answers a call, given a function that makes it. None closes the connection."""
 
 
 def answer_of(action: str, content: str) -> Answer:
-    """Return the document that AWS answers an action with."""
+    """Return the document with which AWS answers an action."""
     document = f"<requestId>r-1</requestId>{content}"
     return Answer(200, f"<{action}Response>{document}</{action}Response>".encode())
 
 
 def error(code: str, message: str = "so it is", status: int = 400) -> Answer:
-    """Return the error document that EC2 answers."""
+    """Return an error document as EC2 sends it."""
     document = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
     return Answer(status, f"<Response>{document}<RequestID>r-1</RequestID></Response>".encode())
 
 
 def launched(instance_id: str, state: str) -> Answer:
-    """Return the answer of RunInstances."""
+    """Return the answer to RunInstances."""
     state = f"<instanceState><name>{state}</name></instanceState>"
     item = f"<item><instanceId>{instance_id}</instanceId>{state}</item>"
     return answer_of("RunInstances", f"<instancesSet>{item}</instancesSet>")
 
 
 def untouched(_call: Call, forward: Forward) -> Answer:
-    """Let a call pass."""
+    """Forward a call unchanged."""
     return forward()
 
 
 def failing(
     answer: Answer | None, *actions: str, times: float = FOREVER, is_done: bool = False
 ) -> Fault:
-    """Return the fault that answers all actions or these so, whether or not EC2 does them."""
+    """Return a fault that gives this answer to some or all actions, which EC2 may carry out."""
     left = [times]
 
     def fault(call: Call, forward: Forward) -> Answer | None:
@@ -87,7 +87,7 @@ def failing(
 
 
 def after(action: str) -> Fault:
-    """Return the fault by which nothing is answered any more once an action was carried out."""
+    """Return a fault that answers no more calls once an action was carried out."""
     seen: list[str] = []
 
     def fault(call: Call, forward: Forward) -> Answer | None:
@@ -100,7 +100,7 @@ def after(action: str) -> Fault:
 
 
 def reported(old: str, new: str, times: float = FOREVER) -> Fault:
-    """Return the fault by which DescribeInstances reports something else (a pattern)."""
+    """Return a fault that replaces a pattern in the answers to DescribeInstances."""
     left = [times]
 
     def fault(call: Call, forward: Forward) -> Answer:
@@ -130,19 +130,19 @@ def served(application: Any) -> Iterator[str]:
 
 class _Quiet(WSGIRequestHandler):
     def log(self, *_args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Gate:
-    """A WSGI application that stands before moto.
+    """A WSGI application in front of moto.
 
     Args:
-        is_there: Tells whether an instance is not terminated.
+        is_there: Returns whether an instance exists and is not terminated.
 
     Attributes:
-        calls: All that was asked so far.
-        prefixes: How many prefixes of IPv6 a network interface has.
-        identities: The tokens that STS knows, and the access keys that it hands out for them.
+        calls: All calls so far.
+        prefixes: The number of IPv6 prefixes of each network interface.
+        identities: The tokens that STS accepts, and the access keys that it returns for them.
     """
 
     def __init__(self, is_there: Callable[[str], bool]) -> None:
@@ -156,12 +156,12 @@ class Gate:
         self._one_at_a_time = threading.Lock()
 
     def asked(self, action: str, since: int = 0) -> list[Call]:
-        """Return the calls of an action, from the one with this number."""
+        """Return the calls of an action, starting from the call with this number."""
         return [call for call in self.calls[since:] if call["Action"] == action]
 
     @contextmanager
     def fault(self, fault: Fault) -> Iterator[threading.Event]:
-        """Let EC2 fail while the context is open; the event is set once a call has met it."""
+        """Let EC2 fail while the context is open. The event is set once a call was affected."""
         self._fault, self._struck = fault, threading.Event()
         try:
             yield self._struck
@@ -175,7 +175,7 @@ class Gate:
 
     @contextmanager
     def hold(self) -> Iterator[threading.Event]:
-        """Let the first call wait; the event is set once it does."""
+        """Let the first call wait while the context is open. The event is set once it waits."""
         waiting, go_on = threading.Event(), threading.Event()
 
         def fault(_call: Call, forward: Forward) -> Answer:
@@ -220,7 +220,7 @@ class Gate:
         return moto()
 
     def _launch(self, call: Call, moto: Forward) -> Answer:
-        """Answer a client token that was seen before as EC2 does."""
+        """Launch an instance, or answer a known client token as EC2 does."""
         call = {name: value for name, value in call.items() if name not in SIGNATURE}
         with self._one_at_a_time:
             asked, answer = self._launches.get(call["ClientToken"], (call, None))
@@ -235,13 +235,13 @@ class Gate:
         return answer if self._is_there(instance_id) else error("IdempotentInstanceTerminated")
 
     def _assign(self, call: Call, _moto: Forward) -> Answer:
-        """Assign prefixes of IPv6 to a network interface."""
+        """Assign IPv6 prefixes to a network interface."""
         interface, count = call["NetworkInterfaceId"], int(call["Ipv6PrefixCount"])
         self.prefixes[interface] = self.prefixes.get(interface, 0) + count
         return answer_of("AssignIpv6Addresses", "")
 
     def _describe(self, _call: Call, moto: Forward) -> Answer:
-        """Report these prefixes with the instance."""
+        """Add the prefixes to the description of the instance."""
         answer = moto()
         body = answer.body.decode()
         for interface, count in self.prefixes.items():
@@ -251,7 +251,7 @@ class Gate:
         return Answer(answer.status, body.encode())
 
     def _assume(self, call: Call, _moto: Forward) -> Answer:
-        """Hand out keys for a web identity."""
+        """Return access keys for a web identity."""
         key = self.identities.get(call["WebIdentityToken"])
         if key is None:
             message = "<Error><Code>InvalidIdentityToken</Code><Message>so it is</Message></Error>"

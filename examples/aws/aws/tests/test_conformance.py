@@ -1,6 +1,6 @@
-"""The conformance list, checked against this driver in process, on moto's EC2.
+"""The conformance tests, which check this driver in process with moto's EC2.
 
-Skipped is what can't be had: EC2 has no error that means OUT_OF_RANGE (C13).
+One item is skipped in part: EC2 has no error that means OUT_OF_RANGE (C13).
 """
 
 import sys
@@ -35,7 +35,7 @@ def without_certificates() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def target(account: Account, gate: Gate) -> Iterator[Target]:
-    """This driver on an account that holds machines of two clusters."""
+    """This driver with an account that contains machines of two clusters."""
     samples = samples_for("conformance", account)
     machine_class = samples.machine_class()
     secrets = " ".join(value.decode() for value in machine_class.secrets.values())

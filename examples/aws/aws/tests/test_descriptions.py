@@ -1,4 +1,4 @@
-"""The descriptions of AWS's APIs are botocore's own, in plain dictionaries."""
+"""The descriptions of AWS's APIs are the same as botocore's, but in plain dictionaries."""
 
 import pytest
 from botocore.loaders import Loader

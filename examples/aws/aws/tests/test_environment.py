@@ -1,4 +1,4 @@
-"""What the operator's environment does to a driver whose credentials come with each call."""
+"""How the operator's environment affects a driver that gets credentials with each call."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_profiles_are_not_read(
     tmp_path: Path,
     name: str,
 ) -> None:
-    """Credentials come with each call; those of the operator are nobody's business."""
+    """Credentials come with each call, so the driver must not use those of the operator."""
     (tmp_path / "file").write_text("[default]\nregion = moon-1\nca_bundle = /nowhere\n[broken")
     monkeypatch.setenv(name, str(tmp_path / "file"))
     with connected(MachineServer(Cloud())) as client:

@@ -1,4 +1,4 @@
-"""What each error of EC2 means: its API reference lists these, as of November 2025."""
+"""The meaning of each error of EC2 in its API reference, as of November 2025."""
 
 import pytest
 
@@ -94,7 +94,7 @@ CODES = {
         UnsupportedHostConfiguration UnsupportedInstanceAttribute UnsupportedInstanceTypeOnHost
         UnsupportedProtocol UnsupportedTenancy VPCIdNotSpecified VPCResourceNotSpecified
         ValidationError VolumeIOPSLimit ZonesMismatched""",
-    # The driver's own defects, and what belongs to calls that it does not make
+    # Defects of the driver itself, and errors of calls that it does not make
     "INTERNAL": """
         AsnConflict ClientVpnEndpointAssociationExists DeleteConversionTaskError
         DeclarativePoliciesNotEnabledException DiskImageSizeTooLarge DryRunOperation
@@ -115,5 +115,5 @@ def test_every_error_of_ec2_is_mapped_on_purpose(expected: str) -> None:
 
 
 def test_no_error_means_out_of_range() -> None:
-    """MCM takes OUT_OF_RANGE for several VMs of one machine, and looks for orphans."""
+    """For MCM, OUT_OF_RANGE means that a machine has several VMs, so it looks for orphans."""
     assert "OUT_OF_RANGE" not in CODES

@@ -1,4 +1,4 @@
-"""What EC2 does when it does not do what it is told: it refuses, it is late, it is not there."""
+"""Faults of EC2: it refuses calls, shows changes late, or does not answer."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ NOT_OF_EC2 = [
     Answer(503, b"<html>Service Unavailable</html>"),
     Answer(503, b'{"message": "Service Unavailable"}'),
 ]
-"""What proxies, load balancers and captive portals answer, and answers that were cut off."""
+"""Answers of proxies, load balancers and captive portals, and answers that were cut off."""
 NO_INSTANCES = ("<reservationSet>.*</reservationSet>", "<reservationSet/>")
 
 
@@ -45,7 +45,7 @@ NO_INSTANCES = ("<reservationSet>.*</reservationSet>", "<reservationSet/>")
 def test_a_refused_launch_says_what_to_do(
     client: Client, gate: Gate, machine_class: MachineClass, answer: Answer | None, code: str
 ) -> None:
-    """C13, C44; a retry makes one instance."""
+    """C13, C44: a retry then launches one instance."""
     with gate.failing(answer, "RunInstances"), refused(code):
         client.create(machine_class, "m1")
     assert client.list_machines(machine_class) == {}
@@ -107,7 +107,7 @@ def test_what_ec2_does_not_have_is_named(
 def test_an_instance_that_is_not_visible_yet_is_not_made_twice(
     client: Client, gate: Gate, account: Account, machine_class: MachineClass
 ) -> None:
-    """C15: EC2 lists an instance some time after it was made; the client token finds it."""
+    """C15: EC2 lists an instance some time after its launch, but the client token finds it."""
     lost = failing(None, "RunInstances", is_done=True)
     with gate.fault(lost), refused("UNAVAILABLE"):
         client.create(machine_class, "invisible")
@@ -120,7 +120,7 @@ def test_an_instance_that_is_not_visible_yet_is_not_made_twice(
 def test_a_machine_that_was_deleted_gets_a_new_instance(
     client: Client, gate: Gate, machine_class: MachineClass
 ) -> None:
-    """EC2 remembers the token of a terminated instance for a day, and shows it for an hour."""
+    """EC2 keeps the token of a terminated instance for a day, but shows it only for an hour."""
     made = set()
     for _ in range(4):
         created = client.create(machine_class, "m1")
@@ -130,7 +130,7 @@ def test_a_machine_that_was_deleted_gets_a_new_instance(
     before = len(gate.calls)
     client.create(machine_class, "m1")
     launches = [call for call in gate.calls[before:] if call["Action"] == "RunInstances"]
-    assert len(launches) == 2, "all old tokens were tried once more"
+    assert len(launches) == 2, "the driver should not try all old tokens again"
     client.delete(machine_class, "m1")
     with gate.fault(reported(*NO_INSTANCES, times=6)):
         assert client.create(machine_class, "m1").ProviderID not in made
@@ -139,7 +139,7 @@ def test_a_machine_that_was_deleted_gets_a_new_instance(
 def test_instances_of_another_class_do_not_count(
     client: Client, gate: Gate, account: Account, samples: Samples, machine_class: MachineClass
 ) -> None:
-    """Or the token would depend on what EC2 shows at that moment, and a retry take another one."""
+    """Otherwise, the token would depend on what EC2 shows, and a retry might use another token."""
     for each in (machine_class, samples.machine_class(machineType="m7i.xlarge")):
         created = client.create(each, "m1")
         client.delete(each, "m1", created.ProviderID)
@@ -158,7 +158,7 @@ def test_instances_of_another_class_do_not_count(
 def test_a_deletion_is_over_when_the_instance_is_gone(
     client: Client, gate: Gate, machine_class: MachineClass
 ) -> None:
-    """C22; a second deletion meanwhile waits for the same end."""
+    """C22: it waits until the end is reported. A second deletion would wait for the same end."""
     created = client.create(machine_class, "m1")
     slow = reported(TERMINATED, SHUTTING_DOWN, times=2)
     before = len(gate.calls)

@@ -1,4 +1,4 @@
-"""Every field of Gardener's provider spec: known by name, and passed to EC2."""
+"""The driver knows every field of Gardener's provider spec, and passes it to EC2."""
 
 import json
 import re
@@ -21,13 +21,13 @@ TESTED = {path: field for path, field in {**FIELDS, **MORE}.items() if field.ask
 
 
 def test_the_table_has_every_field() -> None:
-    """And what is not in it is no field of a machine class."""
+    """The table contains all fields of a machine class, and no others."""
     assert {*paths_of(ProviderSpec)} == FIELDS.keys() | MORE.keys()
 
 
 @pytest.mark.parametrize("path", TESTED)
 def test_a_field_arrives_at_ec2(client: Client, gate: Gate, samples: Samples, path: str) -> None:
-    """Also if moto does not know it."""
+    """This includes fields that moto does not support."""
     before = len(gate.calls)
     with suppress(grpc.RpcError):
         client.create(class_with(samples, TESTED[path]), "m1")
@@ -55,11 +55,11 @@ def test_tags_are_those_of_the_class_and_the_drivers_own(
     client.create(class_with(samples, Field({"tags.team": "blue", "tags.Name": "web"})), "tagged")
     tags = tags_of(gate.asked("RunInstances")[-1], kind)
     assert (tags["team"], tags["Name"], tags["machine-name"]) == ("blue", "web", "tagged")
-    assert all(len(value) <= 256 for value in tags.values()), "EC2 takes no longer ones"
+    assert all(len(value) <= 256 for value in tags.values()), "EC2 accepts no longer tags"
 
 
 def class_with(samples: Samples, field: Field) -> Any:
-    """Return the sample's class with what a field's row gives."""
+    """Return the sample class with the values in a row of the table."""
     spec = json.loads(samples.machine_class().provider_spec)
     spec["networkInterfaces"] *= 2 if any("Interfaces[1]" in path for path in field.given) else 1
     spec = json.loads(json.dumps(spec))
@@ -85,7 +85,7 @@ def tags_of(call: Call, kind: str) -> dict[str, str]:
 
 
 def paths_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield the paths of all fields of a model that hold no other model."""
+    """Yield the paths of all fields of a model that do not contain another model."""
     for field in model.model_fields.values():
         path, parts = f"{prefix}{field.alias}", [*models_in(field.annotation)]
         for part, is_listed in parts:

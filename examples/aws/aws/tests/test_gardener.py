@@ -1,6 +1,6 @@
-"""Machine classes as Gardener writes them: each is taken, or refused with a reason.
+"""Machine classes as Gardener writes them. The driver accepts each, or refuses it with a reason.
 
-`classes` holds those of Gardener's samples, tests and extension for AWS, rewritten.
+`classes` contains rewritten classes from Gardener's samples, tests and extension for AWS.
 """
 
 import json
@@ -27,7 +27,7 @@ REASONS = {
         "networkInterfaces: ",
     ),
 }
-"""Why a class is refused."""
+"""The reasons why some classes are refused."""
 
 
 @pytest.mark.parametrize("path", CLASSES, ids=lambda path: path.stem)

@@ -82,7 +82,7 @@ def test_another_spec_under_the_same_name_is_refused(
 def test_the_first_device_is_the_one_that_the_image_boots_from(
     client: Client, account: Account, samples: Samples, name: str
 ) -> None:
-    """Whatever a machine class with one device calls it."""
+    """This holds whatever name a machine class with only one device gives it."""
     spec = samples.machine_class(blockDevices=[device(name, volumeSize=9)])
     client.create(spec, f"boots-{name[-4:]}")
     instance = account.instance(f"boots-{name[-4:]}")
@@ -144,7 +144,7 @@ def test_the_machine_class_may_say_what_consoles_show(
 def test_a_volume_is_a_leftover_once_its_machine_has_no_instance(
     client: Client, account: Account, machine_class: MachineClass
 ) -> None:
-    """Until then somebody may have detached it for a moment."""
+    """Until then, somebody may only have detached the volume for a moment."""
     created = client.create(machine_class, "detached")
     instance = account.instance("detached")
     volume = account.ec2.create_volume(
@@ -162,7 +162,7 @@ def test_a_volume_is_a_leftover_once_its_machine_has_no_instance(
 def test_wildcards_stand_for_themselves(
     client: Client, gate: Gate, machine_class: MachineClass
 ) -> None:
-    """EC2's filters know * and ?; moto's know them only in tags."""
+    """EC2's filters support * and ?, but moto's support them only in tags."""
     created = client.create(machine_class, "m1")
     described: list[Answer] = []
 
@@ -180,13 +180,13 @@ def test_wildcards_stand_for_themselves(
 
 
 def test_regions_do_not_see_each_other(client: Client, samples: Samples) -> None:
-    """C29; by its provider ID a machine is found wherever its class has moved, which is C20."""
+    """C29. C20 is about provider IDs, by which machines are found even if their class has moved."""
     client.create(samples.machine_class(), "m1")
     assert client.list_machines(samples.machine_class(region="us-east-1")) == {}
 
 
 def test_two_drivers_share_an_account(client: Client, machine_class: MachineClass) -> None:
-    """C12: one instance, whichever driver is asked to make it; that is what the token is for."""
+    """C12: the client token ensures that both drivers together create only one instance."""
     with connected(MachineServer(Cloud())) as other, ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(each.create, machine_class, "m1") for each in (client, other)]
         assert calls[0].result() == calls[1].result()

@@ -1,4 +1,4 @@
-"""Instances that are not as the driver has left them: what EC2 and people make of them."""
+"""Instances that EC2 or people have changed after the driver launched them."""
 
 import json
 
@@ -28,7 +28,7 @@ TERMINATED = "<code>48</code><name>terminated</name>"
 def test_an_instance_that_dies_at_its_start_says_why(
     client: Client, gate: Gate, machine_class: MachineClass, reason: str, code: str, state: str
 ) -> None:
-    """And the next try makes another one."""
+    """The next try launches another instance."""
     because = f"<stateReason><code>{reason}</code><message>so it is</message></stateReason>"
     dies = reported(f"<stateReason>.*?</stateReason>(.*?){RUNNING}", rf"{because}\1{state}")
     with gate.fault(dies), refused(code, reason, "so it is"):
@@ -41,7 +41,7 @@ def test_an_instance_that_dies_at_its_start_says_why(
 def test_an_instance_without_a_dns_name(
     client: Client, gate: Gate, account: Account, machine_class: MachineClass
 ) -> None:
-    """Its node has the name that EC2 gives by default."""
+    """The name of its node is the one that EC2 gives by default."""
     nameless = "<privateDnsName>.*?</privateDnsName>", ""
     with gate.fault(reported(*nameless)):
         created = client.create(machine_class, "nameless")
@@ -57,7 +57,7 @@ def test_an_instance_without_a_dns_name(
 def test_an_instance_that_is_protected_against_termination(
     client: Client, account: Account, machine_class: MachineClass
 ) -> None:
-    """People protect it on purpose, so the driver does not take that off."""
+    """People protect instances on purpose, so the driver does not remove the protection."""
     created = client.create(machine_class, "protected")
     instance_id = created.ProviderID.rpartition("/")[2]
     account.ec2.modify_instance_attribute(
@@ -74,7 +74,7 @@ def test_an_instance_that_is_protected_against_termination(
 def test_somebody_else_was_faster(
     client: Client, gate: Gate, account: Account, machine_class: MachineClass
 ) -> None:
-    """What is to be deleted may be gone between two calls."""
+    """The resource to delete may disappear between two calls."""
     client.create(machine_class, "faster")
     gone = failing(error("InvalidInstanceID.NotFound"), "TerminateInstances", is_done=True)
     with gate.fault(gone):
@@ -90,7 +90,7 @@ def test_somebody_else_was_faster(
 def test_a_terminated_instance_whose_tags_are_gone(
     client: Client, gate: Gate, machine_class: MachineClass
 ) -> None:
-    """EC2 takes them off some time before it forgets the instance."""
+    """EC2 removes the tags some time before it forgets the instance."""
     created = client.create(machine_class, "m1")
     client.delete(machine_class, "m1", created.ProviderID)
     with gate.fault(reported("<tagSet>.*?</tagSet>", "<tagSet/>")):
@@ -103,7 +103,7 @@ def test_a_terminated_instance_whose_tags_are_gone(
 def test_an_instance_that_somebody_stopped(
     client: Client, account: Account, machine_class: MachineClass
 ) -> None:
-    """MCM sees that its node is away; nobody knows why it was stopped, so it is not started."""
+    """Nobody knows why it was stopped, so the driver does not start it. MCM sees the lost node."""
     created = client.create(machine_class, "stopped")
     account.ec2.stop_instances(InstanceIds=[account.instance("stopped")["InstanceId"]])
     assert client.status(machine_class, "stopped") == client.status(
@@ -119,7 +119,7 @@ def test_an_instance_that_somebody_stopped(
 def test_an_instance_that_got_the_tag_of_a_second_cluster(
     client: Client, account: Account, samples: Samples, ours: str
 ) -> None:
-    """It is still the first one's, and the second one does not see it."""
+    """It still belongs to the first cluster, and the second cluster does not see it."""
     first = samples.machine_class()
     created = client.create(first, "shared")
     account.tag("shared", **{ours: "1"})
@@ -137,7 +137,7 @@ def test_an_instance_that_got_the_tag_of_a_second_cluster(
 def test_an_instance_that_lost_the_tags_of_its_cluster(
     client: Client, account: Account, machine_class: MachineClass
 ) -> None:
-    """By its ID it is still found; only the list and the look-up by name go by these tags."""
+    """The driver still finds it by its ID. Only lists and searches by name use these tags."""
     created = client.create(machine_class, "untagged")
     account.ec2.delete_tags(
         Resources=[account.instance("untagged")["InstanceId"]],
@@ -151,7 +151,7 @@ def test_an_instance_that_lost_the_tags_of_its_cluster(
 def test_an_instance_that_gardeners_driver_has_made(
     client: Client, account: Account, samples: Samples
 ) -> None:
-    """It has the tags of the class, and the machine's name where consoles show it."""
+    """It has the tags of the class, and the machine's name is in the tag that consoles show."""
     machine_class = samples.machine_class()
     tags = json.loads(machine_class.provider_spec)["tags"] | {"Name": "of-gardener"}
     made = account.launch([{"Key": key, "Value": value} for key, value in tags.items()])
@@ -166,7 +166,7 @@ def test_an_instance_that_gardeners_driver_has_made(
 def test_an_instance_of_another_account(
     client: Client, account: Account, gate: Gate, machine_class: MachineClass
 ) -> None:
-    """With keys of another account it is not there; nothing is done to what they can't see."""
+    """Keys of another account can't see the instance, so the driver does nothing to it."""
     created = client.create(machine_class, "elsewhere")
     nothing = reported("<reservationSet>.*</reservationSet>", "<reservationSet/>")
     before = len(gate.calls)
@@ -182,7 +182,7 @@ def test_an_instance_of_another_account(
 def test_a_network_interface_that_survives(
     client: Client, account: Account, machine_class: MachineClass
 ) -> None:
-    """It is a leftover, and listed as its machine."""
+    """It is a leftover, which is listed as its machine."""
     client.create(machine_class, "surviving")
     interface = account.ec2.create_network_interface(
         SubnetId=account.fields["networkInterfaces"][0]["subnetID"],

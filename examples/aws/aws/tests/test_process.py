@@ -1,4 +1,4 @@
-"""The driver as its users meet it: a process, the samples, and the command-line client."""
+"""Tests the driver as a process, with the samples and the command-line client."""
 
 import json
 import subprocess
@@ -33,6 +33,6 @@ def test_the_samples_work_with_the_command_line(
 
 
 def test_boto3_is_not_loaded_before_it_is_needed() -> None:
-    """It takes about as long as the rest of the start."""
+    """Loading it takes about as long as the rest of the start."""
     code = f"import sys, {PACKAGE}.app; {PACKAGE}.app.make_driver(); print('boto3' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

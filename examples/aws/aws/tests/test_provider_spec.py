@@ -1,4 +1,4 @@
-"""What a machine class may say: the ranges of EC2, and what does not go together."""
+"""Valid machine classes: the ranges of EC2, and fields that can't be combined."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ BLOCK = {"capacityReservationId": "cr-0123456789abcdef0", "isMLCapacityBlock": T
     ids=str,
 )
 def test_what_ebs_offers_is_taken(samples: Samples, volume: dict[str, Any]) -> None:
-    """Moto would not take it all."""
+    """Moto would not accept all of these."""
     devices = [ROOT, {"deviceName": "/dev/sdf", "ebs": volume}]
     ProviderSpec.model_validate_json(samples.machine_class(blockDevices=devices).provider_spec)
 

@@ -1,4 +1,4 @@
-"""What the Secret may hold: keys as people write them, sessions, web identities, user data."""
+"""Valid Secrets: keys as people write them, sessions, web identities and user data."""
 
 import gzip
 
@@ -62,7 +62,7 @@ def test_the_names_of_gardener_are_known(
 
 
 def test_gardeners_names_count_more(client: Client, account: Account, samples: Samples) -> None:
-    """As there: the other key is of an older Secret."""
+    """As in Gardener's driver, the other key is considered to be from an older Secret."""
     named = {"providerAccessKeyId": account.writer["accessKeyID"], "accessKeyID": b"AKIAOUTDATED"}
     assert client.list_machines(samples.machine_class(named)) == {}
 
@@ -81,7 +81,7 @@ def test_a_session_token_is_sent(client: Client, gate: Gate, samples: Samples) -
 
 
 def test_a_workload_identity(client: Client, gate: Gate, samples: Samples) -> None:
-    """STS is asked once for each token. The file that Gardener's driver reads is not read."""
+    """The driver asks STS once for each token. It ignores the file that Gardener's driver reads."""
     gate.identities |= {"token-1": "AKIAFIRST", "token-2": "AKIASECOND"}
     secrets = {**ROLE, **NO_KEYS, "workloadIdentityTokenFile": b"/etc/hostname"}
     before = len(gate.calls)

@@ -1,4 +1,4 @@
-"""What CreateMachine does once the instance is there, and that it may be interrupted."""
+"""The steps of CreateMachine after the launch, which may be interrupted."""
 
 import pytest
 
@@ -12,7 +12,7 @@ STEPS = ("ModifyNetworkInterfaceAttribute", "AssignIpv6Addresses", "CreateTags")
 
 @pytest.fixture
 def routing(account: Account, samples: Samples) -> MachineClass:
-    """A class whose instances forward what is not their own, and have prefixes of IPv6."""
+    """A class whose instances forward packets for other addresses, and have IPv6 prefixes."""
     interface = account.fields["networkInterfaces"][0]
     return samples.machine_class(
         srcAndDstChecksEnabled=False,
@@ -61,7 +61,7 @@ def test_a_step_that_meets_passing_trouble_is_repeated_within_the_call(
 def test_a_step_that_fails_is_repeated_by_the_next_call(
     client: Client, gate: Gate, account: Account, routing: MachineClass, step: str, *, is_done: bool
 ) -> None:
-    """C15, C58: until then the machine is not taken for finished, and is listed."""
+    """C15, C58: until then, the machine is listed but counts as unfinished."""
     name = f"{step}-{is_done}"
     fails = failing(error("UnauthorizedOperation"), step, times=1, is_done=is_done)
     with gate.fault(fails), refused("PERMISSION_DENIED"):
@@ -91,7 +91,7 @@ def test_an_interface_that_is_not_visible_yet(
 def test_a_step_is_done_once_ec2_reports_it(
     client: Client, gate: Gate, routing: MachineClass
 ) -> None:
-    """EC2 may report for a while what was before; until then the instance is not finished."""
+    """EC2 may report the old value for a while. The instance is not finished until it changes."""
     before = len(gate.calls)
     old = "<sourceDestCheck>false<", "<sourceDestCheck>true<"
     with gate.fault(reported(*old, times=2)):
@@ -101,7 +101,7 @@ def test_a_step_is_done_once_ec2_reports_it(
 
 
 def test_an_efa_has_no_such_check(client: Client, gate: Gate, routing: MachineClass) -> None:
-    """EC2 refuses to change it, as Gardener's driver says."""
+    """EC2 refuses to change the check on an EFA, according to Gardener's driver."""
 
     def efa(call: Call, forward: Forward) -> Answer:
         answer = forward()

@@ -1,1 +1,1 @@
-"""Tests of this driver: on the hosts that libvirt's own test driver imitates."""
+"""Tests of this driver, on hosts that libvirt's own test driver imitates."""

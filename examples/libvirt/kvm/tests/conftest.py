@@ -1,4 +1,4 @@
-"""A driver of this package behind a real socket, a client that talks to it, and two hosts."""
+"""A driver of this package on a real socket, a client that calls it, and two hosts."""
 
 import secrets
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from .gate import Gate
 
 @pytest.fixture(scope="session")
 def gate() -> Iterator[Gate]:
-    """What stands in libvirt's methods."""
+    """The gate in libvirt's methods."""
     gate = Gate()
     with pytest.MonkeyPatch.context() as patch:
         gate.stand(patch)
@@ -26,7 +26,7 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture(scope="session")
 def connections(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Connections:
-    """The hosts of this process."""
+    """The connections to the hosts of this test process."""
     return Connections(write_hosts(tmp_path_factory.mktemp("hosts")))
 
 
@@ -44,7 +44,7 @@ def client(connections: Connections) -> Iterator[Client]:
 
 @pytest.fixture
 def samples() -> Samples:
-    """The samples of this project, with what the hosts have, for a cluster of this test alone."""
+    """The samples of this project, with the hosts' resources and this test's own cluster."""
     return samples_for(secrets.token_hex(4))
 
 
@@ -59,5 +59,5 @@ def tags_for(cluster: str) -> dict[str, str]:
 
 @pytest.fixture
 def machine_class(samples: Samples) -> MachineClass:
-    """Their machine class and secret."""
+    """The machine class and the secret of the samples."""
     return samples.machine_class()

@@ -1,4 +1,4 @@
-"""Two hosts at libvirt's test driver, and what people see and do on them."""
+"""Two hosts of libvirt's test driver, and what people see and do on them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -37,13 +37,13 @@ HOST_XML: Final = f"""
   </pool>
 </node>
 """
-"""What is on a host at the beginning, as the test driver reads it from a file."""
+"""The initial contents of a host, in the format that the test driver reads."""
 
 KIND: Final = libvirt.VIR_DOMAIN_METADATA_ELEMENT
 
 
 def write_hosts(folder: Path) -> dict[str, str]:
-    """Write the files of the hosts, and return the URIs of these."""
+    """Write the files that describe the hosts, and return the URIs of the hosts."""
     uris = {}
     for host in HOSTS:
         (folder / f"{host}.xml").write_text(HOST_XML)
@@ -52,9 +52,9 @@ def write_hosts(folder: Path) -> dict[str, str]:
 
 
 class Console:
-    """What people do on the hosts. Domains are named by their machines, and are on the first one.
+    """What people do on the hosts. It refers to domains on the first host, by their machines.
 
-    The state of such a host is that of the connection to it, so it uses those of the driver.
+    Each connection to such a host has its own state, so this uses the driver's connections.
     """
 
     def __init__(self, connections: Connections, gate: Gate) -> None:
@@ -100,7 +100,7 @@ class Console:
         ]
 
     def parts(self, machine: str) -> object:
-        """Return what a machine consists of."""
+        """Return the parts that a machine consists of."""
         domain = self.domain(machine)
         xml = ET.fromstring(domain.XMLDesc())
         record = self.record(domain)
@@ -152,11 +152,11 @@ class Console:
         domain.setMetadata(KIND, record.to_xml(), PREFIX, NAMESPACE, flags)
 
     def duplicate(self, machine: str) -> None:
-        """Give a machine a second domain."""
+        """Define a second domain for a machine."""
         self.define(f"{machine}-copy", self.record(self.domain(machine))).create()
 
     def rename(self, machine: str, name: str) -> None:
-        """Rename a domain, which people have to stop for that."""
+        """Rename a domain, which people have to stop first."""
         domain = self.domain(machine)
         domain.destroy()
         domain.rename(name)
@@ -170,7 +170,7 @@ class Console:
         self.note(domain, replace(record, name=""))
 
     def vanish(self, machine: str) -> None:
-        """Remove a domain, and leave its volumes."""
+        """Remove a domain, and keep its volumes."""
         domain = self.domain(machine)
         domain.destroy()
         domain.undefineFlags(0)

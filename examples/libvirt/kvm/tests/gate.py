@@ -1,8 +1,8 @@
 """libvirt for tests: its own test driver, in this process, behind a gate.
 
-The gate stands in the methods of libvirt's Python classes. It makes them fail as a test wants, and
-adds what the test driver lacks, by libvirt's reference as of November 2026: the content of volumes
-(`virStorageVolUpload`), and flags of `virDomainUndefineFlags`.
+The gate wraps methods of libvirt's Python classes. It makes them fail as each test needs it. It
+also adds features that the test driver lacks, according to libvirt's reference as of November 2026:
+the content of volumes (`virStorageVolUpload`), and flags of `virDomainUndefineFlags`.
 """
 
 import threading
@@ -29,24 +29,24 @@ METHODS: Final[dict[type, tuple[str, ...]]] = {
     libvirt.virStorageVol: ("delete", "upload"),
     libvirt.virStream: ("sendAll", "finish"),
 }
-"""The methods in which the gate stands."""
+"""The methods that the gate wraps."""
 
 UNDEFINE: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 )
-"""The flags that the test driver takes."""
+"""The flags that the test driver supports."""
 
 FOREVER: Final = float("inf")
 
 Forward: TypeAlias = Callable[[], Any]
 Fault: TypeAlias = Callable[[str, Forward], Any]
-"""Answers a call of a method, given its name and a way to make it."""
+"""Answers a call of a method, given its name and a function that makes the call."""
 
 
 def error(
     number: int, message: str = "so it is", domain: int = libvirt.VIR_FROM_QEMU, system: int = 0
 ) -> libvirt.libvirtError:
-    """Return an error of libvirt, as the Python module raises it."""
+    """Return an error of libvirt as its Python module raises it."""
     found = libvirt.libvirtError(message)
     found.err = (number, domain, message, 2, None, None, None, system, 0)
     return found
@@ -56,14 +56,14 @@ LOST: Final = error(libvirt.VIR_ERR_RPC, "the connection was lost", libvirt.VIR_
 
 
 def untouched(_method: str, forward: Forward) -> Any:
-    """Let a call pass."""
+    """Forward a call unchanged."""
     return forward()
 
 
 def failing(
     trouble: Exception, *methods: str, times: float = FOREVER, is_done: bool = False
 ) -> Fault:
-    """Return the fault by which these methods, or all, fail so, whether or not they are done."""
+    """Return a fault that makes some or all methods fail, before or after they are done."""
     left = [times]
 
     def fault(method: str, forward: Forward) -> Any:
@@ -78,7 +78,7 @@ def failing(
 
 
 def after(method: str) -> Fault:
-    """Return the fault by which nothing is answered any more once a method was carried out."""
+    """Return a fault that makes all calls fail once a method was carried out."""
     seen: list[str] = []
 
     def fault(called: str, forward: Forward) -> Any:
@@ -92,11 +92,11 @@ def after(method: str) -> Fault:
 
 
 class Gate:
-    """What stands in libvirt's methods.
+    """Wraps libvirt's methods.
 
     Attributes:
-        calls: The methods that were called so far, such as `virDomain.create`.
-        contents: The contents of volumes, by key.
+        calls: The names of the methods called so far, such as `virDomain.create`.
+        contents: The contents of volumes, by the volumes' keys.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Gate:
         self._fault: Fault = untouched
 
     def stand(self, patch: pytest.MonkeyPatch) -> None:
-        """Begin to stand there."""
+        """Begin to wrap the methods."""
         undefine = libvirt.virDomain.undefineFlags
         lacking = {
             "undefineFlags": lambda domain, flags: undefine(domain, flags & UNDEFINE),
@@ -121,7 +121,7 @@ class Gate:
 
     @contextmanager
     def fault(self, fault: Fault) -> Iterator[threading.Event]:
-        """Have a fault; the event is set once it has met a call."""
+        """Use a fault while the context is open. The event is set once a call was affected."""
         struck = threading.Event()
 
         def noticed(method: str, forward: Forward) -> Any:
@@ -138,12 +138,12 @@ class Gate:
             self._fault = untouched
 
     def failing(self, trouble: Exception, *methods: str) -> AbstractContextManager[object]:
-        """Let these methods fail for as long as the context is open."""
+        """Let these methods fail while the context is open."""
         return self.fault(failing(trouble, *methods))
 
     @contextmanager
     def holding(self, *methods: str, times: float = FOREVER) -> Iterator[threading.Event]:
-        """Hold so many calls of these methods, or of all; the event is set once one waits."""
+        """Hold that many calls of some or all methods. The event is set once a call waits."""
         release, waits = threading.Event(), threading.Event()
         left = [times]
 

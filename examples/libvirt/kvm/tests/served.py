@@ -1,4 +1,4 @@
-"""The driver as a process, on libvirt's test driver: `python -m kvm.tests.served`."""
+"""The driver as a process, with libvirt's test driver: `python -m kvm.tests.served`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The conformance list, checked against this driver in process, on libvirt's test driver.
+"""The conformance tests, which check this driver in process with libvirt's test driver.
 
-Skipped is what can't be had: libvirt has no error that means OUT_OF_RANGE (C13), and no credentials
-that permit only some calls, unless the operator sets up polkit (C44).
+Two items are skipped in part: libvirt has no error that means OUT_OF_RANGE (C13), and no
+credentials that permit only some calls, unless the operator sets up polkit (C44).
 """
 
 import errno
@@ -43,7 +43,7 @@ ODD = error(libvirt.VIR_ERR_OPERATION_FAILED)
 
 
 def interruptions() -> dict[str, Fault]:
-    """Return each step's failures, whether or not it is done, and the end of the host after it."""
+    """Return faults for each step: it fails before or after it is done, or the host then fails."""
     faults: dict[str, Fault] = {}
     for step in STEPS + STEPS_OF_DELETE:
         faults[f"{step} is refused"] = failing(ODD, step, times=1)
@@ -56,7 +56,7 @@ def interruptions() -> dict[str, Fault]:
 
 @contextmanager
 def without_hosts() -> Iterator[None]:
-    """Let no host answer: neither those that are known, nor new connections."""
+    """Let no host answer, on existing connections or on new ones."""
     refused = error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused", libvirt.VIR_FROM_RPC, 111)
 
     def refuse(*_: object) -> None:
@@ -70,7 +70,7 @@ def without_hosts() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def target(connections: Connections, console: Console, gate: Gate) -> Iterator[Target]:
-    """This driver on two hosts, with machines of two clusters."""
+    """This driver with two hosts, and with machines of two clusters."""
     samples = samples_for("conformance")
     machine_class = samples.machine_class()
     secrets = " ".join(value.decode() for value in machine_class.secrets.values())

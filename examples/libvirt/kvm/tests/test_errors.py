@@ -1,4 +1,4 @@
-"""What libvirt's errors mean. The texts are those of libvirt 9.0 with QEMU 7.2."""
+"""The meaning of libvirt's errors. The texts are from libvirt 9.0 with QEMU 7.2."""
 
 import errno
 

@@ -23,7 +23,7 @@ KEYS = Credentials.model_validate({"username": USER, "password": PASSWORD})
 
 @pytest.fixture
 def own(gate: Gate, tmp_path: Path) -> Connections:
-    """Hosts of this test alone."""
+    """Connections to hosts that only this test uses."""
     return Connections(write_hosts(tmp_path))
 
 
@@ -95,7 +95,7 @@ def test_a_host_refuses_wrong_credentials(
 
 @pytest.mark.parametrize("missing", ["username", "password"])
 def test_half_a_login_is_refused(own_client: Client, samples: Samples, missing: str) -> None:
-    """C49: also by a host that asks for none."""
+    """C49: hosts that need no login refuse it too."""
     with refused("INVALID_ARGUMENT", f"{missing} is missing"):
         own_client.list_machines(samples.machine_class({missing: None}))
 
@@ -103,7 +103,7 @@ def test_half_a_login_is_refused(own_client: Client, samples: Samples, missing: 
 def test_a_host_that_does_not_answer(
     own_client: Client, machine_class: MachineClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C6: it is UNAVAILABLE, and Probe says so; once it answers, all is well."""
+    """C6: calls are UNAVAILABLE, and Probe says why. Once the host answers, both succeed again."""
     assert own_client.probe()
     down = error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused", libvirt.VIR_FROM_RPC, 111)
 
@@ -124,7 +124,7 @@ def test_a_host_that_does_not_answer(
 def test_a_call_ends_although_the_host_hangs(
     connections: Connections, gate: Gate, machine_class: MachineClass
 ) -> None:
-    """Nothing can stop a call of the C library. The machine is free for a retry all the same."""
+    """Nothing can stop a call of the C library, but the machine is free for a retry."""
     with connected(MachineServer(Cloud(connections)), timeout=3) as client:
         with gate.holding("virDomain.create") as waits:
             with refused("DEADLINE_EXCEEDED"):

@@ -53,7 +53,7 @@ def test_the_seed_tells_the_vm_who_it_is(
 def test_user_data_arrives_as_it_is(
     client: Client, console: Console, samples: Samples, user_data: bytes
 ) -> None:
-    """It may be gzip or MIME, and no shell or XML sees it."""
+    """User data may be gzip or MIME, and neither a shell nor XML may change it."""
     client.create(samples.machine_class({"userData": user_data}), "raw")
     assert console.user_data("raw") == user_data
     client.delete(samples.machine_class(), "raw")
@@ -95,7 +95,7 @@ def test_what_a_host_does_not_have_is_refused(
     code: str,
     message: str,
 ) -> None:
-    """C13; nothing is made."""
+    """C13: the driver creates nothing."""
     before = console.snapshot()
     with refused(code, message):
         client.create(samples.machine_class(**fields), "m1")
@@ -112,7 +112,7 @@ def test_a_secret_without_user_data_is_refused(client: Client, samples: Samples)
 def test_a_domain_that_can_never_start_is_deleted(
     client: Client, gate: Gate, console: Console, machine_class: MachineClass
 ) -> None:
-    """Such as one with a CPU that the host does not have: QEMU says so only at the start."""
+    """For example, QEMU reports only at the start that the host does not have the domain's CPU."""
     before = console.snapshot()
     unsupported = error(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, "CPU mode 'maximum' is not supported")
     with (
@@ -127,7 +127,7 @@ def test_a_domain_that_can_never_start_is_deleted(
 def test_a_full_pool(
     client: Client, gate: Gate, console: Console, machine_class: MachineClass
 ) -> None:
-    """C13: it is listed until MCM deletes it, or there is room again."""
+    """C13: the machine is listed until MCM deletes it, or until there is space again."""
     full = error(libvirt.VIR_ERR_SYSTEM_ERROR, "full", libvirt.VIR_FROM_STORAGE, errno.ENOSPC)
     with gate.failing(full, "virStorageVol.upload"), refused("RESOURCE_EXHAUSTED", "full"):
         client.create(machine_class, "full")
@@ -151,7 +151,7 @@ def test_a_lost_connection_is_passing_trouble(
 def test_a_domain_that_somebody_stopped(
     client: Client, console: Console, machine_class: MachineClass, how: str
 ) -> None:
-    """Nobody knows why, so it is not started again."""
+    """Nobody knows why it was stopped, so the driver does not start it again."""
     created = client.create(machine_class, how)
     getattr(console.domain(how), how)()
     assert client.status(machine_class, how).ProviderID == created.ProviderID
@@ -175,7 +175,7 @@ def test_a_domain_with_a_saved_state_and_a_snapshot(
 def test_a_record_that_somebody_broke(
     client: Client, console: Console, machine_class: MachineClass
 ) -> None:
-    """The domain is nobody's then, and its name is taken. All others are listed."""
+    """The domain then belongs to no machine, and its name is occupied. All others are listed."""
     created = client.create(machine_class, "whole")
     with console.stranger("broken"):
         domain = console.host().lookupByName("broken")
@@ -189,7 +189,7 @@ def test_a_record_that_somebody_broke(
 
 
 def test_hosts_are_apart(client: Client, console: Console, samples: Samples) -> None:
-    """A name can be used on each of them, and a provider ID says which one is meant."""
+    """Each host may use a name, and the provider ID says which host is meant."""
     made = {
         host: client.create(samples.machine_class(host=host), "twin").ProviderID for host in HOSTS
     }

@@ -1,4 +1,4 @@
-"""The driver as its users meet it: a process, the samples, and the command-line client."""
+"""Tests the driver as a process, with the samples and the command-line client."""
 
 from pathlib import Path
 
