@@ -1,7 +1,5 @@
 """Operations of MCM besides creating and deleting machines, as far as they affect a driver."""
 
-import signal
-
 from e2e.cluster import Cluster, Machine
 from e2e.process import await_value
 from e2e.test_deployment import SAMPLES as DEPLOYMENT
@@ -41,16 +39,3 @@ def test_the_machine_of_the_lowest_priority_goes_first(cluster: Cluster) -> None
     cluster.control_plane.kubectl("scale", "machinedeployment", "acme-workers", "--replicas=2")
     await_machines(cluster, 2, "standard-2")
     assert sorted(cluster.vms()) == others
-
-
-def test_a_change_of_the_class_ends_the_pause_after_an_error(cluster: Cluster) -> None:
-    cluster.bridge_options = ("--resource-exhausted-retry=10m",)
-    cluster.start(quota=0)
-    cluster.apply(*SAMPLES)
-    await_value(cluster.phases, {"acme-machine": "CrashLoopBackOff"})
-    cluster.driver.signal(signal.SIGTERM)
-    cluster.driver.wait()
-    cluster.start_driver()
-    annotate = ("annotate", "machineclass", "acme-small", "fixed=now")
-    cluster.control_plane.kubectl(*annotate)
-    await_value(cluster.phases, {"acme-machine": "Running"})
