@@ -80,13 +80,20 @@ nightly: setup ## run the tests that are slow and rarely broken
 .PHONY: e2e
 e2e: setup ## run drivers under the real MCM; needs Go
 	@.venv/bin/python -m e2e.binaries
-	$(python) -m pytest -n 6 -rP -m 'not real_cluster' e2e
+	$(python) -m pytest -n 6 -rP -m 'not real_cluster and not libvirt' e2e
 
 .PHONY: e2e-cluster
 e2e-cluster: setup ## run them as Pods of a cluster with real nodes; needs root
 	@.venv/bin/python -m e2e.binaries
 	@.venv/bin/python -m e2e.real
 	$(python) -m pytest -n 2 --dist loadfile -rP -m real_cluster e2e
+
+.PHONY: e2e-libvirt
+e2e-libvirt: setup ## run the driver for libvirt with VMs in QEMU; needs root
+	@.venv/bin/python -m e2e.binaries
+	@.venv/bin/python -m e2e.qemu
+	@$(MAKE) --no-print-directory setup # again, for the library of libvirt
+	$(python) -m pytest -rP -m libvirt e2e
 
 .PHONY: bridge
 bridge: ## build the bridge and MCM into bridge/bin; needs Go

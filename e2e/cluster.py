@@ -43,6 +43,7 @@ class Cluster:
         project: The rendered project, installed.
         start_driver: Starts the driver of the project.
         processes: Ends what is started here.
+        control_plane: The API server; one of its own if None.
 
     Attributes:
         cloud: The driver's cloud.
@@ -55,7 +56,12 @@ class Cluster:
     """
 
     def __init__(
-        self, folder: Path, project: Path, start_driver: Start, processes: ExitStack
+        self,
+        folder: Path,
+        project: Path,
+        start_driver: Start,
+        processes: ExitStack,
+        control_plane: ControlPlane | None = None,
     ) -> None:
         self.cloud = CloudFile(folder / "cloud.sqlite")
         self._folder = folder
@@ -67,7 +73,7 @@ class Cluster:
         self.bridge_options: tuple[str, ...] = ()
         self.bridge_folder = BRIDGE
         self._drivers: list[RunningDriver] = []
-        self.control_plane = ControlPlane(folder, processes)
+        self.control_plane = control_plane or ControlPlane(folder, processes)
         self.control_plane.kubectl("apply", "-k", self.samples / "deploy")
 
     # Processes
@@ -84,6 +90,10 @@ class Cluster:
             kubelets = Kubelets(PROVIDER, self.cloud, self.control_plane.client)
             self._processes.enter_context(repeatedly(kubelets.act))
         self.start_driver(**settings)
+        self.start_mcm(nodes=nodes, quick=quick)
+
+    def start_mcm(self, *, nodes: bool = True, quick: bool = False) -> None:
+        """Start bridge and machine-controller-manager; the arguments are those of `start`."""
         common = ["--kube-api-qps=200", "--kube-api-burst=400"] if quick else []
         self.bridge_address = f"127.0.0.1:{free_port()}"
         self.bridge = self._start(

@@ -14,7 +14,8 @@ from tests.support import ANSWERS, ROOT
 
 def main() -> None:
     """Prepare whatever is missing, or say in one line why the tests will be skipped."""
-    reason = requirements.unmet() or requirements.install() or images.make_base()
+    reason = requirements.unmet() or requirements.install(requirements.missing())
+    reason = reason or images.make_base()
     if reason:
         print(f"The tests on a real cluster will be skipped: {reason}", flush=True)
         return

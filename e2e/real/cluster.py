@@ -26,7 +26,7 @@ FIRST_NODE: Final = "control-plane"
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 """The label of a namespace that limits what its Pods may do."""
 
-_CONTROLLERS: Final = {
+CONTROLLERS: Final = {
     "kube-controller-manager": "system:kube-controller-manager",
     "kube-scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
@@ -35,11 +35,11 @@ _NETWORK_POLICIES: Final = "kube-router"
 """The user that enforces them."""
 
 _USERS: Final = {
-    **dict.fromkeys([*_CONTROLLERS.values(), _NETWORK_POLICIES], "system:authenticated"),
+    **dict.fromkeys([*CONTROLLERS.values(), _NETWORK_POLICIES], "system:authenticated"),
     f"system:node:{FIRST_NODE}": "system:nodes",
 }
 
-_ROLES: Final = """
+ROLES: Final = """
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: kubelets-are-called}
@@ -110,7 +110,7 @@ class RealCluster:
             options=options,
             users=_USERS,
         )
-        self.control_plane.kubectl("apply", "-f", "-", stdin=_ROLES)
+        self.control_plane.kubectl("apply", "-f", "-", stdin=ROLES)
         self._start_controllers()
         self.first_node = self.new_node(FIRST_NODE)
         processes.callback(self.first_node.end)
@@ -169,12 +169,7 @@ class RealCluster:
 
     def leftovers(self) -> list[str]:
         """Return what is left of it on this machine after its end."""
-        return [
-            *_processes_in(self._namespaces),
-            *_lines_with(self.network.name, ["ip", "link"]),
-            *_lines_with(str(self._folder), ["cat", "/proc/self/mountinfo"]),
-            *map(str, Path("/sys/fs/cgroup").rglob(self.network.name)),
-        ]
+        return leftovers_of(self.network, self._namespaces, self._folder)
 
     def _show(self, *arguments: str) -> str:
         try:
@@ -216,7 +211,7 @@ class RealCluster:
         self._start_controller("kube-scheduler")
 
     def _start_controller(self, name: str, *options: str) -> None:
-        kubeconfig = self.control_plane.kubeconfig_of_user(_CONTROLLERS[name])
+        kubeconfig = self.control_plane.kubeconfig_of_user(CONTROLLERS[name])
         common = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"]
         command: list[str | Path] = [NODES / name, *common, *options]
         self._processes.enter_context(Process(command, self._folder / f"{name}.log"))
@@ -232,7 +227,7 @@ class RealCluster:
         node.host.start(
             "kube-proxy",
             NODES / "kube-proxy",
-            f"--kubeconfig={plane.kubeconfig_of_user(_CONTROLLERS['kube-proxy'])}",
+            f"--kubeconfig={plane.kubeconfig_of_user(CONTROLLERS['kube-proxy'])}",
             f"--hostname-override={FIRST_NODE}",
             "--proxy-mode=iptables",
             # These settings belong to the whole machine.
@@ -276,6 +271,22 @@ def is_ready(manifest: Manifest) -> bool:
         each["type"] == "Ready" and each["status"] == "True"
         for each in manifest["status"].get("conditions", [])
     )
+
+
+def leftovers_of(network: Network, namespaces: set[str], folder: Path) -> list[str]:
+    """Return what is left of a network, and of hosts, on this machine after their end.
+
+    Args:
+        network: The network.
+        namespaces: Those of the hosts.
+        folder: That of their files.
+    """
+    return [
+        *_processes_in(namespaces),
+        *_lines_with(network.name, ["ip", "link"]),
+        *_lines_with(str(folder), ["cat", "/proc/self/mountinfo"]),
+        *map(str, Path("/sys/fs/cgroup").rglob(network.name)),
+    ]
 
 
 def _processes_in(namespaces: set[str]) -> list[str]:

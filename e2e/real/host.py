@@ -166,6 +166,10 @@ class Network:
         self._router.run("ip", "route", "replace", str(pods), "via", address)
         return address, pods
 
+    def add_route(self, pods: IPv4Network) -> None:
+        """Let this machine reach the network for the Pods, or VMs, of a host."""
+        _ip("route", "add", str(pods), "via", f"{self._prefix}.0.2")
+
     def _plug(self, port: str) -> None:
         self._router.run("ip", "link", "set", port, "master", "nodes", "up")
 

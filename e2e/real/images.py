@@ -20,7 +20,7 @@ import yaml
 from e2e.binaries import BRIDGE, CACHE, PAUSE, cache_lock
 from tests.support import ROOT
 
-_SUITE: Final = "trixie"
+SUITE: Final = "trixie"
 _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _RECIPE: Final = [
     "mmdebstrap",
@@ -93,8 +93,13 @@ def images_of(project: Path) -> Images:
         image("mcm", names["machine-controller-manager"], [MCM]),
         image("bridge", names["bridge"], bridge),
         image("driver", names["driver"], driver),
-        image("pause", PAUSE_IMAGE, [PAUSE]),
+        pause(),
     )
+
+
+def pause() -> Image:
+    """Return the image of a program that only waits, built or not."""
+    return Image(PAUSE_IMAGE, _ARCHIVES / f"pause-{_digest(PAUSE_IMAGE, PAUSE)}.tar")
 
 
 def make_base() -> str:
@@ -110,7 +115,7 @@ def make_base() -> str:
             return ""
         print("Making a base image from Debian packages; that takes minutes", flush=True)
         unfinished = BASE.with_suffix(".new.tar")
-        command = [*_RECIPE, _SUITE, str(unfinished), *_mirrors()]
+        command = [*_RECIPE, SUITE, str(unfinished), *mirrors()]
         if subprocess.run(command, check=False).returncode != 0:
             unfinished.unlink(missing_ok=True)
             return "mmdebstrap failed; see above"
@@ -131,6 +136,13 @@ def build(project: Path) -> None:
         _build_of_program(buildah, images.pause, PAUSE)
 
 
+def build_pause() -> None:
+    """Build the image of the program that only waits, if it does not exist yet."""
+    _ARCHIVES.mkdir(parents=True, exist_ok=True)
+    with _storage() as buildah:
+        _build_of_program(buildah, pause(), PAUSE)
+
+
 def _digest(name: str, *parts: Path) -> str:
     """Return a digest of what goes into an image."""
     digest = sha256(f"{name} {BASE.name}".encode())
@@ -143,7 +155,7 @@ def _digest(name: str, *parts: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _mirrors() -> list[str]:
+def mirrors() -> list[str]:
     """Return the address of the mirror that apt is set up with, if it has the base image's suite.
 
     Otherwise, mmdebstrap knows Debian's own. The mirrors of other distributions don't have it.

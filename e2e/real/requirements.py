@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,21 +42,28 @@ def unmet() -> str:
     return ""
 
 
-def missing() -> list[str]:
-    """Return the packages that are not installed yet."""
-    return [package for program, package in _PACKAGES.items() if shutil.which(program) is None]
+def missing(packages: Mapping[str, str] = _PACKAGES) -> list[str]:
+    """Return the packages that are not installed yet.
+
+    Args:
+        packages: All that are needed, by a program or another file of theirs.
+    """
+    return [
+        package
+        for file, package in packages.items()
+        if shutil.which(file) is None and not Path(file).is_file()
+    ]
 
 
-def install() -> str:
-    """Install the packages that are missing.
+def install(packages: Sequence[str], purpose: str = "for a cluster with nodes") -> str:
+    """Install packages.
 
     Returns:
         The reason in one line if that failed; nothing otherwise.
     """
-    packages = missing()
     if not packages:
         return ""
-    print(f"Installing {', '.join(packages)}, for a cluster with nodes", flush=True)
+    print(f"Installing {', '.join(packages)}, {purpose}", flush=True)
     quietly = ["apt-get", "--quiet=2", "--option=Dpkg::Use-Pty=0"]
     command = [*quietly, "install", "--yes", "--no-install-recommends", *packages]
     if _succeeds(command) or (_succeeds([*quietly, "update"]) and _succeeds(command)):

@@ -1,0 +1,508 @@
+"""The driver for libvirt with a real libvirtd, whose VMs run in QEMU without KVM."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightkube.models.core_v1 import Container, PodSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Node, Pod
+
+from cmi.client import Client
+from cmi.testing import MachineClass, Samples
+from e2e.cluster import Cluster, Machine, Manifest
+from e2e.process import PATIENCE, await_condition, await_value
+from e2e.qemu import image, nodes, requirements
+from e2e.qemu.daemon import NAME, Libvirtd, uri_of
+from e2e.qemu.relay import Procedure, Relay
+from e2e.real.cluster import is_ready, leftovers_of
+from e2e.real.host import Network, kernel_settings
+from e2e.real.images import PAUSE_IMAGE
+from e2e.real.requirements import unmet
+from tests.driver import CloudFile, RunningDriver, begin, code_of, figure, refused
+from tests.examples.conftest import on_libvirt  # noqa: F401 - a fixture
+from tests.support import make
+
+pytestmark = pytest.mark.libvirt
+
+HOSTS = ("rack1", "rack2")
+EMPTY, GUEST = "empty.qcow2", "guest.qcow2"
+SMALL: Manifest = {
+    "pool": NAME,
+    "image": EMPTY,
+    "disks": [{"name": "root", "sizeGiB": 1}, {"name": "data", "sizeGiB": 1}],
+    "vcpus": 1,
+    "memoryMiB": 64,
+    "hypervisor": "qemu",
+    "cpuMode": "maximum",
+}
+"""A VM that has nothing to boot from: most tests need no more."""
+
+BOOTING: Manifest = {
+    "image": GUEST,
+    "disks": [{"name": "root", "sizeGiB": image.SIZE_GIB}],
+    "memoryMiB": 512,
+}
+JOINING: Manifest = {**BOOTING, "vcpus": 2, "memoryMiB": 1280}
+LONG = 4 * PATIENCE
+"""Without KVM, a guest system is slow, and even slower on a machine that is busy."""
+
+
+class Farm:
+    """Two hosts, and a driver that reaches the first one through a relay."""
+
+    def __init__(self, folder: Path, project: Path, processes: ExitStack) -> None:
+        self.project = project
+        self.network = Network(folder, processes)
+        self.hosts = [Libvirtd(name, folder, self.network, processes) for name in HOSTS]
+        self.host, self.other = self.hosts
+        for host in self.hosts:
+            host.add_image(EMPTY)
+        self.relay = processes.enter_context(Relay(folder / "relay", self.host.socket))
+        uris = {self.host.name: uri_of(self.relay.path), self.other.name: self.other.uri}
+        self.namespaces = self.network.namespaces.union(
+            *(each.host.namespaces for each in self.hosts)
+        )
+        self._variables = {"LIBVIRT_HOSTS": " ".join(f"{name}={uris[name]}" for name in uris)}
+        self._processes = processes
+
+    def start_driver(self, *options: str) -> RunningDriver:
+        """Start a driver, which ends with the farm at the latest."""
+        python = self.project / ".venv/bin/python"
+        addresses = ("--endpoint=tcp://127.0.0.1:0", "--metrics-address=127.0.0.1:0")
+        command = [str(python), "-m", "kvm", *addresses, "--log-format=json", *options]
+        return self._processes.enter_context(RunningDriver(command, self._variables))
+
+    def samples(self, **fields: Any) -> Samples:
+        """Return the samples, with what the hosts have."""
+        no_login = {"username": None, "password": None}
+        return Samples(self.project / "kubernetes", no_login, **{**SMALL, **fields})
+
+
+@pytest.fixture(scope="module")
+def farm(
+    on_libvirt: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Farm]:
+    if reason := unmet():
+        pytest.skip(reason)
+    if requirements.missing() or not image.image().exists():
+        pytest.skip("what they need is not there; `make e2e-libvirt` installs it")
+    make(on_libvirt, "setup")
+    settings = kernel_settings()
+    folder = tmp_path_factory.mktemp("kvm")
+    with ExitStack() as processes:
+        farm = Farm(folder, on_libvirt, processes)
+        yield farm
+    await_value(lambda: leftovers_of(farm.network, farm.namespaces, folder), [])
+    assert kernel_settings() == settings
+
+
+@pytest.fixture(scope="module")
+def driver(farm: Farm) -> RunningDriver:
+    return farm.start_driver()
+
+
+@pytest.fixture
+def host(farm: Farm) -> Iterator[Libvirtd]:
+    """The first host. Each test leaves it as it has found it."""
+    before = farm.host.left()
+    yield farm.host
+    await_value(farm.host.left, before)
+
+
+@pytest.fixture
+def client(driver: RunningDriver) -> Client:
+    return driver.client(LONG)
+
+
+@pytest.fixture
+def machine_class(farm: Farm) -> MachineClass:
+    return farm.samples().machine_class()
+
+
+@pytest.fixture
+def guest(host: Libvirtd) -> Iterator[None]:
+    """The image of a guest system, in the pool of the first host."""
+    host.add_image(GUEST, image.image())
+    yield
+    host.virsh("vol-delete", GUEST, NAME)
+
+
+# A guest system
+
+
+def test_a_vm_boots_and_runs_its_user_data(
+    farm: Farm, driver: RunningDriver, host: Libvirtd, guest: None, tmp_path: Path
+) -> None:
+    """It tells a server on this machine its host name and ID. Then it is stopped, and deleted."""
+    before = host.left()
+    with listening(farm.network.address) as (address, heard):
+        user_data = "#!/bin/sh -e\nid=$(cat /sys/class/dmi/id/product_uuid)\n"
+        user_data += f"wget -q -O - http://{address}/$(hostname)/$id\n"
+        secrets = {"userData": user_data.encode()}
+        samples = Samples(
+            farm.samples().folder,
+            {"username": None, "password": None, **secrets},
+            **{**SMALL, **BOOTING},
+        ).copy_to(tmp_path)
+        run = partial(cmi, farm.project, driver, samples)
+        start = time.monotonic()
+        provider_id = json.loads(run("create", "hello", "--output=json"))["ProviderID"]
+        created = time.monotonic() - start
+        wanted = f"/hello/{provider_id.rpartition('/')[2]}"
+        await_condition(lambda: wanted in heard, bool, f"{wanted} in {heard}", LONG)
+        figure(f"created after {created:.1f} s, user data ran after {time.monotonic() - start:.1f}")
+    run("shutdown", "hello")
+    assert host.domains() == {"hello": "shut off"}
+    run("delete", "hello")
+    assert host.left() == before
+
+
+def test_a_vm_joins_a_cluster(
+    farm: Farm, host: Libvirtd, guest: None, tmp_path: Path, processes: ExitStack
+) -> None:
+    """Under the real MCM, with the bootstrap token in its user data. A Pod runs on it."""
+    before = host.left()
+    plane = nodes.joinable(tmp_path, processes, farm.network.address)
+
+    def start(cloud: CloudFile, *options: str, **settings: object) -> RunningDriver:
+        del cloud, settings  # only the embedded cloud has them
+        return farm.start_driver(*options)
+
+    cluster = Cluster(tmp_path, farm.project, start, processes, plane)
+    cluster.start_driver()
+    cluster.start_mcm()
+    machine_class, secret = cluster.sample("machine-class.yaml"), cluster.sample("secret.yaml")
+    machine_class["providerSpec"] |= {**SMALL, **JOINING}
+    secret["stringData"] = {"userData": nodes.user_data(plane, host.name)}
+    cluster.apply(secret, machine_class, "machine.yaml")
+    (name,) = cluster.names(Machine)
+    start_time = time.monotonic()
+
+    def since() -> str:
+        return f"{time.monotonic() - start_time:.0f} s"
+
+    def node() -> Manifest | None:
+        found = [each.to_dict() for each in plane.client.list(Node)]
+        return next((each for each in found if is_ready(each)), None)
+
+    await_condition(host.processes, bool, "a VM", LONG)
+    figure(f"QEMU runs after {since()}")
+    ready = await_condition(node, bool, "a node that is ready", LONG)
+    figure(f"the node is ready after {since()}")
+    await_condition(cluster.phases, lambda phases: phases == {name: "Running"}, "Running", LONG)
+    figure(f"the machine is Running after {since()}")
+    assert ready is not None
+    assert ready["metadata"]["name"] == name
+    spec = plane.client.get(Machine, name)["spec"]
+    assert ready["spec"]["providerID"] == spec["providerID"]
+
+    guest_pod = Pod(
+        metadata=ObjectMeta(name="guest", namespace="default"),
+        spec=PodSpec(nodeName=name, containers=[Container(name="guest", image=PAUSE_IMAGE)]),
+    )
+    plane.client.create(guest_pod)
+    pod_is_ready = lambda: is_ready(plane.client.get(Pod, "guest").to_dict())  # noqa: E731
+    await_condition(pod_is_ready, bool, "the Pod should be ready", LONG)
+    figure(f"a Pod is ready on it after {since()}")
+
+    cluster.delete(Machine, name)
+    await_condition(cluster.phases, lambda phases: phases == {}, "no machine", LONG)
+    figure(f"the machine is gone after {since()}")
+    assert [*plane.client.list(Node)] == []
+    assert host.left() == before
+
+
+# Faults
+
+MACHINE = "m1"
+
+STEPS = [
+    (Procedure.DOMAIN_DEFINE_XML_FLAGS, 1),
+    (Procedure.STORAGE_VOL_CREATE_XML, 1),  # the first disk
+    (Procedure.STORAGE_VOL_CREATE_XML, 3),  # the seed
+    (Procedure.STORAGE_VOL_UPLOAD, 1),
+    (Procedure.DOMAIN_CREATE, 1),
+    (Procedure.DOMAIN_SET_METADATA, 1),
+]
+STEPS_OF_DELETE = [
+    (Procedure.DOMAIN_DESTROY, 1),
+    (Procedure.DOMAIN_UNDEFINE_FLAGS, 1),
+    (Procedure.STORAGE_VOL_DELETE, 1),
+    (Procedure.STORAGE_VOL_DELETE, 3),
+]
+
+
+@pytest.fixture(params=[False, True], ids=["before", "after"])
+def done(request: pytest.FixtureRequest) -> bool:
+    """Whether libvirtd is killed before it does a step, or after it, so that its answer is lost."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def killed(
+    farm: Farm, driver: RunningDriver, host: Libvirtd, machine_class: MachineClass
+) -> Callable[[str, tuple[Procedure, int], bool], None]:
+    """A function that calls an RPC for the machine, during which libvirtd is killed."""
+
+    def call(rpc: str, step: tuple[Procedure, int], done: bool) -> None:
+        procedure, number = step
+        farm.relay.interrupt(procedure, host.kill, number=number, done=done)
+        with driver.stub() as stub:
+            called = begin(stub, rpc, machine_class, MACHINE, LONG)
+            assert farm.relay.struck.wait(LONG), f"{procedure.name} was not called"
+            host.start()
+            assert code_of(called) in ("OK", "UNAVAILABLE")
+
+    return call
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[0].name}-{step[1]}")
+def test_libvirtd_is_killed_during_a_create(
+    killed: Callable[[str, tuple[Procedure, int], bool], None],
+    host: Libvirtd,
+    client: Client,
+    machine_class: MachineClass,
+    step: tuple[Procedure, int],
+    *,
+    done: bool,
+) -> None:
+    """A retry results in one VM, with one of each disk."""
+    before = host.files()
+    killed("CreateMachine", step, done)
+    created = client.create(machine_class, MACHINE)
+    assert client.list_machines(machine_class) == {created.ProviderID: MACHINE}
+    assert host.domains() == {MACHINE: "running"}
+    assert len(host.processes()) == 1
+    disks = {Path(each).name.rpartition("+")[2] for each in host.files() - before}
+    assert disks == {"root", "data", "seed", f"{MACHINE}.xml"}
+    assert len(host.files() - before) == 4 + 1  # it starts with its host, by a link
+    client.delete(machine_class, MACHINE, created.ProviderID)
+
+
+@pytest.mark.parametrize("step", STEPS_OF_DELETE, ids=lambda step: f"{step[0].name}-{step[1]}")
+def test_libvirtd_is_killed_during_a_delete(
+    killed: Callable[[str, tuple[Procedure, int], bool], None],
+    client: Client,
+    machine_class: MachineClass,
+    step: tuple[Procedure, int],
+    *,
+    done: bool,
+) -> None:
+    """A retry leaves nothing, as the fixture `host` checks."""
+    client.create(machine_class, MACHINE)
+    killed("DeleteMachine", step, done)
+    client.delete(machine_class, MACHINE)
+    assert client.list_machines(machine_class) == {}
+
+
+def test_a_host_is_dead(
+    farm: Farm, host: Libvirtd, client: Client, machine_class: MachineClass
+) -> None:
+    """Its calls fail, and those to the other host don't. The driver is ready while one answers."""
+    created = client.create(machine_class, MACHINE)
+    elsewhere = farm.samples(host=farm.other.name).machine_class()
+    host.kill()
+    with refused("UNAVAILABLE"):
+        client.list_machines(machine_class)
+    assert client.list_machines(elsewhere) == {}
+    assert client.probe()
+    farm.other.kill()
+    with refused("UNAVAILABLE"):
+        client.list_machines(elsewhere)
+    with refused("FAILED_PRECONDITION", "no host of LIBVIRT_HOSTS answers"):
+        client.probe()
+    for each in farm.hosts:
+        each.start()
+    assert client.probe()
+    assert client.list_machines(machine_class) == {created.ProviderID: MACHINE}
+    client.delete(machine_class, MACHINE)
+
+
+def test_two_hosts_are_apart(
+    farm: Farm, host: Libvirtd, client: Client, machine_class: MachineClass
+) -> None:
+    elsewhere = farm.samples(host=farm.other.name).machine_class()
+    before = farm.other.left()
+    here, there = (client.create(each, "twin") for each in (machine_class, elsewhere))
+    assert host.domains() == farm.other.domains() == {"twin": "running"}
+    client.delete(elsewhere, "twin", here.ProviderID)
+    assert host.domains() == {}
+    assert client.list_machines(elsewhere) == {there.ProviderID: "twin"}
+    client.delete(elsewhere, "twin", there.ProviderID)
+    assert farm.other.left() == before
+
+
+@contextmanager
+def pool_of(host: Libvirtd, size: str) -> Iterator[str]:
+    """Let a host have a pool of a size, with the image of an empty disk; yield its name."""
+    folder = host.pool.with_name("small")
+    folder.mkdir(exist_ok=True)
+    host.host.run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
+    host.host.run("qemu-img", "create", "-f", "qcow2", folder / EMPTY, "1G")
+    host.virsh("pool-create-as", "small", "dir", "--target", folder)
+    yield "small"
+    host.virsh("pool-destroy", "small")
+    host.host.run("umount", folder)
+
+
+@pytest.mark.parametrize(("size", "user_data"), [("450k", 1_000), ("1m", 500_000)])
+def test_a_pool_is_full(
+    farm: Farm, host: Libvirtd, client: Client, size: str, user_data: int
+) -> None:
+    """It has no room for the second disk, or for the seed."""
+    with pool_of(host, size) as pool:
+        machine_class = farm.samples(pool=pool).machine_class({"userData": b"#" * user_data})
+        with refused("RESOURCE_EXHAUSTED", "No space left"):
+            client.create(machine_class, MACHINE)
+        assert host.processes() == []
+        (provider_id,) = client.list_machines(machine_class)
+        client.delete(machine_class, MACHINE, provider_id)
+        assert [line.split()[0] for line in host.virsh("vol-list", pool)] == [EMPTY]
+
+
+def test_a_name_is_somebody_elses(
+    host: Libvirtd, client: Client, machine_class: MachineClass, tmp_path: Path
+) -> None:
+    """The driver leaves that domain alone, and nothing of its own."""
+    file = tmp_path / "stranger.xml"
+    kind = "<os><type arch='x86_64' machine='q35'>hvm</type></os>"
+    file.write_text(
+        f"<domain type='qemu'><name>{MACHINE}</name><memory unit='MiB'>64</memory>{kind}</domain>"
+    )
+    host.virsh("define", file)
+    before = host.left()
+    with refused("ALREADY_EXISTS", f"another domain {MACHINE}"):
+        client.create(machine_class, MACHINE)
+    client.delete(machine_class, MACHINE)
+    assert client.list_machines(machine_class) == {}
+    assert host.left() == before
+    host.virsh("undefine", MACHINE)
+
+
+def crash(host: Libvirtd) -> None:
+    (qemu,) = host.processes()
+    os.kill(qemu, signal.SIGKILL)
+    await_value(lambda: host.domains().get(MACHINE), "shut off")
+
+
+def rename(host: Libvirtd) -> None:
+    host.virsh("destroy", MACHINE)
+    host.virsh("domrename", MACHINE, "other")
+    host.virsh("start", "other")
+
+
+def snapshot_disks(host: Libvirtd) -> None:
+    """Let the domain write into new files, whose names people have to choose."""
+    named = {"vda": "root", "vdb": "data"}
+    files = []
+    for name, disk in named.items():
+        (path,) = host.pool.glob(f"*+{disk}")
+        files.append(f"--diskspec={name},file={path}.s1")
+    host.virsh("snapshot-create-as", MACHINE, "s1", "--disk-only", *files)
+
+
+BEHIND_ITS_BACK: dict[str, Callable[[Libvirtd], object]] = {
+    "paused": lambda host: host.virsh("suspend", MACHINE),
+    "crashed": crash,
+    "stopped": lambda host: host.virsh("destroy", MACHINE),
+    "undefined": lambda host: host.virsh("undefine", MACHINE),
+    "renamed": rename,
+    "snapshot": lambda host: host.virsh("snapshot-create-as", MACHINE, "s1"),
+    "snapshot of the disks": snapshot_disks,
+    "saved": lambda host: host.virsh("managedsave", MACHINE),
+}
+
+
+@pytest.mark.parametrize("change", BEHIND_ITS_BACK)
+def test_a_domain_is_changed_behind_the_drivers_back(
+    host: Libvirtd, client: Client, machine_class: MachineClass, change: str
+) -> None:
+    """It is still the machine's, and deleted with all that libvirt keeps with it."""
+    created = client.create(machine_class, MACHINE)
+    BEHIND_ITS_BACK[change](host)
+    found = client.status(machine_class, MACHINE, created.ProviderID)
+    assert (found.ProviderID, found.NodeName) == (created.ProviderID, MACHINE)
+    assert client.list_machines(machine_class) == {created.ProviderID: MACHINE}
+    client.delete(machine_class, MACHINE, created.ProviderID)
+    assert client.list_machines(machine_class) == {}
+
+
+def test_a_domain_vanishes(host: Libvirtd, client: Client, machine_class: MachineClass) -> None:
+    """Its disks are listed as the machine's until they are deleted."""
+    created = client.create(machine_class, MACHINE)
+    host.virsh("destroy", MACHINE)
+    host.virsh("undefine", MACHINE)
+    with refused("NOT_FOUND"):
+        client.status(machine_class, MACHINE, created.ProviderID)
+    assert client.list_machines(machine_class) == {created.ProviderID: MACHINE}
+    client.delete(machine_class, MACHINE, created.ProviderID)
+
+
+def test_the_variables_of_the_firmware_are_deleted(
+    farm: Farm, host: Libvirtd, client: Client
+) -> None:
+    machine_class = farm.samples(firmware="efi", memoryMiB=256).machine_class()
+    client.create(machine_class, MACHINE)
+    assert any("nvram" in file for file in host.files())
+    client.delete(machine_class, MACHINE)
+
+
+def test_the_conformance_list(
+    farm: Farm, driver: RunningDriver, host: Libvirtd, tmp_path: Path
+) -> None:
+    samples = farm.samples().copy_to(tmp_path)
+    print(cmi(farm.project, driver, samples, "conformance"))
+
+
+@pytest.fixture
+def processes() -> Iterator[ExitStack]:
+    with ExitStack() as processes:
+        yield processes
+
+
+def cmi(project: Path, driver: RunningDriver, samples: Samples, *arguments: str) -> str:
+    """Run the command-line client of a project, with a machine class and a secret."""
+    files = [
+        f"--class={samples.folder / 'machine-class.yaml'}",
+        f"--secret={samples.folder / 'secret.yaml'}",
+    ]
+    python = str(project / ".venv/bin/python")
+    command = [python, "-m", "cmi", *arguments, *files, f"--endpoint={driver.endpoint}"]
+    return subprocess.check_output(command, cwd=project, text=True)
+
+
+@contextmanager
+def listening(host: str) -> Iterator[tuple[str, list[str]]]:
+    """Let a server listen at a free port; yield its address, and the paths that are asked for."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer((host, 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"{host}:{server.server_port}", heard
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
