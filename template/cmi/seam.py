@@ -189,7 +189,7 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         running, return, and the method will be called again.
 
         An exception ends the call, and the next call continues with the same VM. An SDK exception
-        that `Driver.errors` maps to `Unavailable`, such as throttling, only ends this step, and
+        that `Driver.errors` maps to `Unavailable`, such as a timeout, only ends this step, and
         the method is called again after a pause. If an action has failed and repeating it can't
         help, report the VM as `FAILED` instead, so that the next call starts with a new one. The
         default does nothing, which is right for a cloud that creates a VM in one call.
