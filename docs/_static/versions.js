@@ -3,16 +3,16 @@
 (async () => {
   for (const table of document.querySelectorAll("table.docutils")) {
     const names = [...table.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
-    if (names.length < 4 && table.scrollWidth <= table.parentElement.clientWidth) continue;
+    if (names.length < 3 && table.scrollWidth <= table.parentElement.clientWidth) continue;
     table.classList.add("wide");
     for (const row of table.querySelectorAll("tbody tr")) {
       [...row.cells].forEach((cell, index) => { if (index && names[index]) cell.dataset.column = names[index]; });
     }
   }
 
-  // Code that scrolls must be reachable by the keyboard.
-  for (const code of document.querySelectorAll("article pre")) {
-    if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+  // What scrolls must be reachable by the keyboard.
+  for (const part of document.querySelectorAll("article pre, article .table-wrapper")) {
+    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
   }
 
   const place = document.querySelector(".version");

@@ -224,6 +224,8 @@ class RealCluster:
             f"--kubeconfig={kubeconfig}",
             "--register-with-taints=node-role.kubernetes.io/control-plane:NoSchedule",
         )
+        await_condition(self.ready_nodes, bool, f"{FIRST_NODE} should be ready")
+        # Neither of these waits long for the node to be registered.
         node.host.start(
             "kube-proxy",
             NODES / "kube-proxy",
@@ -235,7 +237,6 @@ class RealCluster:
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
         )
-        await_condition(self.ready_nodes, bool, f"{FIRST_NODE} should be ready")
         node.host.start(
             "kube-router",
             KUBE_ROUTER / "kube-router",
