@@ -5,6 +5,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -236,6 +237,14 @@ class RealCluster:
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
+        )
+        # kube-router writes back all rules that it has read, so it would undo the first ones of
+        # kube-proxy if both began at once.
+        api = str(next(ip_network(SERVICES).hosts()))
+        await_condition(
+            lambda: api in node.host.run("iptables-save", "--table", "nat"),
+            bool,
+            f"kube-proxy should lead {api} to the API server",
         )
         node.host.start(
             "kube-router",
