@@ -3,7 +3,7 @@
 import os
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -100,7 +100,7 @@ class RealCluster:
         self._processes = processes
         self.images = images
         self.network = Network(folder, processes)
-        self._namespaces = {*self.network.namespaces}
+        self._namespaces = dict(self.network.namespaces)
         options = self._write_certificates()
         self.control_plane = ControlPlane(
             folder,
@@ -288,10 +288,10 @@ def is_ready(manifest: Manifest) -> bool:
     )
 
 
-def _processes_in(namespaces: set[str]) -> list[str]:
+def _processes_in(namespaces: Collection[str]) -> list[str]:
     """Return the processes that are in one of these namespaces."""
     found = []
-    for kind in ("net", "mnt", "pid"):
+    for kind in ("mnt", "pid"):
         for link in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
             try:
                 if str(link.readlink()) in namespaces:
