@@ -27,6 +27,16 @@ FIRST_NODE: Final = "control-plane"
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 """The label of a namespace that limits what its Pods may do."""
 
+RESTRICTED_POD: Final = {
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED_CONTAINER: Final = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The security contexts that a namespace with the level `restricted` demands."""
+
 _CONTROLLERS: Final = {
     "kube-controller-manager": "system:kube-controller-manager",
     "kube-scheduler": "system:kube-scheduler",
@@ -132,9 +142,13 @@ class RealCluster:
         found: Any = self.control_plane.client.list(kind, namespace=namespace, labels=wanted)
         return [each.to_dict() for each in found]
 
-    def object(self, kind: Any, name: str) -> Manifest:
-        """Return an object, as manifests have it."""
-        manifest: Manifest = self.control_plane.client.get(kind, name).to_dict()
+    def object(self, kind: Any, name: str, namespace: str | None = None) -> Manifest:
+        """Return an object, as manifests have it.
+
+        It is that of the namespace `default` if none is given.
+        """
+        found: Any = self.control_plane.client.get(kind, name, namespace=namespace)
+        manifest: Manifest = found.to_dict()
         return manifest
 
     def new_node(self, name: str) -> Node:
