@@ -70,9 +70,11 @@ class Farm:
             host.add_image(EMPTY)
         self.relay = processes.enter_context(Relay(folder / "relay", self.host.socket))
         uris = {self.host.name: uri_of(self.relay.path), self.other.name: self.other.uri}
-        self.namespaces = self.network.namespaces.union(
-            *(each.host.namespaces for each in self.hosts)
-        )
+        self.namespaces = {
+            identity
+            for each in (self.network, *(host.host for host in self.hosts))
+            for identity in each.namespaces
+        }
         self._variables = {"LIBVIRT_HOSTS": " ".join(f"{name}={uris[name]}" for name in uris)}
         self._processes = processes
 

@@ -3,7 +3,7 @@
 import os
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,6 +26,16 @@ FIRST_NODE: Final = "control-plane"
 
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 """The label of a namespace that limits what its Pods may do."""
+
+RESTRICTED_POD: Final = {
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED_CONTAINER: Final = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The security contexts that a namespace with the level `restricted` demands."""
 
 CONTROLLERS: Final = {
     "kube-controller-manager": "system:kube-controller-manager",
@@ -100,7 +110,7 @@ class RealCluster:
         self._processes = processes
         self.images = images
         self.network = Network(folder, processes)
-        self._namespaces = {*self.network.namespaces}
+        self._namespaces = dict(self.network.namespaces)
         options = self._write_certificates()
         self.control_plane = ControlPlane(
             folder,
@@ -132,9 +142,13 @@ class RealCluster:
         found: Any = self.control_plane.client.list(kind, namespace=namespace, labels=wanted)
         return [each.to_dict() for each in found]
 
-    def object(self, kind: Any, name: str) -> Manifest:
-        """Return an object, as manifests have it."""
-        manifest: Manifest = self.control_plane.client.get(kind, name).to_dict()
+    def object(self, kind: Any, name: str, namespace: str | None = None) -> Manifest:
+        """Return an object, as manifests have it.
+
+        It is that of the namespace `default` if none is given.
+        """
+        found: Any = self.control_plane.client.get(kind, name, namespace=namespace)
+        manifest: Manifest = found.to_dict()
         return manifest
 
     def new_node(self, name: str) -> Node:
@@ -283,7 +297,7 @@ def is_ready(manifest: Manifest) -> bool:
     )
 
 
-def leftovers_of(network: Network, namespaces: set[str], folder: Path) -> list[str]:
+def leftovers_of(network: Network, namespaces: Collection[str], folder: Path) -> list[str]:
     """Return what is left of a network, and of hosts, on this machine after their end.
 
     Args:
@@ -299,10 +313,10 @@ def leftovers_of(network: Network, namespaces: set[str], folder: Path) -> list[s
     ]
 
 
-def _processes_in(namespaces: set[str]) -> list[str]:
+def _processes_in(namespaces: Collection[str]) -> list[str]:
     """Return the processes that are in one of these namespaces."""
     found = []
-    for kind in ("net", "mnt", "pid"):
+    for kind in ("mnt", "pid"):
         for link in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
             try:
                 if str(link.readlink()) in namespaces:

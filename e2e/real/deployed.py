@@ -12,7 +12,14 @@ from lightkube.resources.core_v1 import Pod
 
 from e2e.cluster import PROVIDER, Machine, MachineClass, MachineDeployment, Manifest, phase_of
 from e2e.process import PATIENCE, await_condition, await_value, repeatedly
-from e2e.real.cluster import ENFORCE, FIRST_NODE, RealCluster, is_ready
+from e2e.real.cluster import (
+    ENFORCE,
+    FIRST_NODE,
+    RESTRICTED_CONTAINER,
+    RESTRICTED_POD,
+    RealCluster,
+    is_ready,
+)
 from e2e.real.images import PAUSE_IMAGE
 from e2e.real.machines import Machines
 from tests.driver import CloudFile
@@ -266,14 +273,11 @@ def workload(kind: str, app: str, **spec: Any) -> Manifest:
         "image": PAUSE_IMAGE,
         "args": spec.pop("args", []),
         "volumeMounts": [{"name": each["name"], "mountPath": "/data"} for each in volumes],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": RESTRICTED_CONTAINER,
     }
     pod = {
         "nodeSelector": {"worker-pool": WORKERS},
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": RESTRICTED_POD,
         "containers": [container],
         "volumes": volumes,
         "affinity": spec.pop("affinity", {}),

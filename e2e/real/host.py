@@ -50,7 +50,8 @@ class Host:
 
     Attributes:
         pid: The ID of its first process.
-        namespaces: What identifies its namespaces under `/proc`.
+        namespaces: What identifies its mount and PID namespaces under `/proc`, and an open file of
+            each. The kernel would otherwise give the same to a new namespace after its end.
     """
 
     def __init__(self, cgroup: str, folder: Path) -> None:
@@ -70,10 +71,8 @@ class Host:
             self.pid = await_condition(self._first_process, bool, "the host should start")
             up = Path(f"/proc/{self.pid}/root/run/up")
             await_condition(up.exists, bool, f"the host should be up; see {folder / 'host.log'}")
-            self.namespaces = {
-                str(Path(f"/proc/{self.pid}/ns/{kind}").readlink())
-                for kind in ("net", "mnt", "pid")
-            }
+            found = [Path(f"/proc/{self.pid}/ns/{kind}") for kind in ("mnt", "pid")]
+            self.namespaces = {str(path.readlink()): os.open(path, os.O_RDONLY) for path in found}
             _make_cgroups(cgroup)
         except BaseException:
             self.end()
@@ -148,7 +147,7 @@ class Network:
         _ip("link", "set", self.name, "up")
 
     @property
-    def namespaces(self) -> set[str]:
+    def namespaces(self) -> dict[str, int]:
         """Those of the router."""
         return self._router.namespaces
 

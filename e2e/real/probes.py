@@ -9,7 +9,7 @@ from lightkube.resources.core_v1 import Pod
 
 from e2e.cluster import Manifest
 from e2e.process import await_condition
-from e2e.real.cluster import FIRST_NODE, RealCluster
+from e2e.real.cluster import FIRST_NODE, RESTRICTED_CONTAINER, RESTRICTED_POD, RealCluster
 
 _PORT: Final = 8000
 """A port to which the policies allow no connection."""
@@ -64,8 +64,7 @@ def listening(cluster: RealCluster) -> Iterator[tuple[str, int]]:
     server = _pod(cluster, "server", "default", "server", "-m", "http.server", str(_PORT))
     with _running(cluster, server):
         _phase(cluster, "server", "default", {"Running"})
-        pod = cluster.control_plane.client.get(Pod, "server").to_dict()
-        yield pod["status"]["podIP"], _PORT
+        yield cluster.object(Pod, "server")["status"]["podIP"], _PORT
 
 
 @contextmanager
@@ -81,21 +80,19 @@ def namespace(cluster: RealCluster, name: str, label: str) -> Iterator[str]:
 
 @contextmanager
 def _running(cluster: RealCluster, *pods: Manifest) -> Iterator[None]:
-    cluster.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(pods))
+    manifests = yaml.safe_dump_all(pods)
+    cluster.kubectl("apply", "--filename=-", stdin=manifests)
     try:
         yield
     finally:
-        for pod in pods:
-            options = (f"--namespace={pod['metadata']['namespace']}", "--now")
-            cluster.kubectl("delete", "pod", pod["metadata"]["name"], *options)
+        cluster.kubectl("delete", "--now", "--filename=-", stdin=manifests)
 
 
 def _phase(cluster: RealCluster, name: str, namespace: str, wanted: set[str]) -> str:
     """Return the phase of a Pod, once it is one of these."""
 
     def read() -> str:
-        pod = cluster.control_plane.client.get(Pod, name, namespace=namespace)
-        return str(pod.to_dict()["status"].get("phase"))
+        return str(cluster.object(Pod, name, namespace)["status"].get("phase"))
 
     return await_condition(read, wanted.__contains__, f"wanted: {wanted} for {name}")
 
@@ -106,10 +103,7 @@ def _pod(cluster: RealCluster, name: str, namespace: str, app: str, *arguments: 
         "name": "python",
         "image": cluster.images.driver.name,
         "command": ["python", *arguments],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": RESTRICTED_CONTAINER,
     }
     return {
         "apiVersion": "v1",
@@ -119,10 +113,7 @@ def _pod(cluster: RealCluster, name: str, namespace: str, app: str, *arguments: 
             "nodeName": FIRST_NODE,
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": RESTRICTED_POD,
             "containers": [container],
         },
     }

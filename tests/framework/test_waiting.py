@@ -13,7 +13,7 @@ from cmi.testing import serving
 from cmi.testing.serving import background_loop
 from cmi.v1 import cmi_pb2
 from tests.framework.conftest import LogLines
-from tests.framework.support import StandIn, ask, created, request
+from tests.framework.support import StandIn, ask, created, give_up, request
 from tests.support import PATIENCE, await_condition
 
 
@@ -113,13 +113,7 @@ def test_a_coroutine_ends_with_its_call() -> None:
 
     options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
     with serving(StandIn(create), options) as endpoint:
-        await_condition(
-            lambda: (
-                ask(endpoint, "CreateMachine", request("CreateMachine")).code
-                in {"DEADLINE_EXCEEDED", "ABORTED"}
-                and begun.is_set()
-            )
-        )
+        give_up(endpoint, request("CreateMachine"), begun.is_set)
         assert cancelled.wait(PATIENCE)
 
 
@@ -149,26 +143,19 @@ def test_a_blocking_function_answers_its_call() -> None:
 
 def test_a_call_does_not_wait_longer_for_a_function_that_blocks() -> None:
     """The machine is free for a retry, although the function has not ended."""
-    release, begun = threading.Event(), threading.Semaphore(0)
+    release, begun = threading.Event(), list[None]()
 
     def block() -> None:
-        begun.release()
+        begun.append(None)
         release.wait()
 
     def create(_received: Any) -> CreateMachineResponse:
         run_blocking(block)
         raise AssertionError("it ends after its call")
 
-    def another_began() -> bool:
-        """On a busy machine, a call may end before its function begins, or the lock is free."""
-        answer = ask(endpoint, "CreateMachine", request("CreateMachine"))
-        assert answer.code in {"DEADLINE_EXCEEDED", "ABORTED"}
-        return begun.acquire(blocking=False)
-
     options = ServerOptions(endpoint=Endpoint.parse("tcp://127.0.0.1:0"), call_timeout=0.2)
     try:
         with serving(StandIn(create), options) as endpoint:
-            await_condition(another_began)
-            await_condition(another_began)
+            give_up(endpoint, request("CreateMachine"), lambda: len(begun) > 1)
     finally:
         release.set()

@@ -145,10 +145,14 @@ class Hypervisor:
 
     @_request
     def start_domain(self, domain_id: str, *, autostart: bool) -> None:
-        """Start a domain, and let it start with its host."""
+        """Start a domain, and let it start with its host; an earlier call may have started it."""
         domain = self._connect().lookupByUUIDString(domain_id)
         domain.setAutostart(int(autostart))
-        domain.create()
+        try:
+            domain.create()
+        except libvirt.libvirtError:
+            if not domain.isActive():
+                raise
 
     @_request
     def shut_down_domain(self, domain_id: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import libvirt
 from cmi.testing import Client, MachineClass, Samples, refused
 
+from ..hypervisor import Hypervisor
 from ..volumes import VolumeName
 from .console import HOSTS, IMAGE, POOL, Console
 from .gate import LOST, Gate, error, failing
@@ -159,6 +160,16 @@ def test_a_domain_that_somebody_stopped(
         client.create(machine_class, how)
     client.delete(machine_class, how, created.ProviderID)
     assert client.list_machines(machine_class) == {}
+
+
+def test_an_earlier_call_may_have_started_the_domain(
+    client: Client, console: Console, machine_class: MachineClass
+) -> None:
+    """Nothing stops a request of a call that was given up, so its start may come first."""
+    client.create(machine_class, "started")
+    domain = console.domain("started")
+    Hypervisor(console.host).start_domain(domain.UUIDString(), autostart=True)
+    assert domain.isActive()
 
 
 def test_a_domain_with_a_saved_state_and_a_snapshot(
