@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,7 @@ from e2e.process import PATIENCE, await_condition, await_value
 from e2e.qemu import image, nodes, requirements
 from e2e.qemu.daemon import NAME, Libvirtd, uri_of
 from e2e.qemu.relay import Procedure, Relay
+from e2e.qemu.remote import Login
 from e2e.real.cluster import is_ready, leftovers_of
 from e2e.real.host import Network, kernel_settings
 from e2e.real.images import PAUSE_IMAGE
@@ -36,6 +37,8 @@ from tests.support import make
 pytestmark = pytest.mark.libvirt
 
 HOSTS = ("rack1", "rack2")
+LOGIN = Login("machine-driver", "swordfish")
+NO_LOGIN = {"username": None, "password": None}
 EMPTY, GUEST = "empty.qcow2", "guest.qcow2"
 SMALL: Manifest = {
     "pool": NAME,
@@ -59,22 +62,26 @@ LONG = 4 * PATIENCE
 
 
 class Farm:
-    """Two hosts, and a driver that reaches the first one through a relay."""
+    """Two hosts, and a driver that reaches the first one through a relay.
+
+    It reaches the other one over the network, with TLS and a login.
+    """
 
     def __init__(self, folder: Path, project: Path, processes: ExitStack) -> None:
         self.project = project
         self.network = Network(folder, processes)
-        self.hosts = [Libvirtd(name, folder, self.network, processes) for name in HOSTS]
+        self.hosts = [
+            Libvirtd(name, folder, self.network, processes, login)
+            for name, login in zip(HOSTS, (None, LOGIN), strict=True)
+        ]
         self.host, self.other = self.hosts
         for host in self.hosts:
             host.add_image(EMPTY)
         self.relay = processes.enter_context(Relay(folder / "relay", self.host.socket))
         uris = {self.host.name: uri_of(self.relay.path), self.other.name: self.other.uri}
-        self.namespaces = {
-            identity
-            for each in (self.network, *(host.host for host in self.hosts))
-            for identity in each.namespaces
-        }
+        self.namespaces = dict(self.network.namespaces)
+        for each in self.hosts:
+            self.namespaces |= each.host.namespaces
         self._variables = {"LIBVIRT_HOSTS": " ".join(f"{name}={uris[name]}" for name in uris)}
         self._processes = processes
 
@@ -87,8 +94,12 @@ class Farm:
 
     def samples(self, **fields: Any) -> Samples:
         """Return the samples, with what the hosts have."""
-        no_login = {"username": None, "password": None}
-        return Samples(self.project / "kubernetes", no_login, **{**SMALL, **fields})
+        return Samples(self.project / "kubernetes", NO_LOGIN, **{**SMALL, **fields})
+
+    def elsewhere(self, login: Mapping[str, bytes | None] | None = None) -> MachineClass:
+        """Return a class for the other host, with its login or a wrong one."""
+        right = {key: value.encode() for key, value in LOGIN._asdict().items()}
+        return self.samples(host=self.other.name).machine_class({**right, **(login or {})})
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +166,7 @@ def test_a_vm_boots_and_runs_its_user_data(
         secrets = {"userData": user_data.encode()}
         samples = Samples(
             farm.samples().folder,
-            {"username": None, "password": None, **secrets},
+            {**NO_LOGIN, **secrets},
             **{**SMALL, **BOOTING},
         ).copy_to(tmp_path)
         run = partial(cmi, farm.project, driver, samples)
@@ -314,7 +325,7 @@ def test_a_host_is_dead(
 ) -> None:
     """Its calls fail, and those to the other host don't. The driver is ready while one answers."""
     created = client.create(machine_class, MACHINE)
-    elsewhere = farm.samples(host=farm.other.name).machine_class()
+    elsewhere = farm.elsewhere()
     host.kill()
     with refused("UNAVAILABLE"):
         client.list_machines(machine_class)
@@ -335,7 +346,7 @@ def test_a_host_is_dead(
 def test_two_hosts_are_apart(
     farm: Farm, host: Libvirtd, client: Client, machine_class: MachineClass
 ) -> None:
-    elsewhere = farm.samples(host=farm.other.name).machine_class()
+    elsewhere = farm.elsewhere()
     before = farm.other.left()
     here, there = (client.create(each, "twin") for each in (machine_class, elsewhere))
     assert host.domains() == farm.other.domains() == {"twin": "running"}
@@ -344,6 +355,21 @@ def test_two_hosts_are_apart(
     assert client.list_machines(elsewhere) == {there.ProviderID: "twin"}
     client.delete(elsewhere, "twin", there.ProviderID)
     assert farm.other.left() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"password": b"wrong"}, {"username": b"wrong"}, NO_LOGIN],
+    ids=["password", "user name", "none"],
+)
+def test_a_host_refuses_a_wrong_login(
+    farm: Farm, driver: RunningDriver, client: Client, wrong: Mapping[str, bytes | None]
+) -> None:
+    """Its own login is accepted after it, and neither is logged."""
+    with refused("UNAUTHENTICATED"):
+        client.list_machines(farm.elsewhere(wrong))
+    assert client.list_machines(farm.elsewhere()) == {}
+    assert not [line for line in driver.log if LOGIN.password in line or "wrong" in line]
 
 
 @contextmanager
@@ -482,7 +508,9 @@ def cmi(project: Path, driver: RunningDriver, samples: Samples, *arguments: str)
     ]
     python = str(project / ".venv/bin/python")
     command = [python, "-m", "cmi", *arguments, *files, f"--endpoint={driver.endpoint}"]
-    return subprocess.check_output(command, cwd=project, text=True)
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+    return result.stdout
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from e2e.process import await_condition
+from e2e.qemu.remote import Login, Remote
 from e2e.real.host import Host, Network
 
 NAME: Final = "default"
@@ -49,40 +50,48 @@ class Libvirtd:
         folder: The folder for that of its files, which has its name.
         network: The network to connect it to.
         processes: Ends it.
+        login: What the host asks for; None if it is only reached through its socket.
 
     Attributes:
         host: The host on which it runs.
         socket: Where it listens.
+        uri: Its URI for a driver on this machine.
         pool: The folder of its pool.
     """
 
-    def __init__(self, name: str, folder: Path, network: Network, processes: ExitStack) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        network: Network,
+        processes: ExitStack,
+        login: Login | None = None,
+    ) -> None:
         self.name = name
         self._folder = folder / name
         self.host = Host(f"{network.name}/{name}", self._folder)
         processes.callback(self.host.end)
-        _, vms = network.connect(self.host)
+        address, vms = network.connect(self.host)
         network.add_route(vms)
         self.socket = self._folder / "libvirt-sock"
+        self.uri = uri_of(self.socket)
         self.pool = self._folder / "pool"
         self.pool.mkdir()
+        self._virsh = ("virsh", f"--connect={self.uri}")
+        self._libvirtd = ["libvirtd", f"--config={self._folder / 'etc/libvirtd.conf'}"]
         self._configure()
+        if login:
+            self._listen(Remote(self._folder / "remote", address, login))
         self.start()
         self._define("pool", _POOL.format(name=NAME, path=self.pool))
         self._define("net", _network(vms))
 
-    @property
-    def uri(self) -> str:
-        """Its URI, for whoever is on this machine."""
-        return uri_of(self.socket)
-
     def start(self) -> None:
         """Start libvirtd, or restart it."""
         self.socket.unlink(missing_ok=True)
-        configuration = f"--config={self._folder / 'etc/libvirtd.conf'}"
-        self._daemon = self.host.start("libvirtd", "libvirtd", configuration)
+        self._daemon = self.host.start("libvirtd", *self._libvirtd)
         await_condition(
-            lambda: self.host.succeeds("virsh", f"--connect={self.uri}", "version"),
+            lambda: self.host.succeeds(*self._virsh, "version"),
             bool,
             f"libvirtd should be ready; see {self._folder / 'libvirtd.log'}",
         )
@@ -93,7 +102,7 @@ class Libvirtd:
 
     def virsh(self, *arguments: str | Path) -> list[str]:
         """Run virsh, and return the lines that it prints."""
-        output = self.host.run("virsh", f"--connect={self.uri}", "--quiet", *arguments)
+        output = self.host.run(*self._virsh, "--quiet", *arguments)
         return [line for line in output.splitlines() if line.strip()]
 
     def add_image(self, name: str, image: Path | None = None) -> None:
@@ -154,6 +163,14 @@ class Libvirtd:
         (self._folder / "etc/qemu.conf").write_text(_QEMU)
         for part, place in {"etc": "/etc/libvirt", "cache": "/var/cache/libvirt"}.items():
             self.host.run("mount", "--bind", self._folder / part, place)
+
+    def _listen(self, remote: Remote) -> None:
+        """Let it also be reached over the network."""
+        with (self._folder / "etc/libvirtd.conf").open("a") as file:
+            file.write(remote.configuration)
+        environment = ("env", f"SASL_CONF_PATH={remote.sasl}")
+        self._libvirtd = [*environment, *self._libvirtd, "--listen"]
+        self.uri = remote.uri
 
     def _define(self, kind: str, xml: str) -> None:
         """Define and start a pool or a network, and let it start with the host."""

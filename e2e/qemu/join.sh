@@ -31,6 +31,7 @@ END
 containerd > /var/log/containerd.log 2>&1 &
 until ctr version > /dev/null 2>&1; do sleep 0.2; done
 ctr --namespace=k8s.io images import /pause.tar
+# On the console, which nobody reads, a write of the log would block the kubelet.
 kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/var/lib/kubelet/kubeconfig \
   --bootstrap-kubeconfig=/etc/kubernetes/bootstrap.kubeconfig \
-  --provider-id="libvirt:///@HOST@/$(cat /sys/class/dmi/id/product_uuid)" > /dev/ttyS0 2>&1 &
+  --provider-id="libvirt:///@HOST@/$(cat /sys/class/dmi/id/product_uuid)" > /var/log/kubelet.log 2>&1 &

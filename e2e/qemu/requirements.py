@@ -14,6 +14,7 @@ _PACKAGES: Final = {
     "pkg-config": "pkg-config",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
+    "saslpasswd2": "sasl2-bin",
     "syslinux": "syslinux",
     "virsh": "libvirt-clients",
     "/usr/include/libvirt/libvirt.h": "libvirt-dev",
