@@ -69,6 +69,6 @@ def pytest_runtest_makereport(
         for log in sorted(fixtures["tmp_path"].glob("*.log")):
             lines = log.read_text().splitlines()[-LAST_LINES:]
             report.sections.append((f"end of {log}", "\n".join(lines)))
-    if report.failed and "real_cluster" in fixtures:
-        report.sections.append(("the real cluster", fixtures["real_cluster"].report()))
+    for name in {"real_cluster", "farm"} & fixtures.keys() if report.failed else ():
+        report.sections.append((name, fixtures[name].report()))
     return report

@@ -17,7 +17,7 @@ def main() -> None:
             binaries.build(binaries.NODES)
             binaries.build_pause()
             images.build_pause()
-            reason = image.make()
+            image.make()
     except subprocess.CalledProcessError as error:
         sys.exit(binaries.failed(error))
     if reason:

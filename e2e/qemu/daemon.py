@@ -1,18 +1,27 @@
 """libvirtd on a host of its own, and what people see and do there."""
 
+import os
 import shutil
-import subprocess
-from contextlib import ExitStack
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
-from e2e.process import await_condition
+from e2e.process import await_condition, await_value
 from e2e.qemu.remote import Login, Remote
 from e2e.real.host import Host, Network
 
-NAME: Final = "default"
-"""The pool, and the network, of each host."""
+POOL: Final = "default"
+NETWORK: Final = "default"
+"""The pool and the network of each host."""
+
+EMPTY: Final = "empty.qcow2"
+"""The image of an empty disk, in each pool."""
+
+UNUSED: Final[tuple[dict[str, str], set[str], int]] = ({}, {f"pool/{EMPTY}"}, 0)
+"""The inventory of a host without VMs."""
 
 _LIBVIRTD: Final = """
 unix_sock_dir = "{folder}"
@@ -28,9 +37,6 @@ security_driver = "none"
 cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
-"""
-_POOL: Final = """
-<pool type="dir"><name>{name}</name><target><path>{path}</path></target></pool>
 """
 _NETWORK: Final = """
 <network>
@@ -76,58 +82,71 @@ class Libvirtd:
         self.socket = self._folder / "libvirt-sock"
         self.uri = uri_of(self.socket)
         self.pool = self._folder / "pool"
-        self.pool.mkdir()
         self._virsh = ("virsh", f"--connect={self.uri}")
         self._libvirtd = ["libvirtd", f"--config={self._folder / 'etc/libvirtd.conf'}"]
         self._configure()
         if login:
             self._listen(Remote(self._folder / "remote", address, login))
         self.start()
-        self._define("pool", _POOL.format(name=NAME, path=self.pool))
-        self._define("net", _network(vms))
+        self.add_pool(POOL, self.pool)
+        self._add_network(vms)
 
     def start(self) -> None:
         """Start libvirtd, or restart it."""
         self.socket.unlink(missing_ok=True)
-        self._daemon = self.host.start("libvirtd", *self._libvirtd)
-        await_condition(
-            lambda: self.host.succeeds(*self._virsh, "version"),
-            bool,
-            f"libvirtd should be ready; see {self._folder / 'libvirtd.log'}",
-        )
+        daemon = self.host.start("libvirtd", *self._libvirtd)
+
+        def answers() -> bool:
+            daemon.check()
+            return self.host.succeeds(*self._virsh, "version")
+
+        await_condition(answers, bool, f"see {self._folder / 'libvirtd.log'}")
 
     def kill(self) -> None:
-        """End libvirtd like kill -9; the VMs go on."""
-        self._daemon.kill()
+        """End libvirtd like kill -9. The VMs and the programs that it has started go on."""
+        for process in self.processes("libvirtd"):
+            os.kill(process, signal.SIGKILL)
+        await_value(lambda: self.processes("libvirtd"), [])
+
+    @contextmanager
+    def dead(self) -> Iterator[None]:
+        """Let libvirtd be dead while the context is open."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
 
     def virsh(self, *arguments: str | Path) -> list[str]:
         """Run virsh, and return the lines that it prints."""
         output = self.host.run(*self._virsh, "--quiet", *arguments)
         return [line for line in output.splitlines() if line.strip()]
 
-    def add_image(self, name: str, image: Path | None = None) -> None:
-        """Put an image into the pool; one of an empty disk if None."""
-        place = self.pool / name
-        if image:
-            shutil.copy(image, place)
-        else:
-            command = ["qemu-img", "create", "-q", "-f", "qcow2", str(place), "1G"]
-            subprocess.run(command, check=True)
-        self.virsh("pool-refresh", NAME)
+    def add_pool(self, name: str, folder: Path) -> None:
+        """Add a pool with the image of an empty disk; create its folder if it does not exist."""
+        folder.mkdir(exist_ok=True)
+        self.host.run("qemu-img", "create", "-q", "-f", "qcow2", folder / EMPTY, "1G")
+        self.virsh("pool-define-as", name, "dir", "--target", folder)
+        self.virsh("pool-start", name)
+
+    def add_image(self, name: str, image: Path) -> None:
+        """Put an image into the default pool."""
+        shutil.copy(image, self.pool / name)
+        self.virsh("pool-refresh", POOL)
 
     def domains(self) -> dict[str, str]:
         """Return the states of all domains, by their names."""
-        names = self.virsh("list", "--all", "--name")
-        return {name: self.virsh("domstate", name)[0] for name in names}
+        lines = [line.split(maxsplit=2) for line in self.virsh("list", "--all")]
+        return {name: state for _, name, state in lines}
 
-    def processes(self) -> list[int]:
-        """Return the IDs of the QEMU processes, as this machine numbers them."""
+    def processes(self, name: str = "qemu-system") -> list[int]:
+        """Return the IDs of the processes whose name begins so, as this machine numbers them."""
         namespace = Path(f"/proc/{self.host.pid}/ns/pid").readlink()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 is_here = (process / "ns/pid").readlink() == namespace
-                if is_here and (process / "comm").read_text().startswith("qemu-system"):
+                if is_here and (process / "comm").read_text().startswith(name):
                     found.append(int(process.name))
             except OSError:  # it ends just now
                 continue
@@ -138,7 +157,7 @@ class Libvirtd:
         own = self._folder / "lib/libvirt"
         kept = [
             path
-            for part in ("qemu/save", "qemu/nvram", "qemu/snapshot", "qemu/checkpoint", "swtpm")
+            for part in ("qemu/save", "qemu/nvram", "qemu/snapshot", "qemu/checkpoint")
             for path in (own / part).rglob("*")
             if path.is_file()
         ]
@@ -147,13 +166,25 @@ class Libvirtd:
         found = [*self.pool.iterdir(), *kept, *domains]
         return {str(path.relative_to(self._folder)) for path in found}
 
-    def left(self) -> tuple[dict[str, str], set[str], int]:
+    def inventory(self) -> tuple[dict[str, str], set[str], int]:
         """Return all domains and files, and how many QEMU processes there are."""
         return self.domains(), self.files(), len(self.processes())
 
-    def addresses(self) -> list[str]:
-        """Return the addresses of the VMs."""
-        return [line.split()[4].partition("/")[0] for line in self.virsh("net-dhcp-leases", NAME)]
+    def clean(self) -> None:
+        """Remove what a failed test has left behind."""
+        for name, state in self.domains().items():
+            if state != "shut off":
+                self.virsh("destroy", name)
+            self.virsh("undefine", name, "--managed-save", "--snapshots-metadata", "--nvram")
+        for path in self.pool.iterdir():
+            if path.name != EMPTY:
+                path.unlink()
+        self.virsh("pool-refresh", POOL)
+
+    def report(self) -> str:
+        """Return its domains and the end of its log, for the report of a failed test."""
+        log = (self._folder / "libvirtd.log").read_text().splitlines()[-30:]
+        return "\n".join([f"{self.name}: {self.inventory()}", *log])
 
     def _configure(self) -> None:
         """Let it have a configuration and a cache of its own."""
@@ -172,20 +203,16 @@ class Libvirtd:
         self._libvirtd = [*environment, *self._libvirtd, "--listen"]
         self.uri = remote.uri
 
-    def _define(self, kind: str, xml: str) -> None:
-        """Define and start a pool or a network, and let it start with the host."""
-        file = self._folder / f"{kind}.xml"
-        file.write_text(xml)
-        self.virsh(f"{kind}-define", file)
-        self.virsh(f"{kind}-autostart", NAME)
-        self.virsh(f"{kind}-start", NAME)
+    def _add_network(self, vms: IPv4Network) -> None:
+        """Add a network that gives VMs addresses."""
+        file = self._folder / "network.xml"
+        gateway, first, *_, last = vms.hosts()
+        text = _NETWORK.format(name=NETWORK, gateway=gateway, first=first, last=last)
+        file.write_text(text)
+        self.virsh("net-define", file)
+        self.virsh("net-start", NETWORK)
 
 
 def uri_of(socket: Path) -> str:
     """Return the URI of a host that listens on a Unix socket."""
     return f"qemu+unix:///system?socket={socket}"
-
-
-def _network(vms: IPv4Network) -> str:
-    gateway, first, *_, last = vms.hosts()
-    return _NETWORK.format(name=NAME, gateway=gateway, first=first, last=last)

@@ -5,7 +5,6 @@ seed and runs the user data.
 """
 
 import shutil
-import struct
 import subprocess
 import tempfile
 from hashlib import sha256
@@ -48,10 +47,16 @@ label linux
   kernel vmlinuz
   append initrd=initrd console=ttyS0 quiet no_timer_check lpj=4000000
 """
-"""The last two options spare the kernel measurements that don't end on a machine that is busy."""
+"""With the last two options, the kernel skips measurements that may not end on a busy machine."""
 
 _BOOT_START, _BOOT_MIB, _ROOT_MIB = 1, 63, 1472
 """The first partition with the kernel, in MiB, and the second one after it."""
+
+_PARTITIONS: Final = f"""\
+label: dos
+start={_BOOT_START}MiB, size={_BOOT_MIB}MiB, type=c, bootable
+start={_BOOT_START + _BOOT_MIB}MiB, size={_ROOT_MIB}MiB, type=83
+"""
 
 SIZE_GIB: Final = 2
 """What a disk that starts from it needs at least."""
@@ -66,30 +71,20 @@ def image() -> Path:
     return CACHE / f"guest-{digest}.qcow2"
 
 
-def make() -> str:
-    """Make the image if it does not exist yet.
-
-    Returns:
-        The reason in one line if that failed; nothing otherwise.
-    """
-    place = image()
-    if place.exists():
-        return ""
+def make() -> None:
+    """Make the image if it does not exist yet."""
     with cache_lock(), tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        place = image()
+        if place.exists():
+            return
         print("Making the disk of a VM from Debian packages; that takes minutes", flush=True)
         root = Path(scratch) / "root"
-        try:
-            subprocess.run([*_RECIPE, str(root), *images.mirrors()], check=True)
-            _fill(root)
-            disk = _disk(Path(scratch), root)
-            unfinished = Path(scratch) / place.name
-            _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", disk, unfinished)
-        except subprocess.CalledProcessError as error:
-            return f"{' '.join(map(str, error.cmd))} failed; see above"
-        for older in CACHE.glob("guest-*.qcow2"):
-            older.unlink()
+        subprocess.run([*_RECIPE, str(root), *images.mirrors()], check=True)
+        _fill(root)
+        disk = _disk(Path(scratch), root)
+        unfinished = Path(scratch) / place.name
+        _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", disk, unfinished)
         unfinished.rename(place)
-    return ""
 
 
 def _fill(root: Path) -> None:
@@ -122,25 +117,14 @@ def _disk(folder: Path, root: Path) -> Path:
     _write_boot_disk(folder, root, first)
     disk = folder / "disk.img"
     with disk.open("wb") as whole:
-        whole.write(Path("/usr/lib/syslinux/mbr/mbr.bin").read_bytes().ljust(446, b"\0"))
-        start = _BOOT_START
-        for size, kind, flag in ((_BOOT_MIB, 0x0C, 0x80), (_ROOT_MIB, 0x83, 0)):
-            whole.write(_partition(start, size, kind, flag))
-            start += size
-        whole.write(bytes(32) + b"\x55\xaa")
+        whole.write(Path("/usr/lib/syslinux/mbr/mbr.bin").read_bytes())
+        whole.truncate((_BOOT_START + _BOOT_MIB + _ROOT_MIB + 1) * _MIB)
+    command = ["sfdisk", "--quiet", str(disk)]
+    subprocess.run(command, input=_PARTITIONS.encode(), stdout=subprocess.DEVNULL, check=True)
     for part, start in ((first, _BOOT_START), (second, _BOOT_START + _BOOT_MIB)):
         place = (f"of={disk}", "bs=1M", f"seek={start}", "conv=notrunc,sparse", "status=none")
         _run("dd", f"if={part}", *place)
-    with disk.open("r+b") as whole:
-        whole.truncate((_BOOT_START + _BOOT_MIB + _ROOT_MIB) * _MIB)
     return disk
-
-
-def _partition(start: int, size: int, kind: int, flag: int) -> bytes:
-    """Return an entry of the partition table; sizes are in MiB. It has no cylinders and heads."""
-    none = b"\xfe\xff\xff"
-    sectors = _MIB // 512
-    return struct.pack("<B3sB3sII", flag, none, kind, none, start * sectors, size * sectors)
 
 
 def _write_boot_disk(folder: Path, root: Path, disk: Path) -> None:

@@ -24,5 +24,4 @@ udhcpc -q -n -t 30 -i eth0 -s /etc/udhcpc.sh
 cp /run/seed/user-data /run/user-data
 chmod +x /run/user-data
 /run/user-data
-echo "guest: user data ended with $? after $(cut -d ' ' -f 1 /proc/uptime) s"
 while :; do sleep 3600 & wait; done # it also reaps orphans

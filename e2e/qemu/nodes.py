@@ -6,12 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from e2e.binaries import NODES
 from e2e.control_plane import NO_CONTROLLERS, ControlPlane
-from e2e.process import Process
-from e2e.real.cluster import CONTROLLERS, ROLES
+from e2e.real.cluster import CONTROLLERS, ROLES, start_controller
 from e2e.real.images import PAUSE_IMAGE
 from tests.certificates import Authority, pem
 
@@ -28,8 +26,8 @@ def joinable(folder: Path, processes: ExitStack, address: str) -> ControlPlane:
         address: Where the API server listens.
     """
     authority = Authority("nodes")
-    ca = authority.issue(folder / "nodes", x509.DNSName("apiserver")).ca
-    key = folder / "nodes.key"
+    ca, key = folder / "nodes.crt", folder / "nodes.key"
+    ca.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
     key.write_bytes(pem(authority.key))
     plane = ControlPlane(
         folder,
@@ -39,17 +37,13 @@ def joinable(folder: Path, processes: ExitStack, address: str) -> ControlPlane:
         users={CONTROLLERS[_MANAGER]: "system:authenticated"},
     )
     plane.kubectl("apply", "-f", "-", stdin=ROLES)
-    command: list[str | Path] = [
-        NODES / _MANAGER,
-        f"--kubeconfig={plane.kubeconfig_of_user(CONTROLLERS[_MANAGER])}",
+    signers = (
         "--controllers=csrapproving,csrsigning",
         "--use-service-account-credentials",
         f"--cluster-signing-cert-file={ca}",
         f"--cluster-signing-key-file={key}",
-        "--leader-elect=false",
-        "--secure-port=0",
-    ]
-    processes.enter_context(Process(command, folder / f"{_MANAGER}.log"))
+    )
+    processes.enter_context(start_controller(plane, folder, _MANAGER, *signers))
     return plane
 
 

@@ -1,14 +1,14 @@
-"""A socket in front of libvirtd's, which tells when a driver calls a procedure."""
+"""A relay in front of libvirtd's socket, which interrupts a chosen call."""
 
 import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 
 class Procedure(IntEnum):
@@ -24,14 +24,48 @@ class Procedure(IntEnum):
     DOMAIN_DEFINE_XML_FLAGS = 350
 
 
-_HEADER: Final = struct.Struct(">IIIiiIi")
-"""Of each message: length, program, version, procedure, type, serial number, status."""
+class Kind(IntEnum):
+    """Kinds of messages, by the numbers in libvirt's `virnetprotocol.x`."""
 
-_CALL, _REPLY = 0, 1
+    CALL = 0
+    REPLY = 1
+    STREAM = 3
+
+
+class Message(NamedTuple):
+    """A message to wait for.
+
+    Attributes:
+        procedure: The procedure that it belongs to.
+        kind: Its kind.
+        number: Which message of this kind it is, from 1.
+    """
+
+    procedure: Procedure
+    kind: Kind
+    number: int = 1
+
+
+_PROGRAM: Final = 0x20008086
+"""The program with the procedures; another one keeps connections alive."""
+
+_HEADER: Final = struct.Struct(">IIIiiIi")
+"""Of each message: length, program, version, procedure, kind, serial number, status."""
+
+_OK: Final = 0
+
+
+class _Interruption:
+    def __init__(self, message: Message, action: Callable[[], None], *, passes_on: bool) -> None:
+        self.message = message
+        self.action = action
+        self.passes_on = passes_on
+        self.left = message.number
+        self.happened = threading.Event()
 
 
 class Relay:
-    """Passes messages on, and calls a function at one of them, which is not passed on.
+    """Passes messages on, and calls a function at one of them.
 
     Args:
         path: Where it listens.
@@ -41,24 +75,28 @@ class Relay:
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path
         self._target = target
-        self._interruption: tuple[int, int, Callable[[], None]] | None = None
-        self._count = 0
-        self.struck = threading.Event()
+        self._interruption: _Interruption | None = None
 
-    def interrupt(
-        self, procedure: Procedure, action: Callable[[], None], *, number: int = 1, done: bool
-    ) -> None:
-        """Act once at a call of a procedure.
+    @contextmanager
+    def interruption(
+        self, message: Message, action: Callable[[], None], *, passes_on: bool
+    ) -> Iterator[threading.Event]:
+        """Act once at a message, at most while the context is open; then end the connection.
 
         Args:
-            procedure: Which one.
+            message: Which one.
             action: What to do.
-            number: Which of its calls, from 1.
-            done: Whether libvirtd has done it, so that only its answer is lost.
+            passes_on: Whether to pass the message on first.
+
+        Yields:
+            An event that is set once the action is over.
         """
-        self.struck.clear()
-        self._count = number
-        self._interruption = (procedure, _REPLY if done else _CALL, action)
+        interruption = _Interruption(message, action, passes_on=passes_on)
+        self._interruption = interruption
+        try:
+            yield interruption.happened
+        finally:
+            self._interruption = None
 
     def __enter__(self) -> Self:
         relay = self
@@ -69,9 +107,6 @@ class Relay:
 
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """Say nothing: libvirtd or the driver has ended."""
 
         self._server = Server(str(self.path), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="relay")
@@ -86,7 +121,8 @@ class Relay:
     def pass_on(self, driver: socket.socket) -> None:
         """Pass on what a driver and libvirtd say, until one of them is gone."""
         with socket.socket(socket.AF_UNIX) as libvirtd:
-            libvirtd.connect(str(self._target))
+            with suppress(OSError):  # it is dead
+                libvirtd.connect(str(self._target))
             answers = threading.Thread(target=self._pass, args=(libvirtd, driver), daemon=True)
             answers.start()
             self._pass(driver, libvirtd)
@@ -94,10 +130,14 @@ class Relay:
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         try:
-            while message := _message(source):
-                if self._acts(message):
+            while message := _read_message(source):
+                interruption = self._interruption_at(message)
+                if interruption is None or interruption.passes_on:
+                    target.sendall(message)
+                if interruption:
+                    interruption.action()
+                    interruption.happened.set()
                     break
-                target.sendall(message)
         except OSError:
             pass  # it is gone
         finally:
@@ -105,29 +145,32 @@ class Relay:
                 with suppress(OSError):  # the other direction has done it
                     each.shutdown(socket.SHUT_RDWR)
 
-    def _acts(self, message: bytes) -> bool:
-        if self._interruption is None:
-            return False
-        _, _, _, procedure, kind, _, _ = _HEADER.unpack_from(message)
-        wanted, wanted_kind, action = self._interruption
-        if (procedure, kind) != (wanted, wanted_kind):
-            return False
-        self._count -= 1
-        if self._count:
-            return False
+    def _interruption_at(self, message: bytes) -> _Interruption | None:
+        interruption = self._interruption
+        if interruption is None:
+            return None
+        _, program, _, procedure, kind, _, status = _HEADER.unpack_from(message)
+        wanted, wanted_kind, _ = interruption.message
+        if (program, procedure, kind) != (_PROGRAM, wanted, wanted_kind):
+            return None
+        if kind == Kind.REPLY and status != _OK:
+            return None
+        interruption.left -= 1
+        if interruption.left:
+            return None
         self._interruption = None
-        action()
-        self.struck.set()
-        return True
+        return interruption
 
 
-def _message(source: socket.socket) -> bytes:
+def _read_message(source: socket.socket) -> bytes:
     """Read a message; nothing at the end."""
     start = _read(source, 4)
-    return start + _read(source, int.from_bytes(start) - 4) if start else b""
+    rest = _read(source, int.from_bytes(start) - len(start)) if start else b""
+    return start + rest if rest else b""
 
 
 def _read(source: socket.socket, size: int) -> bytes:
+    """Read so many bytes; nothing at the end."""
     data = bytearray()
     while len(data) < size:
         part = source.recv(size - len(data))

@@ -27,7 +27,10 @@ _SERVICE: Final = "libvirt"
 
 
 class Login(NamedTuple):
-    """What a class's Secret contains for hosts that ask for it."""
+    """What a class's Secret contains for hosts that ask for it.
+
+    The user name names the realm, so it does not depend on the name of this machine.
+    """
 
     username: str
     password: str
@@ -64,5 +67,6 @@ class Remote:
         self.sasl.mkdir()
         logins = self.sasl / "logins"
         (self.sasl / f"{_SERVICE}.conf").write_text(_SASL.format(logins=logins))
-        command = ["saslpasswd2", "-p", "-c", "-a", _SERVICE, "-f", str(logins), login.username]
-        subprocess.run(command, input=login.password.encode(), check=True)
+        user, _, realm = login.username.partition("@")
+        options = ["-p", "-c", "-a", _SERVICE, "-f", str(logins), "-u", realm]
+        subprocess.run(["saslpasswd2", *options, user], input=login.password.encode(), check=True)

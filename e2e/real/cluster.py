@@ -226,10 +226,8 @@ class RealCluster:
         self._start_controller("kube-scheduler")
 
     def _start_controller(self, name: str, *options: str) -> None:
-        kubeconfig = self.control_plane.kubeconfig_of_user(CONTROLLERS[name])
-        common = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"]
-        command: list[str | Path] = [NODES / name, *common, *options]
-        self._processes.enter_context(Process(command, self._folder / f"{name}.log"))
+        controller = start_controller(self.control_plane, self._folder, name, *options)
+        self._processes.enter_context(controller)
 
     def _start_first_node(self) -> None:
         plane, node = self.control_plane, self.first_node
@@ -279,6 +277,21 @@ class RealCluster:
     def ready_nodes(self) -> set[str]:
         """Return the names of the nodes that are ready."""
         return {node["metadata"]["name"] for node in self.objects(NodeObject) if is_ready(node)}
+
+
+def start_controller(plane: ControlPlane, folder: Path, name: str, *options: str) -> Process:
+    """Start one of the programs of a control plane that call the API server; return its process.
+
+    Args:
+        plane: The control plane.
+        folder: For its log.
+        name: The name of the program.
+        options: More of its options.
+    """
+    kubeconfig = plane.kubeconfig_of_user(CONTROLLERS[name])
+    common = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"]
+    command: list[str | Path] = [NODES / name, *common, *options]
+    return Process(command, folder / f"{name}.log")
 
 
 def _unused_port(address: str) -> int:
