@@ -184,7 +184,11 @@ class Libvirtd:
     def report(self) -> str:
         """Return its domains and the end of its log, for the report of a failed test."""
         log = (self._folder / "libvirtd.log").read_text().splitlines()[-30:]
-        return "\n".join([f"{self.name}: {self.inventory()}", *log])
+        try:
+            there = str(self.inventory())
+        except AssertionError as error:  # the host or its libvirtd is dead
+            there = str(error)
+        return "\n".join([f"{self.name}: {there}", *log])
 
     def _configure(self) -> None:
         """Let it have a configuration and a cache of its own."""
