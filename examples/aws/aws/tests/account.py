@@ -55,10 +55,11 @@ class Account:
 
     def instances(self, name: str = "") -> "list[InstanceTypeDef]":
         """Return the instances that are not terminated, optionally only those of one machine."""
-        found = self.ec2.describe_instances(
+        pages = self.ec2.get_paginator("describe_instances").paginate(
             Filters=[{"Name": "tag:machine-name", "Values": [name]}] if name else []
         )
-        instances = [one for each in found["Reservations"] for one in each["Instances"]]
+        reservations = [each for page in pages for each in page["Reservations"]]
+        instances = [one for each in reservations for one in each["Instances"]]
         return [each for each in instances if each["State"]["Name"] != "terminated"]
 
     def has_instance(self, instance_id: str) -> bool:

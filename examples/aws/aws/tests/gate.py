@@ -8,6 +8,7 @@ adds features that moto lacks, according to AWS's documentation as of November 2
 - web identities if credentials are checked (STS's API reference, `AssumeRoleWithWebIdentity`)
 """
 
+import itertools
 import re
 import socket
 import threading
@@ -94,6 +95,18 @@ def after(action: str) -> Fault:
         if action in seen:
             return None
         seen.append(call["Action"])
+        return forward()
+
+    return fault
+
+
+def at_once(action: str, calls: int) -> Fault:
+    """Return a fault that lets the first calls of an action wait until there are so many."""
+    barrier, seen = threading.Barrier(calls, timeout=60), itertools.count()
+
+    def fault(call: Call, forward: Forward) -> Answer:
+        if call["Action"] == action and next(seen) < calls:
+            barrier.wait()
         return forward()
 
     return fault

@@ -12,7 +12,7 @@ from ..cloud import Cloud
 from ..machineserver import MachineServer
 from .account import REGION, Account
 from .conftest import tags_for
-from .gate import Answer, Call, Forward, Gate, answer_of
+from .gate import Answer, Call, Forward, Gate, answer_of, at_once
 
 
 def test_an_instance_is_as_its_spec_says(
@@ -185,9 +185,15 @@ def test_regions_do_not_see_each_other(client: Client, samples: Samples) -> None
     assert client.list_machines(samples.machine_class(region="us-east-1")) == {}
 
 
-def test_two_drivers_share_an_account(client: Client, machine_class: MachineClass) -> None:
+def test_two_drivers_share_an_account(
+    client: Client, gate: Gate, machine_class: MachineClass
+) -> None:
     """C12: the client token ensures that both drivers together create only one instance."""
-    with connected(MachineServer(Cloud())) as other, ThreadPoolExecutor(2) as pool:
+    with (
+        connected(MachineServer(Cloud())) as other,
+        ThreadPoolExecutor(2) as pool,
+        gate.fault(at_once("RunInstances", calls=2)),
+    ):
         calls = [pool.submit(each.create, machine_class, "m1") for each in (client, other)]
         assert calls[0].result() == calls[1].result()
     assert len(client.list_machines(machine_class)) == 1
