@@ -127,10 +127,13 @@ def failed(error: subprocess.CalledProcessError) -> str:
 
 
 @contextmanager
-def cache_lock() -> Iterator[None]:
-    """Prevent other checkouts from adding the same to the cache at the same time."""
+def cache_lock(name: str = "lock") -> Iterator[None]:
+    """Prevent other checkouts from adding the same to the cache at the same time.
+
+    Another name is for something else that only one of them may do.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    with (CACHE / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

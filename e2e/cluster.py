@@ -14,7 +14,7 @@ from lightkube.types import PatchType
 from e2e.binaries import BRIDGE
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.kubelet import Kubelets
-from e2e.process import Process, await_condition, repeatedly
+from e2e.process import PATIENCE, Process, await_condition, repeatedly
 from tests.driver import CloudFile, RunningDriver, Start
 from tests.embedded_cloud import NAME_LABEL, opened
 from tests.support import free_port
@@ -68,13 +68,13 @@ class Cluster:
         self.samples = project / "kubernetes"
         self._start_driver = start_driver
         self._processes = processes
-        self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.driver_options: tuple[str, ...] = ()
         self.bridge_options: tuple[str, ...] = ()
         self.bridge_folder = BRIDGE
         self._drivers: list[RunningDriver] = []
         self.control_plane = control_plane or ControlPlane(folder, processes)
         self.control_plane.kubectl("apply", "-k", self.samples / "deploy")
+        self.endpoint = f"tcp://127.0.0.1:{free_port()}"
 
     # Processes
 
@@ -254,5 +254,5 @@ def phase_of(machine: Manifest) -> str:
 
 
 def _answer(address: str, path: str) -> str:
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
         return str(answer.read().decode())

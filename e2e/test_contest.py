@@ -43,6 +43,6 @@ def test_all_make_and_delete_machines(arena: Arena, capsys: pytest.CaptureFixtur
 
 def test_a_cloud_that_allows_few_calls_costs_no_machine(arena: Arena) -> None:
     """RunInstances may be called five times at once."""
-    sample = arena.run(Contestant(), 8, replace(QUICK, is_limited=True))
+    sample = arena.run(Contestant(), 20, replace(QUICK, is_limited=True))
     assert sample.throttled > 0
     assert sample.replaced == 0

@@ -64,7 +64,9 @@ def test_what_is_put_into_a_cluster_is_taken_back(
             ["make", "deploy"], tmp_path / "deploy.log", project.folder, project.environment
         )
         processes.enter_context(deploy)
-        images = await_condition(project.images, bool, "Deployments should be there")
+        images = await_condition(
+            project.images, lambda images: len(images) == 3, "two Deployments should be there"
+        )
         (driver,) = (image for image in images if "provider-acme" in image)
         assert driver.endswith(":0.2.0")
         deploy.kill()

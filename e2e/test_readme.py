@@ -8,7 +8,7 @@ from pathlib import Path
 
 from copier import run_copy
 
-from e2e.binaries import KUBERNETES
+from e2e.binaries import KUBERNETES, cache_lock
 from e2e.cluster import Machine
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.process import Process, await_value
@@ -26,7 +26,7 @@ def test_commands_for_testing_code_changes(binaries: None, template: Path, tmp_p
     assert section
     export, driver, mcm, bridge, machine = BLOCK.findall(section[1])
 
-    with ExitStack() as processes:
+    with cache_lock("ports"), ExitStack() as processes:  # the commands use fixed ports
         control_plane = ControlPlane(tmp_path, processes)
         home = tmp_path / "home"
         (home / ".kube").mkdir(parents=True)

@@ -114,8 +114,8 @@ def test_an_interrupted_kit_cleans_up(
 def test_what_a_killed_kit_left_behind_is_offered_for_deletion(
     start: Start, cloud: CloudFile, installed: Path
 ) -> None:
-    driver = start(cloud, latency=0.05)
-    with running_kit(installed, driver) as kit:
+    driver = start(cloud, latency=0.5)
+    with running_kit(installed, driver, "--items=C10") as kit:
         await_condition(lambda: cloud.names("running") != set())
         kit.kill()
     (name,) = cloud.names("running")
@@ -181,7 +181,7 @@ def test_a_cloud_without_in_tree_volumes(endpoint: str, installed: Path, tmp_pat
 
 def test_a_kit_whose_driver_dies_gives_up(start: Start, cloud: CloudFile, installed: Path) -> None:
     driver = start(cloud, latency=0.05)
-    with running_kit(installed, driver, "--timeout=1", "--patience=1") as kit:
+    with running_kit(installed, driver, "--patience=1") as kit:
         await_condition(lambda: cloud.inventory() != [])
         driver.close()
         output, _ = kit.communicate(timeout=PATIENCE)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -86,7 +87,9 @@ def test_many_machines_take_few_calls(
 ) -> None:
     """The calls of all machines share their reads of the cloud."""
     cloud = provider["embedded_cloud"].EmbeddedCloud(str(tmp_path / "cloud"), action_time=1)
+    start = time.monotonic()
     to_create, to_delete = Machines(provider, cloud, machine_class).create_and_delete(MACHINES)
+    looks = time.monotonic() - start  # while machines wait, there is one look a second
     for what, calls in (("create", to_create), ("delete", to_delete)):
         each = ", ".join(f"{call} {count / MACHINES:g}" for call, count in calls.most_common())
         figure(f"API calls to {what} a machine, of {MACHINES} at once: {each}")
@@ -95,9 +98,9 @@ def test_many_machines_take_few_calls(
     assert {call: to_create[call] for call in changes} == {
         call: MACHINES * times for call, times in changes.items()
     }
-    assert sum(to_create[call] for call in READS) < MACHINES
+    assert sum(to_create[call] for call in READS) < MACHINES + looks
     assert to_delete["delete_server"] == MACHINES
-    assert to_delete["list_servers"] + to_delete["list_disks"] < MACHINES
+    assert to_delete["list_servers"] + to_delete["list_disks"] < MACHINES + looks
 
 
 def test_a_cloud_that_throttles_costs_no_machine(

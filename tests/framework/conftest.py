@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
+from unittest import mock
 
 import pytest
 
@@ -15,6 +16,7 @@ from cmi import redaction
 from cmi.serving import logs
 from cmi.serving.options import LogFormat, LogLevel
 from tests.framework.support import Gate
+from tests.support import PATIENCE
 
 LogLines = Callable[[], list[dict[str, Any]]]
 
@@ -49,19 +51,28 @@ class LogFile:
 @contextmanager
 def logging_to_file(level: LogLevel, form: LogFormat | None) -> Iterator[LogFile]:
     """Log to a file in the way a driver process logs."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, threading.excepthook, sys.unraisablehook
-    root.handlers.clear()  # otherwise, `configure` closes pytest's handlers
-    with tempfile.TemporaryFile("w+") as file:
+    with unconfigured(), tempfile.TemporaryFile("w+") as file:
         logs.configure(level, form, file.fileno())
         try:
             yield LogFile(file)
         finally:
             logs.flush()
-            logging.captureWarnings(False)
-            redaction.after_log = redaction.at_once
-            root.handlers[:], root_level, threading.excepthook, sys.unraisablehook = before
-            root.setLevel(root_level)
+
+
+@contextmanager
+def unconfigured() -> Iterator[None]:
+    """Let a test configure the log, and take this back. Waiting for its lines may take long."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, threading.excepthook, sys.unraisablehook
+    root.handlers.clear()  # otherwise, `configure` closes pytest's handlers
+    try:
+        with mock.patch.object(logs, "_LAST_LINES", PATIENCE):
+            yield
+    finally:
+        logging.captureWarnings(False)
+        redaction.after_log = redaction.at_once
+        root.handlers[:], root_level, threading.excepthook, sys.unraisablehook = before
+        root.setLevel(root_level)
 
 
 @pytest.fixture

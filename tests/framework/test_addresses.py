@@ -14,8 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.framework.process import START, environment
-from tests.framework.test_watchers import free_port
-from tests.support import PATIENCE, health_stub
+from tests.support import PATIENCE, free_port, health_stub
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 

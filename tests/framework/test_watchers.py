@@ -26,7 +26,7 @@ from cmi.serving.options import LogFormat
 from tests.framework import http2
 from tests.framework.process import START, environment
 from tests.framework.support import machine_class
-from tests.support import PATIENCE, await_condition, health_stub
+from tests.support import PATIENCE, await_condition, free_port, health_stub
 
 TELLING = """
 import os
@@ -71,13 +71,6 @@ def serving_line(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
 
 def record(**attributes: Any) -> logging.LogRecord:
     return logging.makeLogRecord({"levelno": 20, "levelname": "INFO", "name": "x"} | attributes)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_healthy(target: str) -> bool:

@@ -164,8 +164,11 @@ class Hypervisor:
         """End a domain at once; do nothing if it does not run."""
         with _Ignoring(libvirt.VIR_ERR_NO_DOMAIN):
             domain = self._connect().lookupByUUIDString(domain_id)
-            if domain.isActive():
+            try:
                 domain.destroy()
+            except libvirt.libvirtError:
+                if domain.isActive():
+                    raise
 
     @_request
     def undefine_domain(self, domain_id: str) -> None:

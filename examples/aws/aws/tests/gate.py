@@ -181,6 +181,10 @@ class Gate:
         finally:
             self._fault = untouched
 
+    def new_fault(self, make: Callable[[], Fault]) -> AbstractContextManager[threading.Event]:
+        """Likewise, with a fault that no call has reached yet."""
+        return self.fault(make())
+
     def failing(
         self, answer: Answer | None, *actions: str
     ) -> AbstractContextManager[threading.Event]:

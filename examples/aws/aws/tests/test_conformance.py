@@ -4,7 +4,7 @@ One item is skipped in part: EC2 has no error that means OUT_OF_RANGE (C13).
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..cloud import Cloud
 from ..machineserver import MachineServer
 from .account import Account
 from .conftest import PAGE_SIZE, samples_for
-from .gate import Gate, after, error, failing, launched, reported
+from .gate import Fault, Gate, after, error, failing, launched, reported
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -45,14 +45,15 @@ def target(account: Account, gate: Gate) -> Iterator[Target]:
         "UNAVAILABLE": error("ServiceUnavailable", f"no answer to {secrets}", status=503),
         "INTERNAL": launched("i-0123456789abcdef0", state=f"nobody expects {secrets}"),
     }
-    lost = failing(None, "TerminateInstances", is_done=True)
-    steps = {
-        "RunInstances is refused": failing(error("InternalError", status=500), "RunInstances"),
-        "the instance is lost from sight": after("RunInstances"),
-        "the instance ends at its start": account.dying(),
-        "TerminateInstances is refused": failing(error("InternalError"), "TerminateInstances"),
+    internal = error("InternalError", status=500)
+    lost = partial(failing, None, "TerminateInstances", is_done=True)
+    steps: dict[str, Callable[[], Fault]] = {
+        "RunInstances is refused": partial(failing, internal, "RunInstances"),
+        "the instance is lost from sight": partial(after, "RunInstances"),
+        "the instance ends at its start": account.dying,
+        "TerminateInstances is refused": partial(failing, internal, "TerminateInstances"),
         "the answer of TerminateInstances is lost": lost,
-        "the end is not seen": after("TerminateInstances"),
+        "the end is not seen": partial(after, "TerminateInstances"),
     }
     pending = reported("<code>16</code><name>running</name>", "<name>pending</name>")
     with serving(MachineServer(Cloud())) as endpoint:
@@ -65,7 +66,7 @@ def target(account: Account, gate: Gate) -> Iterator[Target]:
             timeout=30,
             backstage=Backstage(
                 failures={code: partial(gate.failing, failures[code]) for code in failures},
-                interruptions={step: partial(gate.fault, steps[step]) for step in steps},
+                interruptions={step: partial(gate.new_fault, steps[step]) for step in steps},
                 pending=partial(gate.fault, pending),
                 unhealthy=without_certificates,
                 hold=gate.hold,

@@ -194,6 +194,8 @@ def test_two_drivers_share_an_account(
         ThreadPoolExecutor(2) as pool,
         gate.fault(at_once("RunInstances", calls=2)),
     ):
+        for each in (client, other):
+            each.list_machines(machine_class)  # creating a client of EC2 takes long
         calls = [pool.submit(each.create, machine_class, "m1") for each in (client, other)]
         assert calls[0].result() == calls[1].result()
     assert len(client.list_machines(machine_class)) == 1

@@ -119,6 +119,10 @@ class Gate:
                 method = getattr(kind, name)
                 patch.setattr(kind, name, self._guarded(method, lacking.get(name, method)))
 
+    def new_fault(self, make: Callable[[], Fault]) -> AbstractContextManager[threading.Event]:
+        """Use a fault that no call has reached yet."""
+        return self.fault(make())
+
     @contextmanager
     def fault(self, fault: Fault) -> Iterator[threading.Event]:
         """Use a fault while the context is open. The event is set once a call was affected."""

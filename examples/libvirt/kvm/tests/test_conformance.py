@@ -6,7 +6,7 @@ credentials that permit only some calls, unless the operator sets up polkit (C44
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,15 +42,14 @@ STARTS_AND_ENDS = ("virDomain.create", "virDomain.destroy")
 ODD = error(libvirt.VIR_ERR_OPERATION_FAILED)
 
 
-def interruptions() -> dict[str, Fault]:
+def interruptions() -> dict[str, Callable[[], Fault]]:
     """Return faults for each step: it fails before or after it is done, or the host then fails."""
-    faults: dict[str, Fault] = {}
+    faults: dict[str, Callable[[], Fault]] = {}
     for step in STEPS + STEPS_OF_DELETE:
-        faults[f"{step} is refused"] = failing(ODD, step, times=1)
-        faults[f"{step} is done, and its answer is lost"] = failing(
-            ODD, step, times=1, is_done=True
-        )
-        faults[f"nothing is answered after {step}"] = after(step)
+        once = partial(failing, ODD, step, times=1)
+        faults[f"{step} is refused"] = once
+        faults[f"{step} is done, and its answer is lost"] = partial(once, is_done=True)
+        faults[f"nothing is answered after {step}"] = partial(after, step)
     return faults
 
 
@@ -94,7 +93,7 @@ def target(connections: Connections, console: Console, gate: Gate) -> Iterator[T
             backstage=Backstage(
                 failures={code: partial(gate.fault, failures[code]) for code in failures},
                 interruptions={
-                    step: partial(gate.fault, fault) for step, fault in interruptions().items()
+                    step: partial(gate.new_fault, make) for step, make in interruptions().items()
                 },
                 pending=partial(gate.holding, *STARTS_AND_ENDS),
                 unhealthy=without_hosts,

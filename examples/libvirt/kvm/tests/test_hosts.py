@@ -125,7 +125,7 @@ def test_a_call_ends_although_the_host_hangs(
     connections: Connections, gate: Gate, machine_class: MachineClass
 ) -> None:
     """Nothing can stop a call of the C library, but the machine is free for a retry."""
-    with connected(MachineServer(Cloud(connections)), timeout=3) as client:
+    with connected(MachineServer(Cloud(connections)), timeout=10) as client:
         with gate.holding("virDomain.create") as waits:
             with refused("DEADLINE_EXCEEDED"):
                 client.create(machine_class, "hanging")

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _REPEATS = 10
-_DEADLINES = (0.001, 0.003, 0.01, 0.03, 0.1)
+_DEADLINES = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
 _A_SECOND = 1.0
 _LONG_AFTER = 10.0
 """Seconds after which a call must have ended whose caller has gone."""
@@ -192,6 +192,8 @@ def test_C14_expired_call_ends(kit: Kit, rpc: str) -> None:
     call = kit.create if rpc == "CreateMachine" else kit.delete
     if rpc == "DeleteMachine":
         kit.create(name).ok()
+    else:
+        kit.delete(name).ok()  # the first call for a cloud may take long
 
     def briefly() -> Outcome:
         return call(name, timeout=_A_SECOND, once=True)

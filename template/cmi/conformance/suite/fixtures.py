@@ -20,7 +20,11 @@ def kit(target: Target, request: pytest.FixtureRequest) -> Iterator[Kit]:
     with connect(target.endpoint, target.tls, insecure=target.insecure) as channel:
         kit = Kit(target, channel, item_of(request.node.nodeid), known)
         yield kit
-        kit.clean_up()
+        try:
+            kit.clean_up()
+        except KeyboardInterrupt:
+            kit.clean_up()
+            raise
     if known.is_gone:
         request.session.shouldstop = "the driver has stopped answering"
     properties = request.node.user_properties
