@@ -38,6 +38,13 @@ STEPS = (
     "virDomain.setMetadata",
 )
 STEPS_OF_DELETE = ("virDomain.destroy", "virDomain.undefineFlags", "virStorageVol.delete")
+LAST_STEPS = (
+    "virConnect.defineXMLFlags",
+    "virStorageVol.upload",
+    "virDomain.create",
+    *STEPS_OF_DELETE,
+)
+"""Those after which the host fails. Each takes the time of a call, so these are not all steps."""
 STARTS_AND_ENDS = ("virDomain.create", "virDomain.destroy")
 ODD = error(libvirt.VIR_ERR_OPERATION_FAILED)
 
@@ -49,6 +56,7 @@ def interruptions() -> dict[str, Callable[[], Fault]]:
         once = partial(failing, ODD, step, times=1)
         faults[f"{step} is refused"] = once
         faults[f"{step} is done, and its answer is lost"] = partial(once, is_done=True)
+    for step in LAST_STEPS:
         faults[f"nothing is answered after {step}"] = partial(after, step)
     return faults
 
