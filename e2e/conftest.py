@@ -69,6 +69,7 @@ def pytest_runtest_makereport(
         for log in sorted(fixtures["tmp_path"].glob("*.log")):
             lines = log.read_text().splitlines()[-LAST_LINES:]
             report.sections.append((f"end of {log}", "\n".join(lines)))
-    for name in {"real_cluster", "farm"} & fixtures.keys() if report.failed else ():
-        report.sections.append((name, fixtures[name].report()))
+    if report.failed:
+        for name in {"real_cluster", "farm"} & fixtures.keys():
+            report.sections.append((name, fixtures[name].report()))
     return report

@@ -31,6 +31,9 @@ from tests.support import (
 
 NAMES = [path.relative_to(TEMPLATE).as_posix() for path in files_of(TEMPLATE) if path.exists()]
 
+CACHES = shutil.ignore_patterns("__pycache__")
+"""Where other tests write while these copy."""
+
 JUNK = (
     ".DS_Store",
     ".git/config",
@@ -135,8 +138,7 @@ def test_nothing_is_conditional_by_its_name() -> None:
 def test_caches_and_editors_files_are_not_rendered(tmp_path: Path) -> None:
     """This renders a folder that somebody works in, where git does not exclude these files."""
     for part in ("includes", "template"):
-        no_cache = shutil.ignore_patterns("__pycache__")  # other tests write there
-        shutil.copytree(ROOT / part, tmp_path / "template" / part, ignore=no_cache)
+        shutil.copytree(ROOT / part, tmp_path / "template" / part, ignore=CACHES)
     shutil.copy(ROOT / "copier.yml", tmp_path / "template")
     for name in JUNK:
         path = tmp_path / "template/template" / name
@@ -261,8 +263,7 @@ def test_locks_are_those_of_their_sources(template: Path, tmp_path: Path) -> Non
 
 def test_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
     link(ROOT, tmp_path, "template")
-    no_cache = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(TEMPLATE / "cmi/v1", tmp_path / "template/cmi/v1", ignore=no_cache)
+    shutil.copytree(TEMPLATE / "cmi/v1", tmp_path / "template/cmi/v1", ignore=CACHES)
     for name in (".template", "requirements"):
         (tmp_path / "template" / name).symlink_to(TEMPLATE / name)
     make(tmp_path, "stubs")

@@ -20,6 +20,7 @@ HOSTS = ("rack1", "rack2")
 LOGIN = Login("machine-driver@hosts", "swordfish")
 LOGIN_SECRETS = {key: value.encode() for key, value in LOGIN._asdict().items()}
 NO_LOGIN = {"username": None, "password": None}
+MACHINE = "m1"
 GUEST = "guest.qcow2"
 SMALL: Manifest = {
     "pool": POOL,

@@ -13,12 +13,10 @@ from cmi.conformance.items import ITEMS
 from cmi.testing import MachineClass
 from e2e.process import await_value
 from e2e.qemu.daemon import EMPTY, Libvirtd
-from e2e.qemu.farm import LOGIN, LOGIN_SECRETS, NO_LOGIN, Farm
+from e2e.qemu.farm import LOGIN, LOGIN_SECRETS, MACHINE, NO_LOGIN, Farm
 from tests.driver import RunningDriver, refused
 
 pytestmark = pytest.mark.libvirt
-
-MACHINE = "m1"
 
 
 def test_two_hosts_are_apart(

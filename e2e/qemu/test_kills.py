@@ -10,13 +10,11 @@ from cmi.client import Client
 from cmi.testing import MachineClass
 from e2e.process import PATIENCE, await_condition
 from e2e.qemu.daemon import UNUSED, Libvirtd
-from e2e.qemu.farm import LONG, Farm
+from e2e.qemu.farm import LONG, MACHINE, Farm
 from e2e.qemu.relay import Kind, Message, Procedure
 from tests.driver import RunningDriver, begin, code_of, refused
 
 pytestmark = pytest.mark.libvirt
-
-MACHINE = "m1"
 
 
 class Kill(NamedTuple):
