@@ -17,7 +17,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Namespace
 
 from e2e.binaries import KUBERNETES
-from e2e.process import PATIENCE, Process, await_value
+from e2e.process import PATIENCE, Process, await_condition, await_value
 from tests.support import TEMPLATE, free_port
 
 ADMIN_TOKEN = "admin-of-the-tests"
@@ -85,8 +85,20 @@ class ControlPlane:
         )
         await_value(self._has_namespaces, wanted=True)
         if definitions:
-            self.kubectl("apply", "-f", TEMPLATE / "kubernetes/deploy/crds")
-            self.kubectl("wait", "--for=condition=established", "--all", "crds", "--timeout=60s")
+            self.define(TEMPLATE / "kubernetes/deploy/crds")
+
+    def define(self, definitions: Path) -> None:
+        """Apply custom resource definitions, and wait until they can be used.
+
+        `kubectl wait` fails at once for a definition that has no conditions yet, so it is repeated.
+        """
+        self.kubectl("apply", "-f", definitions)
+        established = ("wait", "--for=condition=established", "-f", definitions, "--timeout=60s")
+        await_condition(
+            lambda: self._kubectl(*established),
+            lambda result: result.returncode == 0,
+            "the definitions are to be established",
+        )
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Run kubectl as the administrator, and return its output."""
@@ -103,7 +115,9 @@ class ControlPlane:
 
     def kubeconfig_of(self, service_account: str) -> Path:
         """Return the kubeconfig of a service account."""
-        token = self.kubectl("create", "token", service_account, f"--namespace={NAMESPACE}")
+        token = self.kubectl(
+            "create", "token", service_account, f"--namespace={NAMESPACE}", "--duration=24h"
+        )
         return self._write_kubeconfig(service_account, token.strip())
 
     def kubeconfig_of_user(self, user: str) -> Path:
