@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"html"
@@ -42,10 +43,13 @@ func mask(message string, secrets map[string][]byte) string {
 	hidden := make([]bool, len(text))
 	views := decodings(text)
 	fragments := map[[fragment]byte][]place{}
+	// Most parts of a secret are not in the message, and the map takes long to say so.
+	var begins [1 << 14]bool
 	for _, view := range views {
 		for i := range len(view.text) - fragment + 1 {
 			key := [fragment]byte(view.text[i:])
 			fragments[key] = append(fragments[key], place{view, i})
+			begins[beginning(key)] = true
 		}
 	}
 	for _, secret := range values(secrets) {
@@ -58,14 +62,24 @@ func mask(message string, secrets map[string][]byte) string {
 		default:
 			for i := range len(secret) - fragment + 1 {
 				key := [fragment]byte(secret[i:])
-				for _, at := range fragments[key] {
-					at.view.hideRange(at.offset, at.offset+fragment, hidden)
+				if !begins[beginning(key)] {
+					continue
 				}
-				delete(fragments, key) // a secret may repeat itself
+				if places, ok := fragments[key]; ok {
+					for _, at := range places {
+						at.view.hideRange(at.offset, at.offset+fragment, hidden)
+					}
+					delete(fragments, key) // a secret may repeat itself
+				}
 			}
 		}
 	}
 	return cut(replace(text, hidden))
+}
+
+// beginning returns a hash, of 14 bits, of the first bytes of a fragment.
+func beginning(key [fragment]byte) uint32 {
+	return binary.LittleEndian.Uint32(key[:]) * 0x9E3779B1 >> 18
 }
 
 // values returns the secrets without surrounding white space, and the values within secrets that are JSON or YAML, such
