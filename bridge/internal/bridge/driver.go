@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gardener/machine-controller-manager/pkg/apis/machine/v1alpha1"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
@@ -42,14 +41,14 @@ var _ driver.Driver = (*Driver)(nil)
 // CreateMachine creates the VM of a machine. Like DeleteMachine, it may return a last known state with an error.
 func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
 	var trailer metadata.MD
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, request.MachineClass, request.Secret.Data, &cmi.CreateMachineRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, subject{request.Machine, request.MachineClass, request.Secret}, &cmi.CreateMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
 		LastKnownState: []byte(request.Machine.Status.LastKnownState),
 	}, grpc.Trailer(&trailer))
 	if err != nil {
-		return &driver.CreateMachineResponse{LastKnownState: lastKnownState(trailer, request.Secret.Data)}, err
+		return &driver.CreateMachineResponse{LastKnownState: lastKnownState(trailer, subject{request.Machine, request.MachineClass, request.Secret})}, err
 	}
 	return &driver.CreateMachineResponse{
 		ProviderID:     response.GetProviderID(),
@@ -61,7 +60,7 @@ func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachin
 
 // InitializeMachine does the steps that need an existing VM. It is not called for drivers without it.
 func (d *Driver) InitializeMachine(ctx context.Context, request *driver.InitializeMachineRequest) (*driver.InitializeMachineResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_INITIALIZE_MACHINE, d.machine.InitializeMachine, request.MachineClass, request.Secret.Data, &cmi.InitializeMachineRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_INITIALIZE_MACHINE, d.machine.InitializeMachine, subject{request.Machine, request.MachineClass, request.Secret}, &cmi.InitializeMachineRequest{
 		MachineName:  request.Machine.Name,
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
@@ -80,7 +79,7 @@ func (d *Driver) InitializeMachine(ctx context.Context, request *driver.Initiali
 // DeleteMachine deletes the VM of a machine.
 func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
 	var trailer metadata.MD
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, request.MachineClass, request.Secret.Data, &cmi.DeleteMachineRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, subject{request.Machine, request.MachineClass, request.Secret}, &cmi.DeleteMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
@@ -88,7 +87,7 @@ func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachin
 		LastKnownState: []byte(request.Machine.Status.LastKnownState),
 	}, grpc.Trailer(&trailer))
 	if err != nil {
-		return &driver.DeleteMachineResponse{LastKnownState: lastKnownState(trailer, request.Secret.Data)}, err
+		return &driver.DeleteMachineResponse{LastKnownState: lastKnownState(trailer, subject{request.Machine, request.MachineClass, request.Secret})}, err
 	}
 	return &driver.DeleteMachineResponse{LastKnownState: string(response.GetLastKnownState())}, nil
 }
@@ -96,7 +95,7 @@ func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachin
 // GetMachineStatus looks for the VM of a machine. If the VM is not initialized yet, it returns Uninitialized together
 // with the VM's IDs: MCM reads both, and then calls InitializeMachine.
 func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, request.MachineClass, request.Secret.Data, &cmi.GetMachineStatusRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_MACHINE_STATUS, d.machine.GetMachineStatus, subject{request.Machine, request.MachineClass, request.Secret}, &cmi.GetMachineStatusRequest{
 		MachineName:  request.Machine.Name,
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
@@ -119,7 +118,7 @@ func (d *Driver) GetMachineStatus(ctx context.Context, request *driver.GetMachin
 
 // ListMachines lists the VMs of the machine class's cluster.
 func (d *Driver) ListMachines(ctx context.Context, request *driver.ListMachinesRequest) (*driver.ListMachinesResponse, error) {
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, request.MachineClass, request.Secret.Data, &cmi.ListMachinesRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_LIST_MACHINES, d.machine.ListMachines, subject{nil, request.MachineClass, request.Secret}, &cmi.ListMachinesRequest{
 		ProviderSpec: request.MachineClass.ProviderSpec.Raw,
 		Secrets:      request.Secret.Data,
 	})
@@ -135,7 +134,7 @@ func (d *Driver) GetVolumeIDs(ctx context.Context, request *driver.GetVolumeIDsR
 	if err != nil {
 		return nil, mcm.Error(codes.Internal, parseable(err.Error()))
 	}
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, nil, nil, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_GET_VOLUME_IDS, d.machine.GetVolumeIDs, subject{}, &cmi.GetVolumeIDsRequest{PVSpecList: volumes})
 	if err != nil {
 		return nil, err
 	}
@@ -149,26 +148,25 @@ func forward[Request, Response any](
 	d *Driver,
 	wanted capability,
 	rpc func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
-	class *v1alpha1.MachineClass,
-	secrets map[string][]byte,
+	about subject,
 	request *Request,
 	options ...grpc.CallOption,
 ) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	if err := d.calls.begin(ctx); err != nil {
-		return nil, d.translate(ctx, err, secrets)
+		return nil, d.translate(ctx, err, about)
 	}
 	defer d.calls.end()
 	plugin, err := d.plugin(ctx)
 	if err != nil {
-		return nil, d.translate(ctx, err, secrets)
+		return nil, d.translate(ctx, err, about)
 	}
 	if !plugin.has(wanted) {
 		return nil, mcm.Error(codes.Unimplemented, fmt.Sprintf("the driver %s does not have the capability %s", plugin.name, wanted))
 	}
-	if class != nil {
-		if problem := plugin.wrongProvider(class); problem != "" {
+	if about.class != nil {
+		if problem := plugin.wrongProvider(about.class); problem != "" {
 			return nil, mcm.Error(codes.InvalidArgument, parseable(problem))
 		}
 	}
@@ -176,7 +174,7 @@ func forward[Request, Response any](
 	start := time.Now()
 	response, err := rpc(ctx, request, options...)
 	if err != nil {
-		failure := d.translate(ctx, err, secrets)
+		failure := d.translate(ctx, err, about)
 		metrics.DriverFailedAPIRequests.WithLabelValues(plugin.name, operation, strconv.Itoa(int(failure.Code()))).Inc()
 		return nil, failure
 	}

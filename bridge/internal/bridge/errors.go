@@ -14,14 +14,14 @@ import (
 
 // translate returns a call's error in MCM's form: one of MCM's codes, the first 17 of which are those of gRPC, and a
 // message for people. MCM stores the message in the status of the Machine, so it contains none of the call's secrets.
-func (d *Driver) translate(ctx context.Context, err error, secrets map[string][]byte) *mcm.Status {
+func (d *Driver) translate(ctx context.Context, err error, about subject) *mcm.Status {
 	failure := status.Convert(err)
 	code := codes.Code(failure.Code())
 	if code > codes.Unauthenticated {
 		// The next code is Uninitialized, after which MCM reads the response, which this error does not have.
 		code = codes.Unknown
 	}
-	message := mask(failure.Message(), secrets)
+	message := about.mask(failure.Message())
 	switch {
 	case code == codes.DeadlineExceeded && isDue(ctx):
 		message = fmt.Sprintf("the driver at %s did not answer within %s", d.endpoint, d.timeout)

@@ -16,13 +16,13 @@ const lastKnownStateKey = "cmi-last-known-state-bin"
 
 // lastKnownState returns the state that a driver sent with an error, or nothing. MCM stores it in the Machine's status,
 // so it has to be text, and must contain none of the call's secrets.
-func lastKnownState(trailer metadata.MD, secrets map[string][]byte) string {
+func lastKnownState(trailer metadata.MD, about subject) string {
 	values := trailer.Get(lastKnownStateKey)
 	if len(values) == 0 {
 		return ""
 	}
 	state := values[len(values)-1]
-	if len(state) > maxMessage || !utf8.ValidString(state) || mask(state, secrets) != state {
+	if len(state) > maxMessage || !utf8.ValidString(state) || about.mask(state) != state {
 		klog.Warningf("Dropped the last known state of a failed call: it is not UTF-8 of at most %d bytes without secrets", maxMessage)
 		return ""
 	}

@@ -9,6 +9,7 @@ import (
 	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -28,6 +29,10 @@ const (
 	fragment = 16
 	// maxStructured is the maximum size of a secret that is searched for values in JSON or YAML.
 	maxStructured = 64 << 10
+	// projectID is the key, in the account of a service at Google, of a name that is in most messages about the account.
+	projectID = "project_id"
+	// surroundings are what stands around a name in JSON, YAML, shell scripts and paths.
+	surroundings = " \t\r\n\"'\\:=,/"
 	// maxLayers is the maximum number of nested encodings, as in percent-encoded base64 of JSON.
 	maxLayers = 3
 )
@@ -37,7 +42,10 @@ const (
 // A driver's SDK may have encoded the text that it quotes. So the message is decoded in every usual way, and a secret that
 // appears in any decoding is masked in the original. This also finds a secret that was encoded together with other text,
 // as in HTTP's basic authentication.
-func mask(message string, secrets map[string][]byte) string {
+//
+// User data contains names too, such as that of the machine, without which a message is of no use. So a part of the
+// message is shown if all of it also stands in the clear, that is in one of the given texts, or is the ID of a project.
+func mask(message string, secrets map[string][]byte, inClear ...string) string {
 	// If this cuts a secret in the middle, the final cut removes that part.
 	text := []byte(message[:min(len(message), 2*maxMessage)])
 	hidden := make([]bool, len(text))
@@ -52,7 +60,8 @@ func mask(message string, secrets map[string][]byte) string {
 			begins[beginning(key)] = true
 		}
 	}
-	for _, secret := range values(secrets) {
+	confidential, names := values(secrets)
+	for _, secret := range confidential {
 		switch {
 		case len(secret) < minSecret:
 		case len(secret) < fragment:
@@ -74,7 +83,7 @@ func mask(message string, secrets map[string][]byte) string {
 			}
 		}
 	}
-	return cut(replace(text, hidden))
+	return cut(replace(text, hidden, append(names, inClear...)))
 }
 
 // beginning returns a hash, of 14 bits, of the first bytes of a fragment.
@@ -83,36 +92,39 @@ func beginning(key [fragment]byte) uint32 {
 }
 
 // values returns the secrets without surrounding white space, and the values within secrets that are JSON or YAML, such
-// as a `private_key`.
-func values(secrets map[string][]byte) [][]byte {
-	var all [][]byte
+// as a `private_key`. It also returns the names among these values.
+func values(secrets map[string][]byte) (confidential [][]byte, names []string) {
 	for _, secret := range secrets {
-		all = append(all, bytes.TrimSpace(secret))
+		confidential = append(confidential, bytes.TrimSpace(secret))
 		var structure any
 		if len(secret) <= maxStructured && yaml.Unmarshal(secret, &structure) == nil {
-			all = append(all, leaves(structure)...)
+			visit("", structure, func(key, value string) {
+				switch {
+				case key == projectID:
+					names = append(names, value)
+				case len(value) >= minValue:
+					confidential = append(confidential, []byte(value))
+				}
+			})
 		}
 	}
-	return all
+	return confidential, names
 }
 
-func leaves(structure any) [][]byte {
-	var all [][]byte
+// visit calls a function with each string in a structure, and with the last key on the way to it.
+func visit(key string, structure any, each func(key, value string)) {
 	switch node := structure.(type) {
 	case map[string]any:
-		for _, value := range node {
-			all = append(all, leaves(value)...)
+		for key, value := range node {
+			visit(key, value, each)
 		}
 	case []any:
 		for _, value := range node {
-			all = append(all, leaves(value)...)
+			visit(key, value, each)
 		}
 	case string:
-		if len(node) >= minValue {
-			all = append(all, []byte(node))
-		}
+		each(key, node)
 	}
-	return all
 }
 
 // view is a decoding of a message. Its byte i comes from the bytes origin[i].from to origin[i].to of the message.
@@ -277,18 +289,51 @@ func (v *view) fromHex() *view {
 	return decoded
 }
 
-// replace returns a text with three asterisks in place of each hidden part.
-func replace(text []byte, hidden []bool) string {
+// replace returns a text with three asterisks in place of each hidden part, except of those that are clear.
+func replace(text []byte, hidden []bool, inClear []string) string {
 	var shown strings.Builder
-	for i, char := range text {
-		switch {
-		case !hidden[i]:
-			shown.WriteByte(char)
-		case i == 0 || !hidden[i-1]:
-			shown.WriteString(masked)
+	for from, to := 0, 0; from < len(text); from = to {
+		for to = from; to < len(text) && hidden[to] == hidden[from]; {
+			to++
 		}
+		part := string(text[from:to])
+		if hidden[from] && !isClear(part, inClear) {
+			part = masked
+		}
+		shown.WriteString(part)
 	}
 	return shown.String()
+}
+
+// isClear returns whether a part of a message is one whole name, or several, of a clear text. The part may contain what
+// surrounds the name in the message and in the secret, such as quotes. A short name may be a secret by chance.
+func isClear(part string, inClear []string) bool {
+	name := strings.Trim(part, surroundings)
+	return len(name) >= minValue && slices.ContainsFunc(inClear, func(text string) bool { return hasName(text, name) })
+}
+
+// hasName returns whether a text contains a name that is not a part of a longer one.
+func hasName(text, name string) bool {
+	for start := 0; ; start++ {
+		found := strings.Index(text[start:], name)
+		if found < 0 {
+			return false
+		}
+		start += found
+		if !isInName(text, start-1) && !isInName(text, start+len(name)) {
+			return true
+		}
+	}
+}
+
+// isInName returns whether a text has a character of a name at an offset.
+func isInName(text string, at int) bool {
+	if at < 0 || at >= len(text) {
+		return false
+	}
+	char := text[at]
+	return char >= utf8.RuneSelf || char == '-' || char == '_' || '0' <= char && char <= '9' ||
+		'A' <= char && char <= 'Z' || 'a' <= char && char <= 'z'
 }
 
 // cut returns a text of at most maxMessage bytes, in whole characters.

@@ -16,7 +16,9 @@ import (
 
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
 	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
+	"google.golang.org/grpc"
 	grpccodes "google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 
@@ -119,6 +121,36 @@ func TestPartsOfSecretsAreMasked(t *testing.T) {
 	}
 }
 
+func TestNamesThatStandInTheClearAreShown(t *testing.T) {
+	const name, cluster, project = "shoot--garden--cluster-pool-z1-5f7d9-abcde", "shoot--garden--cluster", "gardener-project-17"
+	secrets := map[string][]byte{
+		"userData": []byte("#cloud-config\nhostname: \"" + name + "\"\nfqdn: " + name + ".example\n" +
+			"runcmd:\n- join --cluster=" + cluster + " --as " + name + " --token abcdef.0123456789abcdef\n" +
+			"dsn: mysql://" + cluster + ":hunter2@db.example\nuser: " + cluster + "\npassword: " + cluster + "-2\n"),
+		"account":  []byte(`{"project_id": "` + project + `", "client_email": "robot@` + project + `.example", "private_key": "swordfish-` + project + `"}`),
+		"password": []byte("medium"),
+	}
+	inClear := []string{name, `{"size":"medium","tags":{"kubernetes.io/cluster/` + cluster + `":"1"}}`}
+	for message, want := range map[string]string{
+		"VM " + name + " not found":                   "VM " + name + " not found",
+		`{"hostname": "` + name + `", "step": 2}`:     `{"hostname": "` + name + `", "step": 2}`,
+		`{\"vm\": \"` + name + `\"}`:                  `{\"vm\": \"` + name + `\"}`,
+		"no network for --cluster=" + cluster + "?":   "no network for***?",
+		"no network for cluster " + cluster + "?":     "no network for cluster " + cluster + "?",
+		"no quota in projects/" + project + "/zones":  "no quota in projects/" + project + "/zones",
+		"login as " + cluster + ":hunter2@db.example": "login ***",
+		"the password " + cluster + "-2 is wrong":     "the password*** is wrong",
+		"the password medium is wrong":                "the password *** is wrong",
+		"the key swordfish-" + project + " is wrong":  "the key *** is wrong",
+		name + " --token abcdef.0123456789abcdef":     masked,
+		"the token is abcdef.0123456789abcdef":        "the token is***",
+		"hidden: " + toBase64("--as "+name):           "hidden: " + masked + "=",
+	} {
+		requireEqual(t, mask(message, secrets, inClear...), want)
+	}
+	requireEqual(t, mask("VM "+name+" not found", secrets), "VM***not found")
+}
+
 func TestShortValuesAreNoSecrets(t *testing.T) {
 	requireEqual(t, mask("the VM in zone 1 has no disk", map[string][]byte{"a": []byte("1"), "b": []byte("the"), "c": nil}),
 		"the VM in zone 1 has no disk")
@@ -205,5 +237,30 @@ func TestMessagesHoldNoSecretsOfTheirCall(t *testing.T) {
 	for _, err := range []error{create, deletion, look, list} {
 		got, _ := mcm.FromError(err)
 		requireEqual(t, got.Message(), "401: Authorization: Basic bWU6***=")
+	}
+}
+
+func TestMessagesAndStatesNameTheirMachine(t *testing.T) {
+	const name, id, group = "worker-5f7d9-abcde", "test:///north-1/vm-4711", "security-group-7"
+	named, inGroup, withNames := machine.DeepCopy(), class.DeepCopy(), secret.DeepCopy()
+	named.Name, named.Spec.ProviderID = name, id
+	inGroup.ProviderSpec.Raw = []byte(`{"group":"` + group + `"}`)
+	withNames.Data["userData"] = []byte("#cloud-config\nhostname: " + name + "\nid: " + id + "\ngroup: " + group + "\npassword: hunter2!\n")
+	for said, shown := range map[string]string{
+		fmt.Sprintf("%s (%s) in %s", name, id, group): fmt.Sprintf("%s (%s) in %s", name, id, group),
+		name + ": hunter2!":                           name + ": ***",
+	} {
+		r := &remote{capabilities: everything}
+		r.delete = func(ctx context.Context, _ *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error) {
+			if err := grpc.SetTrailer(ctx, metadata.Pairs(lastKnownStateKey, "order of "+name)); err != nil {
+				t.Error(err)
+			}
+			return nil, status.Error(grpccodes.Internal, said)
+		}
+		deleted, err := r.start(t).DeleteMachine(t.Context(),
+			&driver.DeleteMachineRequest{Machine: named, MachineClass: inGroup, Secret: withNames})
+		got, _ := mcm.FromError(err)
+		requireEqual(t, got.Message(), shown)
+		requireEqual(t, deleted.LastKnownState, "order of "+name)
 	}
 }
