@@ -38,17 +38,22 @@ type Driver struct {
 
 var _ driver.Driver = (*Driver)(nil)
 
-// CreateMachine creates the VM of a machine. Like DeleteMachine, it may return a last known state with an error.
+// CreateMachine creates the VM of a machine. Like DeleteMachine, it may return a last known state with an error. If the
+// driver did not answer, that is the state that the machine had, which MCM would forget after some codes.
 func (d *Driver) CreateMachine(ctx context.Context, request *driver.CreateMachineRequest) (*driver.CreateMachineResponse, error) {
-	var trailer metadata.MD
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, subject{request.Machine, request.MachineClass, request.Secret}, &cmi.CreateMachineRequest{
+	about, before := subject{request.Machine, request.MachineClass, request.Secret}, request.Machine.Status.LastKnownState
+	var header, trailer metadata.MD
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_CREATE_MACHINE, d.machine.CreateMachine, about, &cmi.CreateMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
-		LastKnownState: []byte(request.Machine.Status.LastKnownState),
-	}, grpc.Trailer(&trailer))
+		LastKnownState: []byte(before),
+	}, grpc.Header(&header), grpc.Trailer(&trailer))
 	if err != nil {
-		return &driver.CreateMachineResponse{LastKnownState: lastKnownState(trailer, subject{request.Machine, request.MachineClass, request.Secret})}, err
+		if len(header)+len(trailer) > 0 { // the driver answered
+			before = ""
+		}
+		return &driver.CreateMachineResponse{LastKnownState: about.lastKnownState(trailer, before)}, err
 	}
 	return &driver.CreateMachineResponse{
 		ProviderID:     response.GetProviderID(),
@@ -76,20 +81,22 @@ func (d *Driver) InitializeMachine(ctx context.Context, request *driver.Initiali
 	}, nil
 }
 
-// DeleteMachine deletes the VM of a machine.
+// DeleteMachine deletes the VM of a machine. After an error, MCM stores only the state in the response. So without one of
+// the driver, that is the state that the machine had.
 func (d *Driver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
+	about, before := subject{request.Machine, request.MachineClass, request.Secret}, request.Machine.Status.LastKnownState
 	var trailer metadata.MD
-	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, subject{request.Machine, request.MachineClass, request.Secret}, &cmi.DeleteMachineRequest{
+	response, err := forward(ctx, d, cmi.PluginCapability_RPC_DELETE_MACHINE, d.machine.DeleteMachine, about, &cmi.DeleteMachineRequest{
 		MachineName:    request.Machine.Name,
 		ProviderSpec:   request.MachineClass.ProviderSpec.Raw,
 		Secrets:        request.Secret.Data,
 		ProviderID:     request.Machine.Spec.ProviderID,
-		LastKnownState: []byte(request.Machine.Status.LastKnownState),
+		LastKnownState: []byte(before),
 	}, grpc.Trailer(&trailer))
 	if err != nil {
-		return &driver.DeleteMachineResponse{LastKnownState: lastKnownState(trailer, subject{request.Machine, request.MachineClass, request.Secret})}, err
+		return &driver.DeleteMachineResponse{LastKnownState: about.lastKnownState(trailer, before)}, err
 	}
-	return &driver.DeleteMachineResponse{LastKnownState: string(response.GetLastKnownState())}, nil
+	return &driver.DeleteMachineResponse{LastKnownState: about.storable(string(response.GetLastKnownState()), before)}, nil
 }
 
 // GetMachineStatus looks for the VM of a machine. If the VM is not initialized yet, it returns Uninitialized together

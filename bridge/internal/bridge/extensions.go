@@ -14,17 +14,22 @@ import (
 // response that could contain it.
 const lastKnownStateKey = "cmi-last-known-state-bin"
 
-// lastKnownState returns the state that a driver sent with an error, or nothing. MCM stores it in the Machine's status,
-// so it has to be text, and must contain none of the call's secrets.
-func lastKnownState(trailer metadata.MD, about subject) string {
+// lastKnownState returns the state that a driver sent with an error, or another one if it sent none.
+func (s subject) lastKnownState(trailer metadata.MD, otherwise string) string {
 	values := trailer.Get(lastKnownStateKey)
 	if len(values) == 0 {
-		return ""
+		return otherwise
 	}
-	state := values[len(values)-1]
-	if len(state) > maxMessage || !utf8.ValidString(state) || about.mask(state) != state {
-		klog.Warningf("Dropped the last known state of a failed call: it is not UTF-8 of at most %d bytes without secrets", maxMessage)
-		return ""
+	return s.storable(values[len(values)-1], otherwise)
+}
+
+// storable returns a driver's state, or another one if MCM can't store it. MCM stores it in the Machine's status, so it
+// has to be text, and must contain none of the call's secrets.
+func (s subject) storable(state, otherwise string) string {
+	if len(state) > maxMessage || !utf8.ValidString(state) || s.mask(state) != state {
+		klog.Warningf("Dropped the last known state of the machine %s: it is not UTF-8 of at most %d bytes without secrets",
+			s.machine.Name, maxMessage)
+		return otherwise
 	}
 	return state
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
@@ -75,15 +76,22 @@ func TestWhatNobodyCanInitializeIsInitialized(t *testing.T) {
 	requireEqual(t, err, nil)
 }
 
+func deleteOne(ctx context.Context, d *Driver) (*driver.DeleteMachineResponse, error) {
+	return d.DeleteMachine(ctx, &driver.DeleteMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
+}
+
+// storableStates are states of a driver, and whether MCM can store them.
+var storableStates = map[string]bool{
+	"":                                true,
+	"disk 7 ✓":                        true,
+	"\xff":                            false,
+	"with #cloud-config":              false,
+	strings.Repeat("x", maxMessage):   true,
+	strings.Repeat("x", maxMessage+1): false,
+}
+
 func TestAnErrorCarriesTheLastKnownState(t *testing.T) {
-	for state, kept := range map[string]bool{
-		"":                                true,
-		"disk 7 ✓":                        true,
-		"\xff":                            false,
-		"with #cloud-config":              false,
-		strings.Repeat("x", maxMessage):   true,
-		strings.Repeat("x", maxMessage+1): false,
-	} {
+	for state, kept := range storableStates {
 		fail := func(ctx context.Context) error {
 			if err := grpc.SetTrailer(ctx, metadata.Pairs(lastKnownStateKey, state)); err != nil {
 				t.Error(err)
@@ -98,25 +106,80 @@ func TestAnErrorCarriesTheLastKnownState(t *testing.T) {
 			return nil, fail(ctx)
 		}
 		d := r.start(t)
-		want := ""
+		ofCreate, ofDelete := "", machine.Status.LastKnownState
 		if kept {
-			want = state
+			ofCreate, ofDelete = state, state
 		}
 		created, err := createOne(t.Context(), d)
 		requireEqual(t, codeOf(err), codes.Internal)
-		requireEqual(t, created.LastKnownState, want)
-		deleted, err := d.DeleteMachine(t.Context(), &driver.DeleteMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
+		requireEqual(t, created.LastKnownState, ofCreate)
+		deleted, err := deleteOne(t.Context(), d)
 		requireEqual(t, codeOf(err), codes.Internal)
+		requireEqual(t, deleted.LastKnownState, ofDelete)
+	}
+}
+
+func TestADeletionHasNoLastKnownStateThatMCMCanNotStore(t *testing.T) {
+	for state, kept := range storableStates {
+		r := &remote{capabilities: everything}
+		r.delete = func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error) {
+			return &cmi.DeleteMachineResponse{LastKnownState: []byte(state)}, nil
+		}
+		want := machine.Status.LastKnownState
+		if kept {
+			want = state
+		}
+		deleted, err := deleteOne(t.Context(), r.start(t))
+		requireEqual(t, err, nil)
 		requireEqual(t, deleted.LastKnownState, want)
 	}
 }
 
-func TestAnErrorWithoutAStateHasNone(t *testing.T) {
+// MCM decides by the code whether it keeps a machine's state after a failed creation, but always stores that of a deletion.
+func TestAnErrorWithoutAStateKeepsThatOfADeletion(t *testing.T) {
+	broken := status.Error(grpccodes.Internal, "broken")
 	r := &remote{capabilities: everything}
 	r.create = func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
-		return nil, status.Error(grpccodes.Internal, "broken")
+		return nil, broken
 	}
-	created, err := createOne(t.Context(), r.start(t))
+	r.delete = func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error) {
+		return nil, broken
+	}
+	d := r.start(t)
+	created, err := createOne(t.Context(), d)
 	requireEqual(t, codeOf(err), codes.Internal)
 	requireEqual(t, created.LastKnownState, "")
+	deleted, err := deleteOne(t.Context(), d)
+	requireEqual(t, codeOf(err), codes.Internal)
+	requireEqual(t, deleted.LastKnownState, machine.Status.LastKnownState)
+}
+
+func TestAnOutageLosesNoState(t *testing.T) {
+	release := make(chan struct{})
+	hanging := &remote{capabilities: everything}
+	hanging.create = func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error) {
+		<-release
+		return nil, nil
+	}
+	hanging.delete = func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error) {
+		<-release
+		return nil, nil
+	}
+	hurry := func(o *Options) { o.Timeout = 200 * time.Millisecond }
+	gone := onLoopback(t)
+	requireEqual(t, gone.Close(), nil)
+	for want, d := range map[codes.Code]*Driver{
+		codes.DeadlineExceeded: hanging.start(t, hurry),
+		codes.Unavailable:      dial(t, gone),
+		codes.Unimplemented:    (&remote{capabilities: everything[2:]}).start(t),
+		codes.InvalidArgument:  (&remote{capabilities: everything}).start(t, func(o *Options) { o.Provider = "another" }),
+	} {
+		created, err := createOne(t.Context(), d)
+		requireEqual(t, codeOf(err), want)
+		requireEqual(t, created.LastKnownState, machine.Status.LastKnownState)
+		deleted, err := deleteOne(t.Context(), d)
+		requireEqual(t, codeOf(err), want)
+		requireEqual(t, deleted.LastKnownState, machine.Status.LastKnownState)
+	}
+	close(release)
 }

@@ -46,6 +46,9 @@ const (
 // User data contains names too, such as that of the machine, without which a message is of no use. So a part of the
 // message is shown if all of it also stands in the clear, that is in one of the given texts, or is the ID of a project.
 func mask(message string, secrets map[string][]byte, inClear ...string) string {
+	if len(message) < minSecret {
+		return message
+	}
 	// If this cuts a secret in the middle, the final cut removes that part.
 	text := []byte(message[:min(len(message), 2*maxMessage)])
 	hidden := make([]bool, len(text))
