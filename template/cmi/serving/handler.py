@@ -186,9 +186,12 @@ class _Unary:
         return not isinstance(translate(error, self._errors), NotFound)
 
     async def _trailer(self, call: Call) -> tuple[tuple[str, bytes], ...]:
-        """Return the last known state as an error's trailer, unless it contains a secret."""
+        """Return the last known state as an error's trailer, unless it contains a secret.
+
+        An empty one, if the driver asked for it, makes MCM forget what it knows.
+        """
         state = call.last_known_state
-        if not self._keeps_state or not state:
+        if not self._keeps_state or (not state and call.context.last_known_state is None):
             return ()
         text = state.decode(errors="replace")
         if len(state) > MAX_STATE_BYTES or await _scrubbed(text) != text:
