@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/status"
 	"k8s.io/klog/v2"
 )
 
@@ -39,10 +41,24 @@ func tracerTo(ctx context.Context, exporter trace.TracerProviderOption) (*tracer
 }
 
 func (t *tracer) dialOption() grpc.DialOption {
-	return grpc.WithStatsHandler(otelgrpc.NewClientHandler(
+	return grpc.WithStatsHandler(withoutMessages{otelgrpc.NewClientHandler(
 		otelgrpc.WithTracerProvider(t.provider),
 		otelgrpc.WithPropagators(propagation.TraceContext{}),
-	))
+	)})
+}
+
+// withoutMessages hides the messages of errors from a handler: the message of a driver may contain secrets, and only the
+// Machine's status, where it is masked, needs it.
+type withoutMessages struct{ stats.Handler }
+
+// HandleRPC passes an event on; if it is an error, only with its code.
+func (w withoutMessages) HandleRPC(ctx context.Context, event stats.RPCStats) {
+	if end, ok := event.(*stats.End); ok && end.Error != nil {
+		quiet := *end
+		quiet.Error = status.Error(status.Code(end.Error), "")
+		event = &quiet
+	}
+	w.Handler.HandleRPC(ctx, event)
 }
 
 // flush sends the remaining spans, if tracing is enabled.
