@@ -1,9 +1,13 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"net"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -55,6 +59,51 @@ func TestPlainTextConnectsToLoopbackOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+func TestANameThatGetsAnotherAddressIsNotDialled(t *testing.T) {
+	elsewhere := netip.MustParseAddr(addressBeyondLoopback(t))
+	var address atomic.Pointer[netip.Addr]
+	address.Store(new(netip.AddrFrom4([4]byte{127, 0, 0, 1})))
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go answer(server, *address.Load())
+		return client, nil
+	}}
+	t.Cleanup(func() { net.DefaultResolver = before })
+	r := &remote{capabilities: everything, create: made}
+	listener := listen(t, "tcp", netip.AddrPortFrom(elsewhere, 0).String())
+	r.serve(t, listener)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	requireEqual(t, err, nil)
+	d := dial(t, listener, func(o *Options) { o.Endpoint = "tcp://driver.example:" + port })
+	address.Store(&elsewhere)
+	_, err = createOne(t.Context(), d)
+	if err == nil || !strings.Contains(err.Error(), "is not loopback") {
+		t.Error(err)
+	}
+}
+
+// answer answers a query of DNS over a stream: every name has one address.
+func answer(stream net.Conn, address netip.Addr) {
+	buffer := make([]byte, 512)
+	size, err := stream.Read(buffer)
+	if err != nil {
+		return
+	}
+	query := buffer[2:size] // after the length
+	end := 12 + bytes.IndexByte(query[12:], 0) + 5
+	kind := query[end-3]                                             // 1 is A, 28 is AAAA
+	reply := append(query[:2:2], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0) // one question, no answer
+	reply = append(reply, query[12:end]...)
+	if (kind == 1) == address.Is4() {
+		reply[7] = 1
+		ip := address.AsSlice()
+		reply = append(reply, 0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 0, 0, byte(len(ip)))
+		reply = append(reply, ip...)
+	}
+	_, _ = stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...))
 }
 
 // addressBeyondLoopback returns an address of this machine that others may reach.
