@@ -52,9 +52,10 @@ func (c *calls) stop() int {
 }
 
 // Drain prevents further calls to the driver. It waits for the running ones, and a moment longer, so that MCM can record
-// their results. It returns how many calls were still running when the context ended.
+// their results. It returns how many calls were still running when the context ended. Finally, it sends the last spans:
+// once the lease is released, there is no time for that.
 func (d *Driver) Drain(ctx context.Context) int {
-	defer d.tracing.flush(ctx)
+	defer d.tracing.flush()
 	if d.calls.stop() == 0 {
 		return 0
 	}

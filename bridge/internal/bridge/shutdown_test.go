@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
 )
 
@@ -62,5 +64,24 @@ func TestDrainGivesMCMAMomentToRecord(t *testing.T) {
 		requireEqual(t, d.Drain(t.Context()), 0)
 		requireEqual(t, time.Since(start), time.Minute+recordTime)
 		requireEqual(t, d.Drain(t.Context()), 0)
+	})
+}
+
+// unreachable stands for a collector that can't be reached.
+type unreachable struct{ trace.SpanProcessor }
+
+func (unreachable) ForceFlush(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestDrainDoesNotWaitLongForACollector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracing, err := tracerTo(t.Context(), trace.WithSpanProcessor(unreachable{}))
+		requireEqual(t, err, nil)
+		d := Driver{tracing: tracing}
+		start := time.Now()
+		requireEqual(t, d.Drain(t.Context()), 0)
+		requireEqual(t, time.Since(start), flushTimeout)
 	})
 }

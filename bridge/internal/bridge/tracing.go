@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -15,6 +16,9 @@ import (
 	"google.golang.org/grpc/status"
 	"k8s.io/klog/v2"
 )
+
+// flushTimeout is how long a collector that can't be reached may delay the next leader.
+const flushTimeout = 2 * time.Second
 
 // tracer makes a span for each call to the driver. The call's metadata contains the trace, so the driver can continue it.
 type tracer struct {
@@ -62,10 +66,12 @@ func (w withoutMessages) HandleRPC(ctx context.Context, event stats.RPCStats) {
 }
 
 // flush sends the remaining spans, if tracing is enabled.
-func (t *tracer) flush(ctx context.Context) {
+func (t *tracer) flush() {
 	if t == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
 	if err := t.provider.ForceFlush(ctx); err != nil {
 		klog.Warningf("The last spans were not sent: %v", err)
 	}
