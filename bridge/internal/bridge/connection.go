@@ -76,16 +76,19 @@ func Dial(options Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--cmi-endpoint %s: %w", options.Endpoint, err)
 	}
-	return &Driver{
+	driver := &Driver{
 		endpoint:   options.Endpoint,
 		provider:   options.Provider,
 		timeout:    options.Timeout,
 		connection: connection,
 		tracing:    tracing,
 		changes:    changes,
+		asking:     make(chan struct{}, 1),
 		identity:   cmi.NewIdentityClient(connection),
 		machine:    cmi.NewMachineClient(connection),
-	}, nil
+	}
+	driver.known.Store(&plugin{changes: -1})
+	return driver, nil
 }
 
 // connectionChanges counts connections that begin or end: the next one may lead to another driver.

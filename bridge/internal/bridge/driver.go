@@ -32,6 +32,7 @@ type Driver struct {
 	identity   cmi.IdentityClient
 	machine    cmi.MachineClient
 	known      atomic.Pointer[plugin]
+	asking     chan struct{}
 	calls      calls
 	tracing    *tracer
 }

@@ -27,7 +27,7 @@ type plugin struct {
 	// providers are the names of its provider that machine classes may use.
 	providers    []string
 	capabilities []capability
-	// changes is how often the connection had changed when the driver was asked.
+	// changes is how often the connection had changed when the driver was asked, or -1 before that.
 	changes int64
 }
 
@@ -74,13 +74,22 @@ func (d *Driver) notReady(ctx context.Context) string {
 }
 
 // plugin returns the driver's information. The driver is asked once on each connection, since another version of it may
-// have other capabilities.
+// have other capabilities. Of the calls that need to know, one asks, and the others wait for it.
 func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
-	if known := d.known.Load(); known != nil && known.changes == d.changes.count.Load() {
+	if known := d.known.Load(); known.changes == d.changes.count.Load() {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
+	select {
+	case d.asking <- struct{}{}:
+		defer func() { <-d.asking }()
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	if known := d.known.Load(); known.changes == d.changes.count.Load() {
+		return known, nil
+	}
 	info, err := d.identity.GetPluginInfo(ctx, &cmi.GetPluginInfoRequest{})
 	if err != nil {
 		return nil, err
@@ -98,11 +107,9 @@ func (d *Driver) plugin(ctx context.Context) (*plugin, error) {
 	for _, announced := range answer.GetCapabilities() {
 		asked.capabilities = append(asked.capabilities, announced.GetRpc().GetType())
 	}
-	// Several calls may have asked; only one of them logs it.
-	if before := d.known.Swap(asked); before == nil || before.changes != changes {
-		klog.Infof("Connected to the driver at %s: %s %s %v, with %v",
-			d.endpoint, info.GetName(), info.GetVersion(), info.GetManifest(), asked.capabilities)
-	}
+	d.known.Store(asked)
+	klog.Infof("Connected to the driver at %s: %s %s %v, with %v",
+		d.endpoint, info.GetName(), info.GetVersion(), info.GetManifest(), asked.capabilities)
 	return asked, nil
 }
 

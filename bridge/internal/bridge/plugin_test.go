@@ -3,10 +3,13 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/driver"
+	mcmcodes "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -127,4 +130,55 @@ func TestADriverIsAskedWhoItIsOnceAndThenOnlyWhatMCMAsks(t *testing.T) {
 	}
 	requireEqual(t, r.machineCalls.Load(), int64(2*len(calls)))
 	requireEqual(t, r.identityCalls.Load(), int64(3)) // Probe, GetPluginInfo and GetPluginCapabilities
+}
+
+func TestOneOfManyCallsAsksWhoTheDriverIs(t *testing.T) {
+	const many = 100
+	var d *Driver
+	r := &remote{capabilities: everything, create: made}
+	r.info = func() error {
+		await(t, func() error {
+			d.calls.mutex.Lock()
+			defer d.calls.mutex.Unlock()
+			if d.calls.count < many {
+				return fmt.Errorf("only %d calls have begun", d.calls.count)
+			}
+			return nil
+		})
+		return nil
+	}
+	d = r.start(t)
+	var calls sync.WaitGroup
+	for range many {
+		calls.Go(func() {
+			if _, err := createOne(t.Context(), d); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	requireEqual(t, r.identityCalls.Load(), int64(2)) // GetPluginInfo and GetPluginCapabilities
+}
+
+func TestACallThatWaitsForAnotherToAskCanEnd(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	r := &remote{capabilities: everything, create: made}
+	r.info = func() error {
+		close(asked)
+		<-release
+		return nil
+	}
+	d := r.start(t)
+	created := make(chan error, 1)
+	go func() {
+		_, err := createOne(t.Context(), d)
+		created <- err
+	}()
+	<-asked
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := createOne(ended, d)
+	requireEqual(t, codeOf(err), mcmcodes.Unavailable)
+	close(release)
+	requireEqual(t, <-created, nil)
 }

@@ -33,6 +33,7 @@ type remote struct {
 	cmi.UnimplementedMachineServer
 	capabilities  []capability
 	probe         func() (*cmi.ProbeResponse, error)
+	info          func() error
 	create        func(context.Context, *cmi.CreateMachineRequest) (*cmi.CreateMachineResponse, error)
 	delete        func(context.Context, *cmi.DeleteMachineRequest) (*cmi.DeleteMachineResponse, error)
 	status        func(context.Context, *cmi.GetMachineStatusRequest) (*cmi.GetMachineStatusResponse, error)
@@ -46,6 +47,11 @@ type remote struct {
 
 func (r *remote) GetPluginInfo(context.Context, *cmi.GetPluginInfoRequest) (*cmi.GetPluginInfoResponse, error) {
 	r.identityCalls.Add(1)
+	if r.info != nil {
+		if err := r.info(); err != nil {
+			return nil, err
+		}
+	}
 	return &cmi.GetPluginInfoResponse{Name: "test.example", Version: "1.2.3", Manifest: r.manifest}, nil
 }
 
