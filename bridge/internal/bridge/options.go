@@ -15,7 +15,7 @@ import (
 type Options struct {
 	// Endpoint is tcp://host:port or unix:///path.
 	Endpoint string
-	// Provider is the provider's name in machine classes; if it is empty, the driver's own name counts.
+	// Provider is the provider's name in machine classes; if it is empty, the names that the driver gives itself count.
 	Provider string
 	// Timeout is the maximum duration of a call to the driver.
 	Timeout time.Duration
@@ -50,7 +50,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Endpoint, "cmi-endpoint", o.Endpoint,
 		"Where the driver serves the Container Machine Interface: tcp://host:port or unix:///path")
 	flags.StringVar(&o.Provider, "cmi-provider", o.Provider,
-		"The provider that machine classes have to name; by default, the name of the driver's plugin")
+		"The provider that machine classes have to name; by default, the names that the driver gives itself")
 	flags.DurationVar(&o.Timeout, "cmi-timeout", o.Timeout,
 		"Maximum duration of a call to the driver")
 	flags.StringVar(&o.TLS.CA, "cmi-tls-ca", o.TLS.CA,
