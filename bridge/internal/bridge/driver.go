@@ -16,7 +16,9 @@ import (
 	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/metrics"
 	"google.golang.org/grpc"
+	grpccodes "google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ORG/mcm-provider-template/bridge/internal/cmi"
@@ -162,29 +164,33 @@ func forward[Request, Response any](
 ) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
+	operation := strings.ToLower(wanted.String())
+	fail := func(err error) (*Response, error) {
+		failure := d.translate(ctx, err, about)
+		metrics.DriverFailedAPIRequests.WithLabelValues(d.known.Load().name, operation, strconv.Itoa(int(failure.Code()))).Inc()
+		return nil, failure
+	}
 	if err := d.calls.begin(ctx); err != nil {
-		return nil, d.translate(ctx, err, about)
+		return fail(err)
 	}
 	defer d.calls.end()
 	plugin, err := d.plugin(ctx)
 	if err != nil {
-		return nil, d.translate(ctx, err, about)
+		return fail(unidentified(err))
 	}
 	if !plugin.has(wanted) {
+		// A driver may lack a capability, and MCM asks for it again and again: this is no failure.
 		return nil, mcm.Error(codes.Unimplemented, fmt.Sprintf("the driver %s does not have the capability %s", plugin.name, wanted))
 	}
 	if about.class != nil {
 		if problem := plugin.wrongProvider(about.class); problem != "" {
-			return nil, mcm.Error(codes.InvalidArgument, parseable(problem))
+			return fail(status.Error(grpccodes.InvalidArgument, problem))
 		}
 	}
-	operation := strings.ToLower(wanted.String())
 	start := time.Now()
 	response, err := rpc(ctx, request, options...)
 	if err != nil {
-		failure := d.translate(ctx, err, about)
-		metrics.DriverFailedAPIRequests.WithLabelValues(plugin.name, operation, strconv.Itoa(int(failure.Code()))).Inc()
-		return nil, failure
+		return fail(err)
 	}
 	metrics.DriverAPIRequestDuration.WithLabelValues(plugin.name, operation).Observe(time.Since(start).Seconds())
 	return response, nil

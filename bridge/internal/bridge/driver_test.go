@@ -239,3 +239,24 @@ func TestCallsAreMeasured(t *testing.T) {
 	requireEqual(t, testutil.ToFloat64(failed), 2.0)
 	requireEqual(t, testutil.CollectAndCount(metrics.DriverAPIRequestDuration), 1)
 }
+
+func TestCallsThatDoNotReachTheDriverAreCounted(t *testing.T) {
+	metrics.DriverFailedAPIRequests.Reset()
+	r := &remote{capabilities: everything[1:]}
+	listener := onLoopback(t)
+	server := r.serve(t, listener)
+	d := dial(t, listener)
+	other := &v1alpha1.MachineClass{Provider: "another"}
+	_, err := d.ListMachines(t.Context(), &driver.ListMachinesRequest{MachineClass: other, Secret: secret})
+	requireEqual(t, codeOf(err), codes.InvalidArgument)
+	_, err = createOne(t.Context(), d)
+	requireEqual(t, codeOf(err), codes.Unimplemented)
+	server.Stop()
+	_, err = deleteOne(t.Context(), d)
+	requireEqual(t, codeOf(err), codes.Unavailable)
+	for operation, code := range map[string]string{"list_machines": "3", "delete_machine": "14"} {
+		failed := metrics.DriverFailedAPIRequests.WithLabelValues("test.example", operation, code)
+		requireEqual(t, testutil.ToFloat64(failed), 1.0)
+	}
+	requireEqual(t, testutil.CollectAndCount(metrics.DriverFailedAPIRequests), 2)
+}

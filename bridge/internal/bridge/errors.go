@@ -8,6 +8,7 @@ import (
 
 	"github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/codes"
 	mcm "github.com/gardener/machine-controller-manager/pkg/util/provider/machinecodes/status"
+	grpccodes "google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 )
@@ -31,6 +32,16 @@ func (d *Driver) translate(ctx context.Context, err error, about subject) *mcm.S
 		message = "the driver gave no reason"
 	}
 	return mcm.New(code, parseable(message))
+}
+
+// unidentified returns the error of a call for which the driver did not say who it is. The code of a call of Identity would
+// mislead MCM: after NotFound, it takes a VM for deleted, and after Unimplemented, it never initializes one.
+func unidentified(err error) error {
+	switch status.Code(err) {
+	case grpccodes.Unavailable, grpccodes.DeadlineExceeded:
+		return err
+	}
+	return status.Errorf(grpccodes.Unavailable, "the driver did not say who it is: %s", describe(err))
 }
 
 // isDue returns whether a call's deadline has passed, or is so close that the driver may have noticed it first.

@@ -40,6 +40,20 @@ func TestUninitializedAndUnknownCodesAreNeverSent(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfIdentityHasNoMeaningForTheMachine(t *testing.T) {
+	for code := grpccodes.Canceled; code <= grpccodes.Unauthenticated; code++ {
+		r := &remote{info: func() error { return status.Error(code, "who knows") }}
+		want, message := codes.Unavailable, "the driver did not say who it is: "+code.String()+": who knows"
+		if code == grpccodes.Unavailable || code == grpccodes.DeadlineExceeded {
+			want, message = codes.Code(code), "who knows"
+		}
+		_, err := deleteOne(t.Context(), r.start(t))
+		failure, _ := mcm.FromError(err)
+		requireEqual(t, failure.Code(), want)
+		requireEqual(t, failure.Message(), message)
+	}
+}
+
 func TestErrorWithoutMessageGetsOne(t *testing.T) {
 	_, err := createOne(t.Context(), failing(t, grpccodes.Internal, ""))
 	failure, _ := mcm.FromError(err)
