@@ -53,10 +53,12 @@ def main() -> None:
         chosen = options.groups or [*GROUPS]
         if {*chosen} - {mcm.GROUP}:
             setting.prepare()
-        for name in chosen:
-            GROUPS[name](setting, report)
-    report.write(options.json)
-    print(f"\nwritten to {options.json}")
+        try:
+            for name in chosen:
+                GROUPS[name](setting, report)
+        finally:  # a failure, or ctrl-c, does not lose what was measured before
+            report.write(options.json)
+            print(f"\nwritten to {options.json}")
 
 
 if __name__ == "__main__":
