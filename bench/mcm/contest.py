@@ -57,10 +57,13 @@ class Contestant:
 
     Attributes:
         options: Of the driver in Go; None for the bridge and a rendered driver.
+        answers_at_once: Whether a rendered driver lets MCM repeat the call while an instance is
+            pending, instead of waiting in the call.
         most: With more machines, a run would take too long.
     """
 
     options: tuple[str, ...] | None = None
+    answers_at_once: bool = False
     most: float = inf
 
 
@@ -185,9 +188,12 @@ class Arena:
                 "bridge": [BRIDGE / program, f"--cmi-endpoint={endpoint}", *options],
                 "driver": [*self.programs.driver, f"--endpoint={endpoint}"],
             }
+        environment = {"BENCH_CLOUD": cloud}
+        if contestant.answers_at_once:
+            environment["BENCH_ANSWERS_AT_ONCE"] = "1"
         started = [
             processes.enter_context(
-                Process(command, folder / f"{name}.log", environment={"BENCH_CLOUD": cloud})
+                Process(command, folder / f"{name}.log", environment=environment)
             )
             for name, command in commands.items()
         ]

@@ -65,6 +65,7 @@ MATCHES: Final = (
             "Go that waits too, 50 workers": Contestant(("--waits",)),
             # As Gardener's drivers are: once an instance is known, and once its end has begun.
             "Go that answers early": Contestant((WORKERS,)),
+            "rendered driver that answers at once": Contestant(answers_at_once=True),
         },
         {
             "created": Target(1),
