@@ -109,8 +109,8 @@ conformance: .venv/.stamp ## check any driver: ENDPOINT=tcp://… CLASS=FILE SEC
 		--class="$(CLASS)" --secret="$(SECRET)" $(if $(VOLUMES),--volumes="$(VOLUMES)")
 
 .PHONY: bench
-bench: .venv/.stamp build/stubs/.stamp ## measure machines under MCM, and calls (QUICK=1: 10 min)
-	@PYTHONPATH=template $(python) -m bench $(if $(QUICK),--quick)
+bench: .venv/.stamp build/stubs/.stamp ## measure it: hours; QUICK=1: minutes; ONLY="mcm calls"
+	@PYTHONPATH=template $(python) -m bench $(ONLY) $(if $(QUICK),--quick)
 
 ##@ While you write
 

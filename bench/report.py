@@ -1,27 +1,36 @@
 """The results of the benchmarks: a table for people, and JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from bench import machine
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target for a ratio."""
+    """A target for a ratio, or for the figure itself.
+
+    Attributes:
+        bound: The highest value, or the lowest one.
+        at_least: Whether it is the lowest one.
+        is_absolute: Whether it is for the figure.
+    """
 
     bound: float
     at_least: bool = False
+    is_absolute: bool = False
 
-    def is_met(self, ratio: float) -> bool:
-        """Return whether the ratio meets the target."""
-        return ratio >= self.bound if self.at_least else ratio <= self.bound
+    def is_met(self, value: float) -> bool:
+        """Return whether a ratio, or a figure, meets the target."""
+        return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+        sign = "≥" if self.at_least else "≤"
+        return f"{'figure ' if self.is_absolute else ''}{sign} {self.bound:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +46,7 @@ class Row:
         ratio: The median of the ratios of each round.
         low: The lowest of them.
         high: The highest of them.
-        target: What the ratio is to be.
+        target: What the ratio, or the figure, is to be.
         met: Whether it is.
     """
 
@@ -58,8 +67,15 @@ class Report:
     """All rows, printed as they come."""
 
     rows: list[Row] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _group: str = ""
+
+    def sample(self, case: str, contestant: str, figures: Mapping[str, float]) -> None:
+        """Add a single run that took long, so that it is not lost if a later one fails."""
+        self.samples.append({"case": case, "contestant": contestant, **figures})
+        values = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        print(f"run: {case}, {contestant}: {values}", flush=True)
 
     def figure(self, group: str, case: str, measure: str, value: float) -> None:
         """Add a figure without a comparison."""
@@ -77,6 +93,7 @@ class Report:
         """Add the results of all rounds for the subject, divided by those for the base."""
         ratios = [one / other for one, other in zip(subject, base, strict=True) if other]
         ratio = median(ratios) if ratios else None
+        judged = median(subject) if target and target.is_absolute else ratio
         self._add(
             Row(
                 group=group,
@@ -88,7 +105,7 @@ class Report:
                 low=min(ratios, default=None),
                 high=max(ratios, default=None),
                 target=str(target) if target else None,
-                met=target.is_met(ratio) if target and ratio is not None else None,
+                met=target.is_met(judged) if target and judged is not None else None,
             )
         )
 
@@ -104,6 +121,7 @@ class Report:
             "machine": machine.describe(),
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
+            "samples": self.samples,
         }
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
@@ -112,7 +130,7 @@ class Report:
         if row.group != self._group:
             self._group = row.group
             print(f"\n== {row.group}", flush=True)
-        line = f"{row.case:62} {row.measure:16} {row.value:>10,.2f}"
+        line = f"{row.case:62} {row.measure:22} {row.value:>10,.2f}"
         if row.ratio is not None:
             line += f" ÷ {row.base:>10,.2f} = {row.ratio:5.2f} ({row.low:.2f} to {row.high:.2f})"
         if row.target is not None:

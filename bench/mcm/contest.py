@@ -3,9 +3,11 @@
 import json
 import time
 import urllib.request
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +17,18 @@ import yaml
 from bench.machine import Usage, free_endpoint
 from bench.mcm.programs import Programs
 from e2e.binaries import BRIDGE
-from e2e.cluster import Machine, MachineDeployment
+from e2e.cluster import Machine, MachineDeployment, MachineSet
 from e2e.control_plane import NAMESPACE, ControlPlane
 from e2e.process import Process, await_condition
 
 PATIENCE: Final = 1800.0
 INTERVAL: Final = 0.5
 """Seconds between two looks, which limit the precision of the figures."""
+
+START: Final = 3.0
+"""Seconds over which a process needs almost no CPU time once it has started."""
+
+IDLE_SHARE: Final = 0.02
 
 ALIVE: Final = {"pending", "running", "shutting-down"}
 """The states of instances that a cloud charges for, or will."""
@@ -33,8 +40,8 @@ class Timing:
 
     Attributes:
         latency: Seconds that a call takes.
-        pending: Seconds that an instance is pending.
-        shutting_down: Seconds that it is shutting down.
+        pending: Seconds that an instance is pending, on average. The slowest takes 25 % longer.
+        shutting_down: Seconds that it is shutting down, on average.
         is_limited: Whether each action has a request budget like EC2's.
     """
 
@@ -50,9 +57,14 @@ class Contestant:
 
     Attributes:
         options: Of the driver in Go; None for the bridge and a rendered driver.
+        answers_at_once: Whether a rendered driver lets MCM repeat the call while an instance is
+            pending, instead of waiting in the call.
+        most: With more machines, a run would take too long.
     """
 
     options: tuple[str, ...] | None = None
+    answers_at_once: bool = False
+    most: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +80,13 @@ class Sample:
         create_calls: API calls for each machine, until the last one was available.
         delete_calls: The same from then until all were gone.
         throttled: Calls that the cloud refused.
-        replaced: Machines that MCM gave up.
+        replaced: Machines that MCM gave up, and replaced.
         cpu: Of driver and bridge, for each machine.
-        idle: Memory of both before the first machine.
-        peak: The most that both have held.
+        controller_cpu: The same of the process that contains MCM's library: the bridge, or the
+            driver in Go.
+        idle: Memory of driver and bridge before the first machine.
+        controller_idle: The same of the process that contains MCM's library.
+        peak: The most that driver and bridge have held, not necessarily at the same time.
         connections: The most that were open to the cloud.
     """
 
@@ -85,7 +100,9 @@ class Sample:
     throttled: float
     replaced: float
     cpu: float
+    controller_cpu: float
     idle: float
+    controller_idle: float
     peak: float
     connections: float
 
@@ -105,6 +122,7 @@ class Arena:
     processes: ExitStack
     control_plane: ControlPlane = field(init=False)
     _runs: int = 0
+    _seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.control_plane = ControlPlane(self.folder, self.processes)
@@ -121,16 +139,18 @@ class Arena:
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
+        self._seen.clear()
         with ExitStack() as processes:
             cloud = _Cloud(self.programs.cloud, folder, timing, processes)
-            usages = self._start(contestant, cloud.url, folder, processes)
-            idle = sum(usage.resident() for usage in usages)
-            began = sum(usage.cpu() for usage in usages)
+            controller, *driver = self._start(contestant, cloud.url, folder, processes)
+            usages = [controller, *driver]
+            _await_idle(usages)
+            idle, controller_idle = _resident(usages), controller.resident()
+            began, controller_began = _cpu(usages), controller.cpu()
             before = cloud.calls()
 
             created = self._create(count)
             available = cloud.calls()
-            names = len(self._phases())
             deleted_by_mcm, alive, deleted = self._delete(cloud)
             end = cloud.report()
             return Sample(
@@ -142,9 +162,11 @@ class Arena:
                 create_calls=(available - before) / count,
                 delete_calls=(cloud.calls() - available) / count,
                 throttled=sum(end["Throttled"].values()),
-                replaced=sum(end["States"].values()) - names,
-                cpu=(sum(usage.cpu() for usage in usages) - began) / count,
+                replaced=len(self._seen) - count,
+                cpu=(_cpu(usages) - began) / count,
+                controller_cpu=(controller.cpu() - controller_began) / count,
                 idle=idle,
+                controller_idle=controller_idle,
                 peak=sum(usage.peak() for usage in usages),
                 connections=end["MostConnections"],
             )
@@ -152,7 +174,7 @@ class Arena:
     def _start(
         self, contestant: Contestant, cloud: str, folder: Path, processes: ExitStack
     ) -> list[Usage]:
-        """Start a contestant, and return the processes that count."""
+        """Start a contestant, and return its processes: first the one with MCM's library."""
         program = "machine-controller"
         address = free_endpoint()
         options = self._options(program, address)
@@ -163,12 +185,15 @@ class Arena:
         else:
             endpoint = f"tcp://{free_endpoint()}"
             commands = {
-                "driver": [*self.programs.driver, f"--endpoint={endpoint}"],
                 "bridge": [BRIDGE / program, f"--cmi-endpoint={endpoint}", *options],
+                "driver": [*self.programs.driver, f"--endpoint={endpoint}"],
             }
+        environment = {"BENCH_CLOUD": cloud}
+        if contestant.answers_at_once:
+            environment["BENCH_ANSWERS_AT_ONCE"] = "1"
         started = [
             processes.enter_context(
-                Process(command, folder / f"{name}.log", environment={"BENCH_CLOUD": cloud})
+                Process(command, folder / f"{name}.log", environment=environment)
             )
             for name, command in commands.items()
         ]
@@ -195,32 +220,43 @@ class Arena:
         deployment["spec"] |= {"replicas": count, "minReadySeconds": 0}
         began = time.monotonic()
         self.control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(deployment))
-        _await(lambda: [*self._phases().values()].count("Available") == count)
+        self._await(lambda: [*self._phases().values()].count("Available") == count)
         return time.monotonic() - began
 
     def _delete(self, cloud: "_Cloud") -> tuple[float, float, float]:
         """Delete all machines; return when MCM had none, the VMs left then, and when none was."""
         began = time.monotonic()
-        (name,) = self._names()
-        self.control_plane.client.delete(MachineDeployment, name)
-        _await(lambda: not self._phases())
+        self.control_plane.kubectl("delete", "machinedeployments", "--all", "--wait=false")
+        self._await(lambda: not self._phases())
         by_mcm, alive = time.monotonic() - began, cloud.alive()
-        _await(lambda: not cloud.alive())
-        return by_mcm, alive, time.monotonic() - began
+        self._await(lambda: not cloud.alive())
+        by_cloud = time.monotonic() - began
+        # MCM deletes these last. The next run would otherwise apply to what is being deleted.
+        self._await(lambda: not self._count(MachineDeployment) and not self._count(MachineSet))
+        return by_mcm, alive, by_cloud
 
-    def _names(self) -> list[str]:
-        listed = self.control_plane.client.list(MachineDeployment, namespace=NAMESPACE)
-        return [each["metadata"]["name"] for each in listed]
+    def _count(self, kind: type[Any]) -> int:
+        return len([*self.control_plane.client.list(kind, namespace=NAMESPACE)])
 
     def _phases(self) -> dict[str, str]:
         """Return the phase of each machine."""
         listed = self.control_plane.client.list(Machine, namespace=NAMESPACE)
-        return {
+        phases = {
             each["metadata"]["name"]: each.get("status", {})
             .get("currentStatus", {})
             .get("phase", "")
             for each in listed
         }
+        self._seen |= {*phases}
+        return phases
+
+    def _await(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not _does_hold(holds):
+            if time.monotonic() > deadline:
+                phases = Counter(self._phases().values())
+                raise RuntimeError(f"this run takes too long; machines by phase: {phases}")
+            time.sleep(INTERVAL)
 
 
 class _Cloud:
@@ -271,9 +307,17 @@ def _does_hold(holds: Callable[[], bool]) -> bool:
         return False
 
 
-def _await(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not _does_hold(holds):
-        if time.monotonic() > deadline:
-            raise RuntimeError("the machines did not get to where they were to be")
-        time.sleep(INTERVAL)
+def _cpu(usages: Sequence[Usage]) -> float:
+    return sum(usage.cpu() for usage in usages)
+
+
+def _resident(usages: Sequence[Usage]) -> float:
+    return sum(usage.resident() for usage in usages)
+
+
+def _await_idle(usages: Sequence[Usage]) -> None:
+    """Wait until the processes have started: a server is healthy before all of it runs."""
+    before = -inf
+    while _cpu(usages) - before > IDLE_SHARE * START:
+        before = _cpu(usages)
+        time.sleep(START)

@@ -1,9 +1,8 @@
 """Machines under the real machine-controller-manager, compared with drivers in Go."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from bench.mcm.contest import Arena, Contestant, Sample, Timing
@@ -26,13 +25,18 @@ MEASURES: Final = {
     "create_calls": "API calls to create",
     "delete_calls": "API calls to delete",
     "throttled": "throttled calls",
-    "replaced": "VMs replaced",
+    "replaced": "machines replaced",
     "cpu": "CPU s/machine",
+    "controller_cpu": "CPU s/machine, bridge",
     "idle": "MiB idle",
+    "controller_idle": "MiB idle, bridge",
     "peak": "MiB peak",
     "connections": "connections",
 }
 """The figures of a sample, and their names in the table."""
+
+WORKERS: Final = "--concurrent-syncs=500"
+"""Gives a driver in Go as many workers as the bridge has; MCM's default is 50."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +44,50 @@ class Match:
     """Contestants that take turns at the same cloud.
 
     Attributes:
+        case: The name of the match.
         timing: How the cloud behaves.
         others: Whom the bridge and a rendered driver are compared with.
         targets: For figures of a sample, compared with the first of them.
     """
 
+    case: str
     timing: Timing
     others: Mapping[str, Contestant]
     targets: Mapping[str, Target]
 
 
-MATCHES: Final = {
-    "": Match(
+MATCHES: Final = (
+    Match(
+        "",
         Timing(),
         {
-            "Go that waits too": Contestant(("--waits",)),
+            "Go that waits too": Contestant(("--waits", WORKERS)),
+            "Go that waits too, 50 workers": Contestant(("--waits",)),
             # As Gardener's drivers are: once an instance is known, and once its end has begun.
-            "Go that answers early": Contestant(()),
+            "Go that answers early": Contestant((WORKERS,)),
+            "rendered driver that answers at once": Contestant(answers_at_once=True),
         },
-        {"created": Target(1), "deleted": Target(1.1), "cpu": Target(2)},
+        {
+            "created": Target(1),
+            "deleted": Target(1.1),
+            "create_calls": Target(3, is_absolute=True),
+            "delete_calls": Target(2, is_absolute=True),
+            "cpu": Target(2),
+            "idle": Target(110, is_absolute=True),
+            "peak": Target(200, is_absolute=True),
+        },
     ),
-    ", few calls allowed": Match(
+    Match(
+        ", few calls allowed",
         Timing(is_limited=True),
         {
-            "Go that waits too": Contestant(("--waits",)),
-            "Go that says INTERNAL": Contestant(("--waits", "--throttling-is-internal")),
+            "Go that waits too": Contestant(("--waits", WORKERS)),
+            # MCM repeats INTERNAL only after three minutes.
+            "Go that says INTERNAL": Contestant(("--waits", "--throttling-is-internal"), most=50),
         },
         {"created": Target(0.5)},
     ),
-}
+)
 
 
 def measure(setting: Setting, report: Report) -> None:
@@ -82,21 +101,29 @@ def measure(setting: Setting, report: Report) -> None:
     with ExitStack() as processes:
         arena = Arena(folder, Programs.build(folder), processes)
         for count in COUNTS[:1] if setting.quick else COUNTS:
-            for case, match in MATCHES.items():
-                samples = hold(arena, match, count, 1 if setting.quick else 3)
-                tell(report, f"{count} machines{case}", match, samples)
+            for match in MATCHES:
+                others = {name: each for name, each in match.others.items() if count <= each.most}
+                if setting.quick:
+                    others = dict([*others.items()][:1])
+                chosen = replace(match, others=others)
+                hold(arena, chosen, count, 1 if setting.quick else 3, report)
 
 
-def hold(arena: Arena, match: Match, count: int, rounds: int) -> dict[str, list[Sample]]:
-    """Let the contestants of a match take turns; return the samples of each."""
+def hold(arena: Arena, match: Match, count: int, rounds: int, report: Report) -> None:
+    """Let the contestants of a match take turns, and report the results."""
+    case = f"{count} machines{match.case}"
+
+    def turn(name: str, contestant: Contestant) -> Callable[[], Sample]:
+        def run() -> Sample:
+            sample = arena.run(contestant, count, match.timing)
+            report.sample(case, name, asdict(sample))
+            return sample
+
+        return run
+
     contestants = {OURS: Contestant(), **match.others}
-    return alternate(
-        {
-            name: partial(arena.run, contestant, count, match.timing)
-            for name, contestant in contestants.items()
-        },
-        rounds,
-    )
+    samples = alternate({name: turn(name, each) for name, each in contestants.items()}, rounds)
+    tell(report, case, match, samples)
 
 
 def tell(report: Report, case: str, match: Match, samples: dict[str, list[Sample]]) -> None:

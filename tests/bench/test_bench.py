@@ -38,6 +38,39 @@ def test_a_ratio_is_the_median_of_those_of_each_round(
     assert "≥ 0.85 MISSED" in capsys.readouterr().out
 
 
+def test_a_target_may_be_for_the_figure_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report()
+    report.compare("mcm", "50 machines", "calls", [4, 2, 2], [1, 1, 1], Target(3, is_absolute=True))
+    assert report.rows[0].met
+    assert "figure ≤ 3 met" in capsys.readouterr().out
+
+
+def test_a_failed_group_loses_nothing_that_was_measured_before(tmp_path: Path) -> None:
+    program = """
+import sys
+from bench import __main__ as bench
+
+def measure(_setting, report):
+    report.sample("50 machines", "Go", {"created": 12.5})
+    raise RuntimeError("no further run")
+
+bench.GROUPS[bench.mcm.GROUP] = measure
+sys.argv[1:] = [bench.mcm.GROUP, "--json", "found.json"]
+bench.main()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'template'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "no further run" in result.stderr
+    (sample,) = json.loads((tmp_path / "found.json").read_text())["samples"]
+    assert sample == {"case": "50 machines", "contestant": "Go", "created": 12.5}
+
+
 def test_a_run_measures_the_driver_and_the_floor(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--no-go", f"--json={tmp_path}/out", "memory"],

@@ -138,6 +138,11 @@ class CloudSession(Session[MachineScope, ProviderSpec, Secrets, Instance]):
         tags = {**_tags(spec), NAME_TAG: name, SPEC_TAG: made_from}
         return _instance(self._cloud.call("RunInstances", ClientToken=token, Tags=tags))
 
+    def advance_vm(self, vm: Instance, spec: ProviderSpec, secrets: Secrets) -> None:
+        """Do nothing; or end the call, so that MCM repeats it, if the contest asks for that."""
+        if os.environ.get("BENCH_ANSWERS_AT_ONCE"):
+            raise Unavailable(f"instance {vm.id} is pending")
+
     def differences(self, vm: Instance, spec: ProviderSpec) -> Sequence[str]:
         """Compare with the fingerprint of the spec."""
         return spec_differences(vm.made_from, spec)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -18,7 +19,8 @@ type Instance struct {
 	Tags  map[string]string
 	State string
 
-	launched, terminated time.Time
+	launched, terminated  time.Time
+	pending, shuttingDown time.Duration
 }
 
 // cloud contains instances, and counts the calls of its API.
@@ -67,11 +69,26 @@ func (c *cloud) run(request runRequest) Instance {
 	defer c.mutex.Unlock()
 	instance := c.byToken[request.ClientToken]
 	if instance == nil {
-		instance = &Instance{ID: fmt.Sprintf("i-%08x", len(c.instances)+1), Tags: request.Tags, launched: time.Now()}
+		number := len(c.instances) + 1
+		instance = &Instance{
+			ID:           fmt.Sprintf("i-%08x", number),
+			Tags:         request.Tags,
+			launched:     time.Now(),
+			pending:      spread(c.pending, number),
+			shuttingDown: spread(c.shuttingDown, number),
+		}
 		c.instances = append(c.instances, instance)
 		c.byToken[request.ClientToken] = instance
 	}
 	return c.now(instance)
+}
+
+// spread returns a duration of 75 to 125 % of the mean, which depends on the number of the instance alone. If all
+// instances took the same time, the result would depend on whether a client's pauses happen to fit it.
+func spread(mean time.Duration, number int) time.Duration {
+	const goldenRatio = 0.618034 // its multiples, without their integers, are spread evenly
+	_, part := math.Modf(float64(number) * goldenRatio)
+	return time.Duration(float64(mean) * (0.75 + part/2))
 }
 
 type describeRequest struct {
@@ -139,11 +156,11 @@ func (c *cloud) terminate(request terminateRequest) describeResponse {
 func (c *cloud) now(instance *Instance) Instance {
 	now := *instance
 	switch {
-	case !now.terminated.IsZero() && time.Since(now.terminated) >= c.shuttingDown:
+	case !now.terminated.IsZero() && time.Since(now.terminated) >= now.shuttingDown:
 		now.State = "terminated"
 	case !now.terminated.IsZero():
 		now.State = "shutting-down"
-	case time.Since(now.launched) < c.pending:
+	case time.Since(now.launched) < now.pending:
 		now.State = "pending"
 	default:
 		now.State = "running"

@@ -15,8 +15,8 @@ import (
 func main() {
 	cloud := newCloud()
 	flag.DurationVar(&cloud.latency, "latency", 150*time.Millisecond, "how long each call takes")
-	flag.DurationVar(&cloud.pending, "pending", 10*time.Second, "how long an instance is pending")
-	flag.DurationVar(&cloud.shuttingDown, "shutting-down", 30*time.Second, "how long an instance is shutting down")
+	flag.DurationVar(&cloud.pending, "pending", 10*time.Second, "how long an instance is pending, on average")
+	flag.DurationVar(&cloud.shuttingDown, "shutting-down", 30*time.Second, "how long an instance is shutting down, on average")
 	limited := flag.Bool("limited", false, "whether each action has a request budget")
 	flag.Parse()
 	if *limited {

@@ -41,8 +41,11 @@ func (c *client) run(ctx context.Context, token string, tags map[string]string) 
 	return found, err
 }
 
-func (c *client) terminate(ctx context.Context, id string) error {
-	return c.call(ctx, "TerminateInstances", map[string]any{"IDs": []string{id}}, &struct{}{})
+// terminate returns the instances that it has begun to terminate: none if they are not known.
+func (c *client) terminate(ctx context.Context, ids []string) ([]instance, error) {
+	var answer struct{ Instances []instance }
+	err := c.call(ctx, "TerminateInstances", map[string]any{"IDs": ids}, &answer)
+	return answer.Instances, err
 }
 
 func (c *client) get(ctx context.Context, id string) ([]instance, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func (d *nativeDriver) CreateMachine(ctx context.Context, request *driver.Create
 	if d.waits {
 		wanted = []string{"running"}
 	}
-	if err := d.await(ctx, made.ID, wanted...); err != nil {
+	if err := d.await(ctx, made, wanted...); err != nil {
 		return nil, d.translate(err)
 	}
 	return &driver.CreateMachineResponse{ProviderID: idPrefix + made.ID, NodeName: name}, nil
@@ -68,25 +69,41 @@ func (*nativeDriver) InitializeMachine(context.Context, *driver.InitializeMachin
 
 // DeleteMachine terminates the instance.
 func (d *nativeDriver) DeleteMachine(ctx context.Context, request *driver.DeleteMachineRequest) (*driver.DeleteMachineResponse, error) {
-	found, err := d.found(ctx, request.MachineClass.ProviderSpec.Raw, request.Machine.Name, request.Machine.Spec.ProviderID)
-	if err != nil {
-		return nil, err
+	ids, err := d.ids(ctx, request)
+	if err != nil || len(ids) == 0 {
+		return &driver.DeleteMachineResponse{}, err
 	}
-	for _, each := range found {
-		if err := d.client.terminate(ctx, each.ID); err != nil {
-			return nil, d.translate(err)
-		}
-		if !d.waits {
-			continue
-		}
-		if err := d.await(ctx, each.ID, "terminated"); err != nil {
-			return nil, d.translate(err)
+	terminating, err := d.client.terminate(ctx, ids)
+	if err != nil {
+		return nil, d.translate(err)
+	}
+	if d.waits {
+		for _, each := range terminating {
+			if err := d.await(ctx, each, "terminated"); err != nil {
+				return nil, d.translate(err)
+			}
 		}
 	}
 	return &driver.DeleteMachineResponse{}, nil
 }
 
-// GetMachineStatus finds the instance.
+// ids returns the IDs of the machine's instances. The cloud is asked for them only if MCM does not know the ID.
+func (d *nativeDriver) ids(ctx context.Context, request *driver.DeleteMachineRequest) ([]string, error) {
+	if id, ok := strings.CutPrefix(request.Machine.Spec.ProviderID, idPrefix); ok {
+		return []string{id}, nil
+	}
+	named, err := d.named(ctx, request.MachineClass.ProviderSpec.Raw, request.Machine.Name)
+	var ids []string
+	for _, each := range named {
+		if each.State != "terminated" {
+			ids = append(ids, each.ID)
+		}
+	}
+	return ids, err
+}
+
+// GetMachineStatus finds the instance. A driver that waits does not report an instance that is still pending: MCM then
+// calls CreateMachine, which waits for it.
 func (d *nativeDriver) GetMachineStatus(ctx context.Context, request *driver.GetMachineStatusRequest) (*driver.GetMachineStatusResponse, error) {
 	name := request.Machine.Name
 	found, err := d.found(ctx, request.MachineClass.ProviderSpec.Raw, name, request.Machine.Spec.ProviderID)
@@ -113,7 +130,7 @@ func (d *nativeDriver) ListMachines(ctx context.Context, request *driver.ListMac
 	}
 	machines := map[string]string{}
 	for _, each := range found {
-		if isThere(each) {
+		if each.State == "pending" || each.State == "running" {
 			machines[idPrefix+each.ID] = each.Tags["Name"]
 		}
 	}
@@ -125,49 +142,53 @@ func (*nativeDriver) GetVolumeIDs(context.Context, *driver.GetVolumeIDsRequest) 
 	return &driver.GetVolumeIDsResponse{}, nil
 }
 
-// found returns the machine's instances. It finds them by the ID, or by the name until MCM knows the ID.
+// found returns the machine's instances that exist. It finds them by the ID, or by the name until MCM knows the ID.
 func (d *nativeDriver) found(ctx context.Context, spec []byte, name, providerID string) ([]instance, error) {
-	scope, err := scopeOf(spec)
+	var found []instance
+	var err error
+	if id, ok := strings.CutPrefix(providerID, idPrefix); ok {
+		if found, err = d.client.get(ctx, id); err != nil {
+			err = d.translate(err)
+		}
+	} else {
+		found, err = d.named(ctx, spec, name)
+	}
+	return slices.DeleteFunc(found, func(each instance) bool {
+		return each.State != "running" && (d.waits || each.State != "pending")
+	}), err
+}
+
+// named returns the instances that have the machine's name.
+func (d *nativeDriver) named(ctx context.Context, spec []byte, name string) ([]instance, error) {
+	tags, err := scopeOf(spec)
 	if err != nil {
 		return nil, err
 	}
-	var found []instance
-	if id, ok := strings.CutPrefix(providerID, idPrefix); ok {
-		found, err = d.client.get(ctx, id)
-	} else {
-		scope["Name"] = name
-		found, err = d.client.find(ctx, scope)
-	}
+	tags["Name"] = name
+	found, err := d.client.find(ctx, tags)
 	if err != nil {
 		return nil, d.translate(err)
 	}
-	var there []instance
-	for _, each := range found {
-		if isThere(each) {
-			there = append(there, each)
-		}
-	}
-	return there, nil
+	return found, nil
 }
 
-// await waits until an instance is in one of these states.
-func (d *nativeDriver) await(ctx context.Context, id string, states ...string) error {
-	for pause := firstPause; ; pause = min(time.Duration(float64(pause)*pauseGrowth), longestPause) {
-		found, err := d.client.get(ctx, id)
-		if err != nil {
-			return err
-		}
-		for _, state := range states {
-			if len(found) == 1 && found[0].State == state {
-				return nil
-			}
-		}
+// await waits until an instance, as the cloud has just returned it, is in one of these states.
+func (d *nativeDriver) await(ctx context.Context, current instance, states ...string) error {
+	for pause := firstPause; !slices.Contains(states, current.State); pause = min(time.Duration(float64(pause)*pauseGrowth), longestPause) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait.Jitter(pause, pauseJitter)):
 		}
+		found, err := d.client.get(ctx, current.ID)
+		if err != nil && !errors.Is(err, errThrottled) { // after throttling, it looks again
+			return err
+		}
+		if len(found) == 1 {
+			current = found[0]
+		}
 	}
+	return nil
 }
 
 func (d *nativeDriver) translate(err error) error {
@@ -179,10 +200,6 @@ func (d *nativeDriver) translate(err error) error {
 		code = codes.DeadlineExceeded
 	}
 	return status.Error(code, err.Error())
-}
-
-func isThere(each instance) bool {
-	return each.State == "pending" || each.State == "running"
 }
 
 // scopeOf returns the two tags that distinguish a cluster's instances from all others.
