@@ -271,16 +271,18 @@ class _Group:
 
     Attributes:
         members: The number of calls, including those that are between two looks.
-        waiting: The calls that wait for a look.
+        waiting: The calls that wait for their turn to look, or for the look of another call.
+        running: The calls that get the result of the look that is running, besides the one that
+            looks; None if there is no such look, or if it is considered hung.
         failures: How many looks in a row have failed for a temporary reason.
     """
 
     def __init__(self) -> None:
         self.members = 0
         self.waiting: list[_Waiter] = []
-        self._running: object | None = None
-        self._began = float("-inf")
+        self.running: list[_Waiter] | None = None
         self.failures = 0
+        self._began = float("-inf")
 
     def look(
         self,
@@ -308,37 +310,35 @@ class _Group:
             self.waiting.append(waiter)
         try:
             while waiter.seen is None:
-                audience = self._audience(waiter)
-                if audience == [waiter]:
-                    with self._looking():
-                        return alone()
-                if audience:
-                    self._look_for(audience, together)
-                else:
+                audience = self._begin(waiter)
+                if audience is None:
                     self._sleep(waiter)
+                elif audience:
+                    return pick(self._look_for(audience, together))
+                else:
+                    return self._look_for(audience, alone)
+            return pick(waiter.seen.result())
         finally:
             with _lock:
                 if waiter in self.waiting:
                     self.waiting.remove(waiter)
                 self._wake_next()
-        try:
-            return pick(waiter.seen.result())
-        finally:
-            del waiter  # it holds the exception, whose traceback would keep the call alive
+            waiter.seen = None  # it may be an exception, whose traceback would keep the call alive
 
-    def _audience(self, waiter: _Waiter) -> list[_Waiter]:
-        """Begin a look if it is this call's turn; return the calls that it is for."""
+    def _begin(self, waiter: _Waiter) -> list[_Waiter] | None:
+        """Begin a look if it is this call's turn; return the other calls that it is for."""
         with _lock:
-            if self._seconds_left(waiter) > 0:
-                return []
+            if waiter.seen or self._seconds_left(waiter) > 0:
+                return None
+            self.waiting.remove(waiter)
+            self.running = [*self.waiting]
             self._began = time.monotonic()
-            self._running = object()
-            return [*self.waiting]
+            return self.running
 
     def _seconds_left(self, waiter: _Waiter) -> float:
         """Return how long it takes until it is this call's turn, unless something changes."""
         earliest = waiter.due
-        if self._running:
+        if self.running is not None:
             patience = IMPATIENCE if waiter.is_urgent else PATIENCE
             earliest = max(earliest, self._began + patience)
         elif not waiter.is_urgent and (self.failures or len(self.waiting) > 1):
@@ -354,41 +354,40 @@ class _Group:
                 return
         sleep_until(waiter.woken, seconds)
 
-    def _look_for(self, audience: list[_Waiter], look: Callable[[], Any]) -> None:
-        """Look, and pass the result to the audience."""
-        seen: Future[Any] = Future()
-        try:
-            with self._looking():
-                seen.set_result(look())
-        except Exception as error:
-            call = current_call.get()
-            if call and call.given_up.is_set():  # this may be why it failed
-                raise
-            seen.set_exception(error)
-        with _lock:
-            for waiter in audience:
-                waiter.seen = waiter.seen or seen
-                waiter.woken.set()
-            self.waiting = [each for each in self.waiting if each not in audience]
-        del audience, seen, waiter  # see `look`
-
-    @contextmanager
-    def _looking(self) -> Iterator[None]:
-        """End the current look, and record whether the cloud answered."""
-        running = self._running
+    def _look_for(self, audience: list[_Waiter], look: Callable[[], S]) -> S:
+        """Look, and pass the result to the audience too."""
+        seen: Future[S] = Future()
         failures = 0
         try:
-            yield
+            found = look()
+            seen.set_result(found)
+            return found
         except Exception as error:
             failures = self.failures + is_passing(error)
+            call = current_call.get()
+            if not (call and call.given_up.is_set()):  # otherwise, this may be why it failed
+                seen.set_exception(error)
             raise
         finally:
+            # All of it at once: a call that finds no look running must find this one's result.
             with _lock:
                 self.failures = failures
-                if self._running is running:  # it was not considered hung
-                    self._running = None
+                if self.running is audience:
+                    self.running = None
+                if seen.done():
+                    self._show(audience, seen)
+                self._wake_next()
+            del seen  # see `look`
+
+    def _show(self, audience: list[_Waiter], seen: "Future[Any]") -> None:
+        """Pass what was seen to those of the audience that still wait."""
+        for waiter in audience:
+            if waiter in self.waiting:
+                self.waiting.remove(waiter)
+                waiter.seen = seen
+                waiter.woken.set()
 
     def _wake_next(self) -> None:
         """Wake the call whose turn is next; it may find that it has to wait longer."""
-        if self.waiting and not self._running:
-            min(self.waiting, key=lambda each: each.due).woken.set()
+        if self.waiting and self.running is None:
+            min(self.waiting, key=self._seconds_left).woken.set()

@@ -26,7 +26,16 @@ from cmi.endpoint import Endpoint
 from cmi.looks import Looks
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
-from tests.framework.rules_cases import ERRORS, KEYS, SCOPE, SPEC, Throttled, leftover, vm
+from tests.framework.rules_cases import (
+    ERRORS,
+    KEYS,
+    SCOPE,
+    SPEC,
+    NotBegun,
+    Throttled,
+    leftover,
+    vm,
+)
 from tests.framework.support import Disk, Keys, Scope, Spec, StandIn, ask, request
 from tests.support import PATIENCE, await_condition
 
@@ -183,9 +192,12 @@ class Server:
 
     def await_waiting(self, count: int) -> None:
         """Wait until that many calls need an answer, including those that are reading."""
-        await_condition(
-            lambda: sum(len(group.waiting) for group in [*self.groups.values()]) == count
-        )
+
+        def needing() -> int:
+            groups = [*self.groups.values()]
+            return sum(len(each.waiting) + (each.running is not None) for each in groups)
+
+        await_condition(lambda: needing() == count)
 
     def await_asked(self, *calls: str) -> None:
         """Wait until the cloud has received exactly these calls."""
@@ -320,6 +332,22 @@ def test_a_vm_that_a_list_lacks_is_asked_for(server: Server, look: Callable[[str
     assert sorted(server.cloud.asked[2:]) == ["get vm-2", "get vm-3"]
 
 
+def test_nobody_waits_while_another_call_asks_for_its_own_vm(server: Server) -> None:
+    server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2")], {"vm-2"}
+    server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    for count in (2, 3):
+        server.begin(by_id("vm-2"))
+        server.await_waiting(count)
+    server.cloud.end(0)
+    server.await_asked("get vm-1", "list")
+    server.begin(by_id("vm-1"))
+    server.await_waiting(3)
+    server.cloud.end(1)
+    await_condition(lambda: len(server.cloud.calls) == 5)
+    assert sorted(server.cloud.asked[2:]) == ["get vm-1", "get vm-2", "get vm-2"]
+
+
 def test_an_exception_goes_to_all_who_share_the_look(server: Server) -> None:
     first = server.begin(by_id("vm-1"))
     server.await_asked("get vm-1")
@@ -395,6 +423,86 @@ def test_a_look_that_hangs_holds_up_nobody_for_long(
         call.answered.set()
     assert [result(outcome) for outcome in others] == [vm()] * 2
     assert not hanging.done()
+
+
+def test_a_call_that_has_its_result_begins_no_look(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may get the result just before it finds that nobody looks and that it is its turn. A look
+    that it began then would never end, so the others would consider it hung."""
+    begin, begins = module._Group._begin, threading.Event()
+
+    def begin_late(group: Any, waiter: Any) -> Any:
+        if waiting.current_call.get() in server.calls[2:3]:
+            begins.wait(PATIENCE)
+        return begin(group, waiter)
+
+    monkeypatch.setattr(module._Group, "_begin", begin_late)
+    server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2")], {"vm-2"}
+    first = server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    unlisted = server.begin(by_id("vm-2"))
+    server.await_waiting(2)
+    late = server.begin(by_id("vm-1"))
+    server.await_waiting(3)
+    server.cloud.end(0)
+    server.await_asked("get vm-1", "list")
+    server.cloud.end(1)
+    server.await_asked("get vm-1", "list", "get vm-2")
+    begins.set()
+    assert result(late) == vm("vm-1")
+    next_one = server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1", "list", "get vm-2", "get vm-1")
+    server.cloud.be_quick()
+    assert [result(each) for each in (first, unlisted, next_one)] == [
+        vm("vm-1"),
+        vm("vm-2"),
+        vm("vm-1"),
+    ]
+
+
+def test_a_call_whose_own_look_hangs_keeps_nobody_asleep(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a look, a call is woken that can look next."""
+    server.cloud.vms = [vm()]
+    server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "IMPATIENCE", 0)
+        server.begin(by_id("vm-1"))
+        await_condition(lambda: len(server.cloud.calls) == 2)
+    sleeping = server.begin(by_id("vm-1"))
+    server.await_waiting(2)
+    server.calls[1].give_up()
+    server.cloud.end(1, DeadlineExceeded("cancelled"))
+    await_condition(lambda: len(server.cloud.calls) == 3)
+    server.cloud.end(2)
+    assert result(sleeping) == vm()
+
+
+def test_an_urgent_call_does_not_wait_for_one_that_backs_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was throttled makes a pause, and waits longer for its group."""
+    monkeypatch.setattr(module, "GAP", 2 * PATIENCE)
+    monkeypatch.setattr(module, "LONGEST_GAP", 2 * PATIENCE)
+    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 0.001)
+    server.cloud.vms = [vm()]
+    backs_off = server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    server.cloud.end(0, NotBegun("slow down"))
+    await_condition(lambda: server.calls[0].trouble == "slow down")
+    server.await_waiting(1)
+    server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1", "list")
+    urgent = server.begin(by_id("vm-1"))
+    server.await_waiting(3)
+    server.calls[1].give_up()
+    server.cloud.end(1, DeadlineExceeded("cancelled"))
+    server.await_asked("get vm-1", "list", "list")
+    server.cloud.be_quick()
+    assert [result(each) for each in (backs_off, urgent)] == [vm()] * 2
 
 
 @dataclass(frozen=True)
