@@ -39,7 +39,7 @@ from cmi.messages import (
 )
 from cmi.seam import VM, VMT, Leftover, Session, VMState
 from cmi.spec import ClusterScope, SecretsT, SpecT
-from cmi.waiting import despite_throttling, passing_trouble
+from cmi.waiting import Steps, despite_throttling
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +96,12 @@ def initialize_machine(
         Unavailable: The VM vanished meanwhile.
     """
     name = request.machine_name
-    looks = Looks(session, request)
+    looks, steps = Looks(session, request), Steps()
 
     def initialized(vm: VMT) -> VMT | None:
         if vm.is_initialized:
             return vm
-        with passing_trouble():
+        with steps.step():
             session.initialize_vm(vm, request.provider_spec, request.secrets)
         return None
 
@@ -215,7 +215,7 @@ def _remove(
     vms: list[VMT],
 ) -> None:
     """Delete these VMs of a machine and its leftovers, and wait until both are gone."""
-    name = request.machine_name
+    name, steps = request.machine_name, Steps()
     for vm in vms:
         if vm.state is not VMState.DELETING:
             despite_throttling(
@@ -229,7 +229,7 @@ def _remove(
     def without_leftovers(found: list[Leftover]) -> bool:
         leftovers = _left_of(request.provider_spec, found, name)
         for leftover in leftovers:
-            with passing_trouble():
+            with steps.step():
                 session.delete_leftover(leftover)
         return not leftovers
 
@@ -251,13 +251,14 @@ def _finished(
     """
     name, spec = request.machine_name, request.provider_spec
     latest, was_seen = vm, not is_new
+    steps = Steps()
 
     def go_on() -> VMT | None:
         if latest.state is VMState.FAILED:
             _remove(session, looks, request, [latest])  # otherwise, a retry would find it again
         if _is_finished(name, latest):
             return latest
-        with passing_trouble():
+        with steps.step():
             session.advance_vm(latest, spec, request.secrets)
         return None
 

@@ -204,18 +204,30 @@ def has_answered() -> None:
         call.trouble = ""
 
 
-@contextmanager
-def passing_trouble() -> Iterator[None]:
-    """Suppress temporary errors of the SDK in this context, so that a wait tries again.
+class Steps:
+    """The steps that a wait takes after its looks, which may fail for a temporary reason."""
 
-    Errors of `cmi` end the call, except for `Throttled`.
-    """
-    try:
-        yield
-    except Exception as error:
-        is_decided = isinstance(error, DriverError) and not isinstance(error, Throttled)
-        if is_decided or not is_passing(error):
-            raise
+    def __init__(self) -> None:
+        self._pauses = pauses(FIRST_THROTTLED, LONGEST_THROTTLED)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Suppress a temporary error of the SDK in this context, so that the wait tries again.
+
+        After such an error, the call pauses, apart from those that look at the cloud together:
+        otherwise, they would all try again after the next look. The pauses grow until a step
+        succeeds. Errors of `cmi` end the call, except for `Throttled`.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_decided = isinstance(error, DriverError) and not isinstance(error, Throttled)
+            if is_decided or not is_passing(error):
+                raise
+        else:
+            self._pauses = pauses(FIRST_THROTTLED, LONGEST_THROTTLED)
+            return
+        sleep_until(threading.Event(), next(self._pauses))
 
 
 def wait_for(what: str, look: Callable[[], T | None]) -> T:
