@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -216,9 +217,13 @@ def _scope_type(session: type) -> type[ClusterScope] | None:
 
 
 def scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
-    """Return the fields of a spec by which the session finds VMs; all fields if it does not say."""
+    """Return the fields of a spec by which the session finds VMs; all fields if it does not say.
+
+    They are copies, because an author's method may change the spec during its call.
+    """
     scope = _scope_type(session) or type(spec)
-    return {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
+    fields = {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
+    return deepcopy(fields)
 
 
 def _credentials(secrets: SecretsModel) -> dict[str, Any]:
@@ -342,7 +347,8 @@ class _Group:
             patience = IMPATIENCE if waiter.is_urgent else PATIENCE
             earliest = max(earliest, self._began + patience)
         elif not waiter.is_urgent and (self.failures or len(self.waiting) > 1):
-            gap = min(GAP * 2**self.failures, LONGEST_GAP)
+            # The exponent has a limit too, since no float is as large as 2**1024.
+            gap = min(GAP * 2 ** min(self.failures, 9), LONGEST_GAP)
             earliest = max(earliest, self._began + gap)
         return earliest - time.monotonic()
 

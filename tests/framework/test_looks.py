@@ -553,6 +553,24 @@ def test_what_differs_from_machine_to_machine_does_not_part_calls(
     assert len(server.groups) == 1
 
 
+def test_a_call_that_changes_its_spec_stays_in_its_group(server: Server) -> None:
+    """Otherwise, it could not leave it. The fixture awaits that no group remains."""
+    scope = SCOPE.model_copy(deep=True)
+
+    def change(looks: Looks[Scope, VM]) -> Any:
+        return looks.wait_for_vm("a look", "vm-1", lambda _: scope.tags.setdefault("more", "1"))
+
+    first = server.begin(paused("vm-1"))
+    server.await_asked("get vm-1")
+    changing = server.begin(change, Asked(scope))
+    server.await_waiting(2)
+    server.cloud.end(0)
+    assert result(first) is None
+    server.await_asked("get vm-1", "get vm-1")
+    server.cloud.end(1)
+    assert result(changing) == "1"
+
+
 def test_what_a_group_is_known_by_shows_no_secret(server: Server) -> None:
     server.begin(by_id("vm-1"))
     server.await_asked("get vm-1")
@@ -609,6 +627,22 @@ def test_a_group_backs_off_while_the_cloud_throttles(
     assert server.cloud.calls[5].began - start >= 0.01 * (2 + 4 + 8 + 16 + 32)
     (group,) = groups
     assert group.failures == 0, "the pauses must be short again once the cloud answers"
+
+
+def test_a_group_may_fail_any_number_of_times(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GAP", 0.001)
+    monkeypatch.setattr(module, "LONGEST_GAP", 0.001)
+    server.cloud.vms = [vm()]
+    outcome = server.begin(is_running("vm-1"))
+    server.await_asked("get vm-1")
+    (group,) = server.groups.values()
+    group.failures = 2000
+    server.cloud.end(0, Throttled("slow down"))
+    server.await_asked("get vm-1", "get vm-1")
+    server.cloud.end(1)
+    assert result(outcome) == vm()
 
 
 def test_a_read_does_not_wait_for_a_gap(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
