@@ -75,19 +75,27 @@ class Looks(Generic[ScopeT, VMT]):
         self._scope: ScopeT = request.provider_spec
         self._secrets: SecretsModel = request.secrets
 
-    def named(self, name: str) -> list[VMT]:
-        """Return the VMs with a name, as they are now."""
+    def named(self, name: str, *, is_final: bool = False) -> list[VMT]:
+        """Return the VMs with a name, as they are now.
 
-        def vms(pause: float) -> list[VMT]:
-            return group.look(
-                pause,
-                alone=lambda: _with_name(name, self._session.find_vms(self._scope, name)),
-                together=self._vms,
-                pick=lambda vms: _with_name(name, vms),
-            )
+        Args:
+            name: The name.
+            is_final: Whether nobody looks again if there is no such VM. A shared list may lag
+                behind `find_vms`, so the call then asks for its own VM too.
+        """
+        in_doubt = is_final and type(self._session).find_vms is not Session.find_vms
+
+        def own() -> list[VMT]:
+            return _with_name(name, self._session.find_vms(self._scope, name))
+
+        def pick(vms: list[VMT]) -> list[VMT]:
+            return _with_name(name, vms) or (own() if in_doubt else [])
 
         with self._joined("read") as group:
-            return paced(f"the cloud to report machine {name}", vms)
+            return paced(
+                f"the cloud to report machine {name}",
+                lambda pause: group.look(pause, alone=own, together=self._vms, pick=pick),
+            )
 
     def vm(self, provider_id: str) -> VMT | None:
         """Return the VM with this provider ID, as it is now."""

@@ -128,7 +128,7 @@ def delete_machine(
     there is another one of the same name: MCM deletes a surplus VM in this way (C20).
     """
     looks = Looks(session, request)
-    _remove(session, looks, request, _found(looks, request))
+    _remove(session, looks, request, _found(looks, request, is_final=True))
     return DeleteMachineResponse()
 
 
@@ -315,11 +315,16 @@ def _is_there(vm: VM) -> bool:
     return vm.state in (VMState.RUNNING, VMState.STOPPED)
 
 
-def _found(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
-    """Return the VM with the provider ID, whatever its name; without an ID, the VMs by name."""
+def _found(
+    looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT], *, is_final: bool = False
+) -> list[VMT]:
+    """Return the VM with the provider ID, whatever its name; without an ID, the VMs by name.
+
+    See `Looks.named` for `is_final`.
+    """
     scope = request.provider_spec
     if not request.provider_id:
-        return _own(scope, looks.named(request.machine_name))
+        return _own(scope, looks.named(request.machine_name, is_final=is_final))
     vm = looks.vm(request.provider_id)
     return [] if vm is None else _own(scope, [vm])
 

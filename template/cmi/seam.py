@@ -148,6 +148,9 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         ShutDownMachine and DeleteMachine while MCM does not know the ID yet. The default searches
         `list_vms`; override it if your cloud can filter by the tag with the machine's name. As in
         `list_vms`, include half-made VMs; you may return too many.
+
+        If several calls look at the same time, they use one `list_vms` instead. If that lacks the
+        machine, only DeleteMachine calls `find_vms` too, because nobody looks again after it.
         """
         return [vm for vm in self.list_vms(scope) if vm.name == name]
 

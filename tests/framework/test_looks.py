@@ -15,10 +15,12 @@ from cmi import (
     VM,
     CreateMachineResponse,
     DeadlineExceeded,
+    DeleteMachineRequest,
     Leftover,
     NotFound,
     Session,
     VMState,
+    rules,
     waiting,
 )
 from cmi import looks as module
@@ -140,7 +142,7 @@ class CloudSession(Session[Scope, Spec, Keys, VM]):
         raise AssertionError
 
     def stop_vm(self, vm: VM) -> None:
-        raise AssertionError
+        raise AssertionError(f"{vm.provider_id} is to be stopped or deleted")
 
     delete_vm = stop_vm
 
@@ -150,6 +152,10 @@ class CloudSession(Session[Scope, Spec, Keys, VM]):
 
 class OtherSession(CloudSession):
     """A subclass that might find VMs in another way."""
+
+
+class ListingSession(CloudSession):
+    find_vms = Session.find_vms  # type: ignore[assignment]
 
 
 class LoneSession(CloudSession):
@@ -330,6 +336,33 @@ def test_a_vm_that_a_list_lacks_is_asked_for(server: Server, look: Callable[[str
     assert [result(outcome) for outcome in outcomes] == [vm("vm-1"), vm("vm-1"), vm("vm-2"), None]
     assert server.cloud.asked[:2] == ["get vm-1", "list"]
     assert sorted(server.cloud.asked[2:]) == ["get vm-2", "get vm-3"]
+
+
+@pytest.mark.parametrize("session", [CloudSession, ListingSession])
+def test_a_machine_that_a_list_lacks_is_asked_for_before_it_counts_as_deleted(
+    server: Server, session: type[CloudSession]
+) -> None:
+    """After a deletion, nobody looks again. Where `find_vms` lists too, it is no help."""
+
+    def delete(_looks: Looks[Scope, VM]) -> Any:
+        request = DeleteMachineRequest(machine_name="m2", provider_spec=SCOPE, secrets=KEYS)
+        return rules.delete_machine(session(server.cloud), request)
+
+    server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2", name="m2")], {"vm-2"}
+    server.begin(by_id("vm-1"), session=session)
+    server.await_asked("get vm-1")
+    deletes = server.begin(delete)
+    server.await_waiting(2)
+    reads = server.begin(named("m2"), session=session)
+    server.await_waiting(3)
+    server.cloud.be_quick()
+    assert result(reads) == []
+    if session is CloudSession:
+        with pytest.raises(AssertionError, match="vm-2 is to be stopped or deleted"):
+            result(deletes)
+    else:
+        result(deletes)
+    assert server.cloud.asked.count("list") == 1
 
 
 def test_nobody_waits_while_another_call_asks_for_its_own_vm(server: Server) -> None:
