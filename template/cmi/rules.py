@@ -60,12 +60,17 @@ def create_machine(
     """
     name, spec = request.machine_name, request.provider_spec
     looks = Looks(session, request)
-    vm = _only(name, _own(spec, looks.named(name)))
+
+    def find() -> VMT | None:
+        return _only(name, _own(spec, looks.named(name)))
+
+    vm = find()
     is_new = vm is None
     if vm is None:
         vm = despite_throttling(
             f"the cloud to make a VM for machine {name}",
             lambda: session.create_vm(name, spec, request.secrets),
+            find=find,
         )
     elif differing := session.differences(vm, spec):
         raise AlreadyExists(

@@ -160,7 +160,9 @@ def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
     return True
 
 
-def despite_throttling(what: str, act: Callable[[], T]) -> T:
+def despite_throttling(
+    what: str, act: Callable[[], T], *, find: Callable[[], T | None] = lambda: None
+) -> T:
     """Repeat `act` while the cloud throttles it; return its result.
 
     Any other error ends the call, even a temporary one, because `act` may have had an effect.
@@ -168,6 +170,8 @@ def despite_throttling(what: str, act: Callable[[], T]) -> T:
     Args:
         what: The awaited event, for messages: see `wait_for`.
         act: One call of a session's method.
+        find: Called before each repetition. If it finds something, that is the result: an SDK that
+            repeats requests itself may have been throttled after it got one through.
 
     Raises:
         DeadlineExceeded: The call was cancelled or took too long.
@@ -177,6 +181,8 @@ def despite_throttling(what: str, act: Callable[[], T]) -> T:
     def pause_and_act(seconds: float) -> T:
         if seconds:
             sleep_until(threading.Event(), seconds)
+            if found := find():
+                return found
         return act()
 
     return paced(what, pause_and_act)

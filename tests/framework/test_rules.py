@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cmi import VMState, rules, waiting
+from cmi import VMState, looks, rules, waiting
 from tests.framework.rules_cases import (
     CASES,
     ERRORS,
@@ -30,7 +30,9 @@ SOURCE = Path(rules.__file__).read_text()
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait without pauses. `FakeSession` ends a wait that would go on forever."""
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0)
-    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 0)
+    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 1e-6)  # 0 is for a call that is not repeated
+    monkeypatch.setattr(waiting, "LONGEST_THROTTLED", 1e-6)
+    monkeypatch.setattr(looks, "GAP", 0)
 
 
 def run(case: Case, module: Any) -> None:
@@ -58,6 +60,7 @@ def test_a_step_that_is_throttled_is_taken_again_later_each_time(
     """The looks of other calls do not shorten these pauses."""
     pauses: list[float] = []
     monkeypatch.setattr(waiting, "FIRST_THROTTLED", 1)
+    monkeypatch.setattr(waiting, "LONGEST_THROTTLED", 10)
     monkeypatch.setattr(waiting, "sleep_until", lambda _event, seconds: pauses.append(seconds))
     state = VMState.CREATING if call is create else VMState.RUNNING
     session = FakeSession([vm(state=state, is_initialized=False)], [leftover()])
