@@ -38,16 +38,18 @@ S = TypeVar("S")
 ScopeT = TypeVar("ScopeT", bound=ClusterScope)
 
 GAP: Final = 1.0
-"""Seconds between the beginnings of two looks of a group, if several calls wait."""
+"""Seconds between the beginnings of two looks of a group, if several calls wait. If twice the
+duration of the last look is more, that takes its place."""
 
 LONGEST_GAP: Final = 10.0
-"""The maximum of that gap, which doubles with each look that fails for a temporary reason."""
+"""The maximum of the gap, which doubles with each look that fails for a temporary reason."""
 
 PATIENCE: Final = 10.0
 """Seconds after which a look is considered hung, and another call looks instead."""
 
 IMPATIENCE: Final = 1.0
-"""The same for calls that look without a pause."""
+"""The same for calls that look without a pause. If twice the duration of the last look is more,
+that takes its place, up to `PATIENCE`."""
 
 
 class Request(Protocol):
@@ -296,6 +298,7 @@ class _Group:
         self.running: list[_Waiter] | None = None
         self.failures = 0
         self._began = float("-inf")
+        self._lasted = 0.0  # seconds; at least, if it was considered hung
 
     def look(
         self,
@@ -343,21 +346,27 @@ class _Group:
         with _lock:
             if waiter.seen or self._seconds_left(waiter) > 0:
                 return None
+            if self.running is not None:  # it is considered hung
+                self._end()
             self.waiting.remove(waiter)
             self.running = [*self.waiting]
             self._began = time.monotonic()
             return self.running
 
+    def _end(self) -> None:
+        self._lasted = time.monotonic() - self._began
+        self.running = None
+
     def _seconds_left(self, waiter: _Waiter) -> float:
         """Return how long it takes until it is this call's turn, unless something changes."""
         earliest = waiter.due
         if self.running is not None:
-            patience = IMPATIENCE if waiter.is_urgent else PATIENCE
-            earliest = max(earliest, self._began + patience)
+            patience = max(IMPATIENCE, 2 * self._lasted) if waiter.is_urgent else PATIENCE
+            earliest = max(earliest, self._began + min(patience, PATIENCE))
         elif not waiter.is_urgent and (self.failures or len(self.waiting) > 1):
             # The exponent has a limit too, since no float is as large as 2**1024.
-            gap = min(GAP * 2 ** min(self.failures, 9), LONGEST_GAP)
-            earliest = max(earliest, self._began + gap)
+            gap = max(GAP, 2 * self._lasted) * 2 ** min(self.failures, 9)
+            earliest = max(earliest, self._began + min(gap, LONGEST_GAP))
         return earliest - time.monotonic()
 
     def _sleep(self, waiter: _Waiter) -> None:
@@ -387,7 +396,7 @@ class _Group:
             with _lock:
                 self.failures = failures
                 if self.running is audience:
-                    self.running = None
+                    self._end()
                 if seen.done():
                     self._show(audience, seen)
                 self._wake_next()

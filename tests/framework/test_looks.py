@@ -678,6 +678,47 @@ def test_a_group_may_fail_any_number_of_times(
     assert result(outcome) == vm()
 
 
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_list_that_takes_long_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, several copies of it would be on their way all the time."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    group = module._Group()
+    urgent, patient = (module._Waiter(clock.now, is_urgent=each) for each in (True, False))
+
+    def begin(*waiters: module._Waiter) -> None:
+        group.waiting = [*waiters]
+        assert group._begin(waiters[0]) is not None
+        group.waiting = [urgent, patient]
+
+    def seconds_left() -> tuple[float, float]:
+        return group._seconds_left(urgent), group._seconds_left(patient)
+
+    begin(urgent, patient)
+    assert seconds_left() == (1, 10)
+    clock.now += 3
+    begin(urgent, patient)
+    assert seconds_left() == (6, 10), "the first one took three seconds or more"
+    clock.now += 4
+    group._end()
+    assert seconds_left() == (-7, 4), "the cloud rests for as long as the list took"
+    begin(urgent, patient)
+    assert seconds_left() == (8, 10)
+    clock.now += 7
+    group._end()
+    begin(urgent, patient)
+    assert seconds_left() == (10, 10), "whatever the list takes"
+
+
 def test_a_read_does_not_wait_for_a_gap(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only calls that wait for a change anyway keep to the gap between two reads."""
     monkeypatch.setattr(module, "GAP", 2 * PATIENCE)
