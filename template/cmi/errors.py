@@ -115,7 +115,8 @@ class Throttled(Unavailable):
     """The cloud received too many requests, and refused this one without starting it.
 
     The framework therefore repeats the request after a pause. MCM gets an error only if the
-    machine call takes too long.
+    machine call takes too long. If the SDK repeats requests itself, an earlier one may have got
+    through, so the framework looks for the VM before it repeats `create_vm`.
     """
 
     default_message = "the provider throttles requests; try again"

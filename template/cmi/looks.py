@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -37,16 +38,18 @@ S = TypeVar("S")
 ScopeT = TypeVar("ScopeT", bound=ClusterScope)
 
 GAP: Final = 1.0
-"""Seconds between the beginnings of two looks of a group, if several calls wait."""
+"""Seconds between the beginnings of two looks of a group, if several calls wait. If twice the
+duration of the last look is more, that takes its place."""
 
 LONGEST_GAP: Final = 10.0
-"""The maximum of that gap, which doubles with each look that fails for a temporary reason."""
+"""The maximum of the gap, which doubles with each look that fails for a temporary reason."""
 
 PATIENCE: Final = 10.0
 """Seconds after which a look is considered hung, and another call looks instead."""
 
 IMPATIENCE: Final = 1.0
-"""The same for calls that look without a pause."""
+"""The same for calls that look without a pause. If twice the duration of the last look is more,
+that takes its place, up to `PATIENCE`."""
 
 
 class Request(Protocol):
@@ -74,19 +77,27 @@ class Looks(Generic[ScopeT, VMT]):
         self._scope: ScopeT = request.provider_spec
         self._secrets: SecretsModel = request.secrets
 
-    def named(self, name: str) -> list[VMT]:
-        """Return the VMs with a name, as they are now."""
+    def named(self, name: str, *, is_final: bool = False) -> list[VMT]:
+        """Return the VMs with a name, as they are now.
 
-        def vms(pause: float) -> list[VMT]:
-            return group.look(
-                pause,
-                alone=lambda: _with_name(name, self._session.find_vms(self._scope, name)),
-                together=self._vms,
-                pick=lambda vms: _with_name(name, vms),
-            )
+        Args:
+            name: The name.
+            is_final: Whether nobody looks again if there is no such VM. A shared list may lag
+                behind `find_vms`, so the call then asks for its own VM too.
+        """
+        in_doubt = is_final and type(self._session).find_vms is not Session.find_vms
+
+        def own() -> list[VMT]:
+            return _with_name(name, self._session.find_vms(self._scope, name))
+
+        def pick(vms: list[VMT]) -> list[VMT]:
+            return _with_name(name, vms) or (own() if in_doubt else [])
 
         with self._joined("read") as group:
-            return paced(f"the cloud to report machine {name}", vms)
+            return paced(
+                f"the cloud to report machine {name}",
+                lambda pause: group.look(pause, alone=own, together=self._vms, pick=pick),
+            )
 
     def vm(self, provider_id: str) -> VMT | None:
         """Return the VM with this provider ID, as it is now."""
@@ -216,9 +227,13 @@ def _scope_type(session: type) -> type[ClusterScope] | None:
 
 
 def scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
-    """Return the fields of a spec by which the session finds VMs; all fields if it does not say."""
+    """Return the fields of a spec by which the session finds VMs; all fields if it does not say.
+
+    They are copies, because an author's method may change the spec during its call.
+    """
     scope = _scope_type(session) or type(spec)
-    return {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
+    fields = {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
+    return deepcopy(fields)
 
 
 def _credentials(secrets: SecretsModel) -> dict[str, Any]:
@@ -271,16 +286,19 @@ class _Group:
 
     Attributes:
         members: The number of calls, including those that are between two looks.
-        waiting: The calls that wait for a look.
+        waiting: The calls that wait for their turn to look, or for the look of another call.
+        running: The calls that get the result of the look that is running, besides the one that
+            looks; None if there is no such look, or if it is considered hung.
         failures: How many looks in a row have failed for a temporary reason.
     """
 
     def __init__(self) -> None:
         self.members = 0
         self.waiting: list[_Waiter] = []
-        self._running: object | None = None
-        self._began = float("-inf")
+        self.running: list[_Waiter] | None = None
         self.failures = 0
+        self._began = float("-inf")
+        self._lasted = 0.0  # seconds; at least, if it was considered hung
 
     def look(
         self,
@@ -308,42 +326,47 @@ class _Group:
             self.waiting.append(waiter)
         try:
             while waiter.seen is None:
-                audience = self._audience(waiter)
-                if audience == [waiter]:
-                    with self._looking():
-                        return alone()
-                if audience:
-                    self._look_for(audience, together)
-                else:
+                audience = self._begin(waiter)
+                if audience is None:
                     self._sleep(waiter)
+                elif audience:
+                    return pick(self._look_for(audience, together))
+                else:
+                    return self._look_for(audience, alone)
+            return pick(waiter.seen.result())
         finally:
             with _lock:
                 if waiter in self.waiting:
                     self.waiting.remove(waiter)
                 self._wake_next()
-        try:
-            return pick(waiter.seen.result())
-        finally:
-            del waiter  # it holds the exception, whose traceback would keep the call alive
+            waiter.seen = None  # it may be an exception, whose traceback would keep the call alive
 
-    def _audience(self, waiter: _Waiter) -> list[_Waiter]:
-        """Begin a look if it is this call's turn; return the calls that it is for."""
+    def _begin(self, waiter: _Waiter) -> list[_Waiter] | None:
+        """Begin a look if it is this call's turn; return the other calls that it is for."""
         with _lock:
-            if self._seconds_left(waiter) > 0:
-                return []
+            if waiter.seen or self._seconds_left(waiter) > 0:
+                return None
+            if self.running is not None:  # it is considered hung
+                self._end()
+            self.waiting.remove(waiter)
+            self.running = [*self.waiting]
             self._began = time.monotonic()
-            self._running = object()
-            return [*self.waiting]
+            return self.running
+
+    def _end(self) -> None:
+        self._lasted = time.monotonic() - self._began
+        self.running = None
 
     def _seconds_left(self, waiter: _Waiter) -> float:
         """Return how long it takes until it is this call's turn, unless something changes."""
         earliest = waiter.due
-        if self._running:
-            patience = IMPATIENCE if waiter.is_urgent else PATIENCE
-            earliest = max(earliest, self._began + patience)
+        if self.running is not None:
+            patience = max(IMPATIENCE, 2 * self._lasted) if waiter.is_urgent else PATIENCE
+            earliest = max(earliest, self._began + min(patience, PATIENCE))
         elif not waiter.is_urgent and (self.failures or len(self.waiting) > 1):
-            gap = min(GAP * 2**self.failures, LONGEST_GAP)
-            earliest = max(earliest, self._began + gap)
+            # The exponent has a limit too, since no float is as large as 2**1024.
+            gap = max(GAP, 2 * self._lasted) * 2 ** min(self.failures, 9)
+            earliest = max(earliest, self._began + min(gap, LONGEST_GAP))
         return earliest - time.monotonic()
 
     def _sleep(self, waiter: _Waiter) -> None:
@@ -354,41 +377,40 @@ class _Group:
                 return
         sleep_until(waiter.woken, seconds)
 
-    def _look_for(self, audience: list[_Waiter], look: Callable[[], Any]) -> None:
-        """Look, and pass the result to the audience."""
-        seen: Future[Any] = Future()
-        try:
-            with self._looking():
-                seen.set_result(look())
-        except Exception as error:
-            call = current_call.get()
-            if call and call.given_up.is_set():  # this may be why it failed
-                raise
-            seen.set_exception(error)
-        with _lock:
-            for waiter in audience:
-                waiter.seen = waiter.seen or seen
-                waiter.woken.set()
-            self.waiting = [each for each in self.waiting if each not in audience]
-        del audience, seen, waiter  # see `look`
-
-    @contextmanager
-    def _looking(self) -> Iterator[None]:
-        """End the current look, and record whether the cloud answered."""
-        running = self._running
+    def _look_for(self, audience: list[_Waiter], look: Callable[[], S]) -> S:
+        """Look, and pass the result to the audience too."""
+        seen: Future[S] = Future()
         failures = 0
         try:
-            yield
+            found = look()
+            seen.set_result(found)
+            return found
         except Exception as error:
             failures = self.failures + is_passing(error)
+            call = current_call.get()
+            if not (call and call.given_up.is_set()):  # otherwise, this may be why it failed
+                seen.set_exception(error)
             raise
         finally:
+            # All of it at once: a call that finds no look running must find this one's result.
             with _lock:
                 self.failures = failures
-                if self._running is running:  # it was not considered hung
-                    self._running = None
+                if self.running is audience:
+                    self._end()
+                if seen.done():
+                    self._show(audience, seen)
+                self._wake_next()
+            del seen  # see `look`
+
+    def _show(self, audience: list[_Waiter], seen: "Future[Any]") -> None:
+        """Pass what was seen to those of the audience that still wait."""
+        for waiter in audience:
+            if waiter in self.waiting:
+                self.waiting.remove(waiter)
+                waiter.seen = seen
+                waiter.woken.set()
 
     def _wake_next(self) -> None:
         """Wake the call whose turn is next; it may find that it has to wait longer."""
-        if self.waiting and not self._running:
-            min(self.waiting, key=lambda each: each.due).woken.set()
+        if self.waiting and self.running is None:
+            min(self.waiting, key=self._seconds_left).woken.set()

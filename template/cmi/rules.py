@@ -39,7 +39,7 @@ from cmi.messages import (
 )
 from cmi.seam import VM, VMT, Leftover, Session, VMState
 from cmi.spec import ClusterScope, SecretsT, SpecT
-from cmi.waiting import despite_throttling, passing_trouble
+from cmi.waiting import Steps, despite_throttling
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,17 @@ def create_machine(
     """
     name, spec = request.machine_name, request.provider_spec
     looks = Looks(session, request)
-    vm = _only(name, _own(spec, looks.named(name)))
+
+    def find() -> VMT | None:
+        return _only(name, _own(spec, looks.named(name)))
+
+    vm = find()
     is_new = vm is None
     if vm is None:
         vm = despite_throttling(
             f"the cloud to make a VM for machine {name}",
             lambda: session.create_vm(name, spec, request.secrets),
+            find=find,
         )
     elif differing := session.differences(vm, spec):
         raise AlreadyExists(
@@ -96,12 +101,12 @@ def initialize_machine(
         Unavailable: The VM vanished meanwhile.
     """
     name = request.machine_name
-    looks = Looks(session, request)
+    looks, steps = Looks(session, request), Steps()
 
     def initialized(vm: VMT) -> VMT | None:
         if vm.is_initialized:
             return vm
-        with passing_trouble():
+        with steps.step():
             session.initialize_vm(vm, request.provider_spec, request.secrets)
         return None
 
@@ -128,7 +133,7 @@ def delete_machine(
     there is another one of the same name: MCM deletes a surplus VM in this way (C20).
     """
     looks = Looks(session, request)
-    _remove(session, looks, request, _found(looks, request))
+    _remove(session, looks, request, _found(looks, request, is_final=True))
     return DeleteMachineResponse()
 
 
@@ -215,7 +220,7 @@ def _remove(
     vms: list[VMT],
 ) -> None:
     """Delete these VMs of a machine and its leftovers, and wait until both are gone."""
-    name = request.machine_name
+    name, steps = request.machine_name, Steps()
     for vm in vms:
         if vm.state is not VMState.DELETING:
             despite_throttling(
@@ -229,7 +234,7 @@ def _remove(
     def without_leftovers(found: list[Leftover]) -> bool:
         leftovers = _left_of(request.provider_spec, found, name)
         for leftover in leftovers:
-            with passing_trouble():
+            with steps.step():
                 session.delete_leftover(leftover)
         return not leftovers
 
@@ -251,13 +256,14 @@ def _finished(
     """
     name, spec = request.machine_name, request.provider_spec
     latest, was_seen = vm, not is_new
+    steps = Steps()
 
     def go_on() -> VMT | None:
         if latest.state is VMState.FAILED:
             _remove(session, looks, request, [latest])  # otherwise, a retry would find it again
         if _is_finished(name, latest):
             return latest
-        with passing_trouble():
+        with steps.step():
             session.advance_vm(latest, spec, request.secrets)
         return None
 
@@ -314,11 +320,16 @@ def _is_there(vm: VM) -> bool:
     return vm.state in (VMState.RUNNING, VMState.STOPPED)
 
 
-def _found(looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT]) -> list[VMT]:
-    """Return the VM with the provider ID, whatever its name; without an ID, the VMs by name."""
+def _found(
+    looks: Looks[ScopeT, VMT], request: AnyRequest[ScopeT], *, is_final: bool = False
+) -> list[VMT]:
+    """Return the VM with the provider ID, whatever its name; without an ID, the VMs by name.
+
+    See `Looks.named` for `is_final`.
+    """
     scope = request.provider_spec
     if not request.provider_id:
-        return _own(scope, looks.named(request.machine_name))
+        return _own(scope, looks.named(request.machine_name, is_final=is_final))
     vm = looks.vm(request.provider_id)
     return [] if vm is None else _own(scope, [vm])
 

@@ -127,8 +127,9 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
 
     shares_lists: ClassVar[bool] = True
     """Whether calls that look at the same time share one `list_vms`, or one `list_leftovers`. Set
-    it to False if a list takes long in your cloud, or contains less about a VM than `get_vm`
-    returns. Then each call asks for its own VM."""
+    it to False if a list takes long in your cloud, contains less about a VM than `get_vm` returns,
+    or lags so far behind `find_vms` that CreateMachine would make a second VM. Then each call asks
+    for its own VM."""
 
     @abstractmethod
     def list_vms(self, scope: ScopeT_contra) -> Iterable[VMT]:
@@ -148,6 +149,9 @@ class Session(ABC, Generic[ScopeT_contra, SpecT_contra, SecretsT_contra, VMT]):
         ShutDownMachine and DeleteMachine while MCM does not know the ID yet. The default searches
         `list_vms`; override it if your cloud can filter by the tag with the machine's name. As in
         `list_vms`, include half-made VMs; you may return too many.
+
+        If several calls look at the same time, they use one `list_vms` instead. If that lacks the
+        machine, only DeleteMachine calls `find_vms` too, because nobody looks again after it.
         """
         return [vm for vm in self.list_vms(scope) if vm.name == name]
 

@@ -160,7 +160,9 @@ def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
     return True
 
 
-def despite_throttling(what: str, act: Callable[[], T]) -> T:
+def despite_throttling(
+    what: str, act: Callable[[], T], *, find: Callable[[], T | None] = lambda: None
+) -> T:
     """Repeat `act` while the cloud throttles it; return its result.
 
     Any other error ends the call, even a temporary one, because `act` may have had an effect.
@@ -168,6 +170,8 @@ def despite_throttling(what: str, act: Callable[[], T]) -> T:
     Args:
         what: The awaited event, for messages: see `wait_for`.
         act: One call of a session's method.
+        find: Called before each repetition. If it finds something, that is the result: an SDK that
+            repeats requests itself may have been throttled after it got one through.
 
     Raises:
         DeadlineExceeded: The call was cancelled or took too long.
@@ -177,6 +181,8 @@ def despite_throttling(what: str, act: Callable[[], T]) -> T:
     def pause_and_act(seconds: float) -> T:
         if seconds:
             sleep_until(threading.Event(), seconds)
+            if found := find():
+                return found
         return act()
 
     return paced(what, pause_and_act)
@@ -204,18 +210,30 @@ def has_answered() -> None:
         call.trouble = ""
 
 
-@contextmanager
-def passing_trouble() -> Iterator[None]:
-    """Suppress temporary errors of the SDK in this context, so that a wait tries again.
+class Steps:
+    """The steps that a wait takes after its looks, which may fail for a temporary reason."""
 
-    Errors of `cmi` end the call, except for `Throttled`.
-    """
-    try:
-        yield
-    except Exception as error:
-        is_decided = isinstance(error, DriverError) and not isinstance(error, Throttled)
-        if is_decided or not is_passing(error):
-            raise
+    def __init__(self) -> None:
+        self._pauses = pauses(FIRST_THROTTLED, LONGEST_THROTTLED)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Suppress a temporary error of the SDK in this context, so that the wait tries again.
+
+        After such an error, the call pauses, apart from those that look at the cloud together:
+        otherwise, they would all try again after the next look. The pauses grow until a step
+        succeeds. Errors of `cmi` end the call, except for `Throttled`.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_decided = isinstance(error, DriverError) and not isinstance(error, Throttled)
+            if is_decided or not is_passing(error):
+                raise
+        else:
+            self._pauses = pauses(FIRST_THROTTLED, LONGEST_THROTTLED)
+            return
+        sleep_until(threading.Event(), next(self._pauses))
 
 
 def wait_for(what: str, look: Callable[[], T | None]) -> T:

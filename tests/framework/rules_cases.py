@@ -381,6 +381,19 @@ def a_call_that_was_throttled_is_made_again(rules: Rules) -> None:
     assert session.log == ["stop vm-1"]
 
 
+def a_vm_that_was_made_all_the_same_is_adopted(rules: Rules) -> None:
+    """An SDK repeats a request whose answer was lost, and the cloud throttles the second one."""
+    session = FakeSession(made=[vm("vm-1"), vm("vm-2")])
+
+    def make_and_lose(*arguments: Any) -> VM:
+        FakeSession.create_vm(session, *arguments)
+        raise NotBegun
+
+    session.create_vm = make_and_lose  # type: ignore[assignment, method-assign]
+    assert create(rules, session).provider_id == "vm-1"
+    assert session.log == ["create m1"]
+
+
 def a_call_that_may_have_begun_is_not_made_again(rules: Rules) -> None:
     """MCM repeats the call, which then looks for what the first one has begun."""
     for method in ("list_vms", "create_vm"):

@@ -15,10 +15,12 @@ from cmi import (
     VM,
     CreateMachineResponse,
     DeadlineExceeded,
+    DeleteMachineRequest,
     Leftover,
     NotFound,
     Session,
     VMState,
+    rules,
     waiting,
 )
 from cmi import looks as module
@@ -26,7 +28,16 @@ from cmi.endpoint import Endpoint
 from cmi.looks import Looks
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
-from tests.framework.rules_cases import ERRORS, KEYS, SCOPE, SPEC, Throttled, leftover, vm
+from tests.framework.rules_cases import (
+    ERRORS,
+    KEYS,
+    SCOPE,
+    SPEC,
+    NotBegun,
+    Throttled,
+    leftover,
+    vm,
+)
 from tests.framework.support import Disk, Keys, Scope, Spec, StandIn, ask, request
 from tests.support import PATIENCE, await_condition
 
@@ -131,7 +142,7 @@ class CloudSession(Session[Scope, Spec, Keys, VM]):
         raise AssertionError
 
     def stop_vm(self, vm: VM) -> None:
-        raise AssertionError
+        raise AssertionError(f"{vm.provider_id} is to be stopped or deleted")
 
     delete_vm = stop_vm
 
@@ -141,6 +152,10 @@ class CloudSession(Session[Scope, Spec, Keys, VM]):
 
 class OtherSession(CloudSession):
     """A subclass that might find VMs in another way."""
+
+
+class ListingSession(CloudSession):
+    find_vms = Session.find_vms  # type: ignore[assignment]
 
 
 class LoneSession(CloudSession):
@@ -183,9 +198,12 @@ class Server:
 
     def await_waiting(self, count: int) -> None:
         """Wait until that many calls need an answer, including those that are reading."""
-        await_condition(
-            lambda: sum(len(group.waiting) for group in [*self.groups.values()]) == count
-        )
+
+        def needing() -> int:
+            groups = [*self.groups.values()]
+            return sum(len(each.waiting) + (each.running is not None) for each in groups)
+
+        await_condition(lambda: needing() == count)
 
     def await_asked(self, *calls: str) -> None:
         """Wait until the cloud has received exactly these calls."""
@@ -320,6 +338,49 @@ def test_a_vm_that_a_list_lacks_is_asked_for(server: Server, look: Callable[[str
     assert sorted(server.cloud.asked[2:]) == ["get vm-2", "get vm-3"]
 
 
+@pytest.mark.parametrize("session", [CloudSession, ListingSession])
+def test_a_machine_that_a_list_lacks_is_asked_for_before_it_counts_as_deleted(
+    server: Server, session: type[CloudSession]
+) -> None:
+    """After a deletion, nobody looks again. Where `find_vms` lists too, it is no help."""
+
+    def delete(_looks: Looks[Scope, VM]) -> Any:
+        request = DeleteMachineRequest(machine_name="m2", provider_spec=SCOPE, secrets=KEYS)
+        return rules.delete_machine(session(server.cloud), request)
+
+    server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2", name="m2")], {"vm-2"}
+    server.begin(by_id("vm-1"), session=session)
+    server.await_asked("get vm-1")
+    deletes = server.begin(delete)
+    server.await_waiting(2)
+    reads = server.begin(named("m2"), session=session)
+    server.await_waiting(3)
+    server.cloud.be_quick()
+    assert result(reads) == []
+    if session is CloudSession:
+        with pytest.raises(AssertionError, match="vm-2 is to be stopped or deleted"):
+            result(deletes)
+    else:
+        result(deletes)
+    assert server.cloud.asked.count("list") == 1
+
+
+def test_nobody_waits_while_another_call_asks_for_its_own_vm(server: Server) -> None:
+    server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2")], {"vm-2"}
+    server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    for count in (2, 3):
+        server.begin(by_id("vm-2"))
+        server.await_waiting(count)
+    server.cloud.end(0)
+    server.await_asked("get vm-1", "list")
+    server.begin(by_id("vm-1"))
+    server.await_waiting(3)
+    server.cloud.end(1)
+    await_condition(lambda: len(server.cloud.calls) == 5)
+    assert sorted(server.cloud.asked[2:]) == ["get vm-1", "get vm-2", "get vm-2"]
+
+
 def test_an_exception_goes_to_all_who_share_the_look(server: Server) -> None:
     first = server.begin(by_id("vm-1"))
     server.await_asked("get vm-1")
@@ -397,6 +458,86 @@ def test_a_look_that_hangs_holds_up_nobody_for_long(
     assert not hanging.done()
 
 
+def test_a_call_that_has_its_result_begins_no_look(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may get the result just before it finds that nobody looks and that it is its turn. A look
+    that it began then would never end, so the others would consider it hung."""
+    begin, begins = module._Group._begin, threading.Event()
+
+    def begin_late(group: Any, waiter: Any) -> Any:
+        if waiting.current_call.get() in server.calls[2:3]:
+            begins.wait(PATIENCE)
+        return begin(group, waiter)
+
+    monkeypatch.setattr(module._Group, "_begin", begin_late)
+    server.cloud.vms, server.cloud.unlisted = [vm("vm-1"), vm("vm-2")], {"vm-2"}
+    first = server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    unlisted = server.begin(by_id("vm-2"))
+    server.await_waiting(2)
+    late = server.begin(by_id("vm-1"))
+    server.await_waiting(3)
+    server.cloud.end(0)
+    server.await_asked("get vm-1", "list")
+    server.cloud.end(1)
+    server.await_asked("get vm-1", "list", "get vm-2")
+    begins.set()
+    assert result(late) == vm("vm-1")
+    next_one = server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1", "list", "get vm-2", "get vm-1")
+    server.cloud.be_quick()
+    assert [result(each) for each in (first, unlisted, next_one)] == [
+        vm("vm-1"),
+        vm("vm-2"),
+        vm("vm-1"),
+    ]
+
+
+def test_a_call_whose_own_look_hangs_keeps_nobody_asleep(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a look, a call is woken that can look next."""
+    server.cloud.vms = [vm()]
+    server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "IMPATIENCE", 0)
+        server.begin(by_id("vm-1"))
+        await_condition(lambda: len(server.cloud.calls) == 2)
+    sleeping = server.begin(by_id("vm-1"))
+    server.await_waiting(2)
+    server.calls[1].give_up()
+    server.cloud.end(1, DeadlineExceeded("cancelled"))
+    await_condition(lambda: len(server.cloud.calls) == 3)
+    server.cloud.end(2)
+    assert result(sleeping) == vm()
+
+
+def test_an_urgent_call_does_not_wait_for_one_that_backs_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was throttled makes a pause, and waits longer for its group."""
+    monkeypatch.setattr(module, "GAP", 2 * PATIENCE)
+    monkeypatch.setattr(module, "LONGEST_GAP", 2 * PATIENCE)
+    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 0.001)
+    server.cloud.vms = [vm()]
+    backs_off = server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1")
+    server.cloud.end(0, NotBegun("slow down"))
+    await_condition(lambda: server.calls[0].trouble == "slow down")
+    server.await_waiting(1)
+    server.begin(by_id("vm-1"))
+    server.await_asked("get vm-1", "list")
+    urgent = server.begin(by_id("vm-1"))
+    server.await_waiting(3)
+    server.calls[1].give_up()
+    server.cloud.end(1, DeadlineExceeded("cancelled"))
+    server.await_asked("get vm-1", "list", "list")
+    server.cloud.be_quick()
+    assert [result(each) for each in (backs_off, urgent)] == [vm()] * 2
+
+
 @dataclass(frozen=True)
 class Apart:
     """A call that differs from others, and may or may not share reads with them."""
@@ -443,6 +584,24 @@ def test_what_differs_from_machine_to_machine_does_not_part_calls(
     server.await_waiting(2)
     assert server.cloud.asked == ["get vm-1"]
     assert len(server.groups) == 1
+
+
+def test_a_call_that_changes_its_spec_stays_in_its_group(server: Server) -> None:
+    """Otherwise, it could not leave it. The fixture awaits that no group remains."""
+    scope = SCOPE.model_copy(deep=True)
+
+    def change(looks: Looks[Scope, VM]) -> Any:
+        return looks.wait_for_vm("a look", "vm-1", lambda _: scope.tags.setdefault("more", "1"))
+
+    first = server.begin(paused("vm-1"))
+    server.await_asked("get vm-1")
+    changing = server.begin(change, Asked(scope))
+    server.await_waiting(2)
+    server.cloud.end(0)
+    assert result(first) is None
+    server.await_asked("get vm-1", "get vm-1")
+    server.cloud.end(1)
+    assert result(changing) == "1"
 
 
 def test_what_a_group_is_known_by_shows_no_secret(server: Server) -> None:
@@ -501,6 +660,63 @@ def test_a_group_backs_off_while_the_cloud_throttles(
     assert server.cloud.calls[5].began - start >= 0.01 * (2 + 4 + 8 + 16 + 32)
     (group,) = groups
     assert group.failures == 0, "the pauses must be short again once the cloud answers"
+
+
+def test_a_group_may_fail_any_number_of_times(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GAP", 0.001)
+    monkeypatch.setattr(module, "LONGEST_GAP", 0.001)
+    server.cloud.vms = [vm()]
+    outcome = server.begin(is_running("vm-1"))
+    server.await_asked("get vm-1")
+    (group,) = server.groups.values()
+    group.failures = 2000
+    server.cloud.end(0, Throttled("slow down"))
+    server.await_asked("get vm-1", "get vm-1")
+    server.cloud.end(1)
+    assert result(outcome) == vm()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_list_that_takes_long_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, several copies of it would be on their way all the time."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    group = module._Group()
+    urgent, patient = (module._Waiter(clock.now, is_urgent=each) for each in (True, False))
+
+    def begin(*waiters: module._Waiter) -> None:
+        group.waiting = [*waiters]
+        assert group._begin(waiters[0]) is not None
+        group.waiting = [urgent, patient]
+
+    def seconds_left() -> tuple[float, float]:
+        return group._seconds_left(urgent), group._seconds_left(patient)
+
+    begin(urgent, patient)
+    assert seconds_left() == (1, 10)
+    clock.now += 3
+    begin(urgent, patient)
+    assert seconds_left() == (6, 10), "the first one took three seconds or more"
+    clock.now += 4
+    group._end()
+    assert seconds_left() == (-7, 4), "the cloud rests for as long as the list took"
+    begin(urgent, patient)
+    assert seconds_left() == (8, 10)
+    clock.now += 7
+    group._end()
+    begin(urgent, patient)
+    assert seconds_left() == (10, 10), "whatever the list takes"
 
 
 def test_a_read_does_not_wait_for_a_gap(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

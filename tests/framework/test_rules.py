@@ -3,14 +3,25 @@
 import ast
 import asyncio
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cmi import rules, waiting
-from tests.framework.rules_cases import CASES, ERRORS, Case
+from cmi import VMState, looks, rules, waiting
+from tests.framework.rules_cases import (
+    CASES,
+    ERRORS,
+    Case,
+    FakeSession,
+    NotBegun,
+    create,
+    delete,
+    initialize,
+    leftover,
+    vm,
+)
 
 SOURCE = Path(rules.__file__).read_text()
 
@@ -19,7 +30,9 @@ SOURCE = Path(rules.__file__).read_text()
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait without pauses. `FakeSession` ends a wait that would go on forever."""
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0)
-    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 0)
+    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 1e-6)  # 0 is for a call that is not repeated
+    monkeypatch.setattr(waiting, "LONGEST_THROTTLED", 1e-6)
+    monkeypatch.setattr(looks, "GAP", 0)
 
 
 def run(case: Case, module: Any) -> None:
@@ -35,6 +48,25 @@ def run(case: Case, module: Any) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_rule(case: Case) -> None:
     run(case, rules)
+
+
+@pytest.mark.parametrize(
+    ("call", "method"),
+    [(create, "advance_vm"), (initialize, "initialize_vm"), (delete, "delete_leftover")],
+)
+def test_a_step_that_is_throttled_is_taken_again_later_each_time(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], method: str
+) -> None:
+    """The looks of other calls do not shorten these pauses."""
+    pauses: list[float] = []
+    monkeypatch.setattr(waiting, "FIRST_THROTTLED", 1)
+    monkeypatch.setattr(waiting, "LONGEST_THROTTLED", 10)
+    monkeypatch.setattr(waiting, "sleep_until", lambda _event, seconds: pauses.append(seconds))
+    state = VMState.CREATING if call is create else VMState.RUNNING
+    session = FakeSession([vm(state=state, is_initialized=False)], [leftover()])
+    session.troubles = {method: [NotBegun(), NotBegun(), NotBegun()]}
+    run(lambda rules: call(rules, session), rules)
+    assert all(low <= each <= 2 * low for low, each in zip([0.5, 1, 2], pauses, strict=True))
 
 
 class Spoiler(ast.NodeTransformer):

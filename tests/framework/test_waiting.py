@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from cmi import CreateMachineResponse, NotFound, remember, run_async, run_blocking, waiting
+from cmi import (
+    CreateMachineResponse,
+    NotFound,
+    Throttled,
+    Unavailable,
+    remember,
+    run_async,
+    run_blocking,
+    waiting,
+)
 from cmi.endpoint import Endpoint
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
@@ -39,6 +48,26 @@ def test_the_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) 
     assert 0.01 <= pauses[0] <= 0.02
     assert all(2.5 <= pause <= 5 for pause in pauses[8:])
     assert len(set(pauses)) > 10
+
+
+def test_the_pauses_after_steps_that_fail_grow_until_one_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call pauses by itself: after a look of its group, it would try again with all others."""
+    pauses: list[float] = []
+    monkeypatch.setattr(waiting, "sleep_until", lambda _event, seconds: pauses.append(seconds))
+    call = waiting.ThreadCall(asyncio.new_event_loop(), errors={OSError: Unavailable})
+    call.loop.close()
+    token = waiting.current_call.set(call)
+    steps = waiting.Steps()
+    try:
+        for error in (Throttled(), OSError(), Throttled(), None, OSError()):
+            with steps.step():
+                if error:
+                    raise error
+    finally:
+        waiting.current_call.reset(token)
+    assert all(low <= each <= 2 * low for low, each in zip([0.5, 1, 2, 0.5], pauses, strict=True))
 
 
 def test_a_wait_ends_with_its_call_and_frees_the_machine(log_lines: LogLines) -> None:

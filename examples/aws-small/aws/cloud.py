@@ -127,8 +127,8 @@ class Cloud:
         import boto3  # slow to import, and the process can start without it
         from botocore.config import Config
 
-        # With retries at most about 80 s, well within the deadline of a machine call.
-        config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
+        # With one retry at most about 30 s, well within the deadline of a machine call.
+        config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
         return boto3.client(
             "ec2", region, aws_access_key_id=key, aws_secret_access_key=secret, config=config
         )

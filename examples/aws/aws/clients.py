@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
 
 MAX_CLIENTS: Final = 32
+MAX_CONNECTIONS: Final = 1000
+"""As many as the driver runs calls at once. Any further one would be closed after its request."""
 RENEWED_BEFORE: Final = timedelta(minutes=5)
 """How long before they expire STS's temporary keys are replaced."""
 
@@ -157,14 +159,18 @@ def _text(secret: "SecretStr | None") -> str:
 
 
 def _config(*, is_signed: bool) -> "Config":
-    """Return settings that limit a request to about 80 s, well within a machine call's deadline."""
+    """Return settings that limit a request to about 30 s, well within a machine call's deadline.
+
+    One retry is enough, because the framework and MCM make calls again.
+    """
     from botocore import UNSIGNED
     from botocore.config import Config
 
+    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "2"))
     return Config(
         connect_timeout=5,
-        read_timeout=20,
-        retries={"mode": "standard"},  # 3 attempts with back-off, unless AWS_MAX_ATTEMPTS is set
-        max_pool_connections=50,  # the number of calls that MCM makes at once
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=MAX_CONNECTIONS,
         signature_version=None if is_signed else UNSIGNED,
     )

@@ -56,6 +56,7 @@ class Instance(VM):
         client_token: The client token of the call that launched it.
         made_from: The fingerprint of the spec it was created from.
         interfaces: Its network interfaces, as EC2 reports them.
+        steps: The value of `STEPS_TAG`; empty without that tag.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Instance(VM):
     client_token: str
     made_from: str
     interfaces: "Sequence[InstanceNetworkInterfaceTypeDef]"
+    steps: str
 
 
 def instance_of(instance: "InstanceTypeDef", region: str) -> Instance:
@@ -91,6 +93,7 @@ def instance_of(instance: "InstanceTypeDef", region: str) -> Instance:
         client_token=instance.get("ClientToken", ""),
         made_from=tags.get(SPEC_TAG, ""),
         interfaces=instance.get("NetworkInterfaces", []),
+        steps=tags.get(STEPS_TAG, ""),
     )
 
 

@@ -29,7 +29,7 @@ def take_steps(client: "EC2Client", instance: Instance, spec: ProviderSpec) -> N
     AssignIpv6Addresses has no client token. So if EC2 reports new prefixes late, the interface
     gets more prefixes than the class asks for, but never fewer.
     """
-    if not has_steps(spec) or not instance.interfaces:
+    if not has_steps(spec) or instance.steps == DONE or not instance.interfaces:
         return
     checking = [] if spec.src_and_dst_checks_enabled else [*_checking(instance)]
     lacking = dict(_lacking(instance, spec))

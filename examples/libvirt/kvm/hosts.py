@@ -12,7 +12,7 @@ from functools import cache, partial
 from typing import Any, Final
 
 import libvirt
-from cmi import FailedPrecondition, InvalidArgument, StartupError, run_blocking
+from cmi import FailedPrecondition, InvalidArgument, StartupError, Unavailable, run_blocking
 
 from .apis.provider_spec import Credentials
 from .errors import has_number
@@ -23,6 +23,9 @@ KEEPALIVE_SECONDS: Final = 5
 KEEPALIVE_COUNT: Final = 3
 """A host that answers none of so many messages is lost, and calls to it fail."""
 MAX_CONNECTIONS: Final = 100
+PATIENCE: Final = 30.0
+"""How many seconds a call waits while another one opens the connection. Its thread would stay, even
+after its machine call has ended."""
 
 _is_host = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})=([a-z0-9+]+://\S*)").fullmatch
 _Key = tuple[str, str, str]
@@ -55,6 +58,7 @@ class Connections:
 
         Raises:
             InvalidArgument: The operator's list has no such host.
+            Unavailable: Another call is trying to connect, and the host does not answer it.
             libvirt.libvirtError: The host does not answer, or refuses the credentials.
         """
         if host not in self._uris:
@@ -62,12 +66,17 @@ class Connections:
                 f"providerSpec.host: {host} is none of the driver's hosts: {', '.join(self._uris)}"
             )
         key = (host, _text(credentials.username), _text(credentials.password))
-        with self._locks.setdefault(key, threading.Lock()):
+        lock = self._locks.setdefault(key, threading.Lock())
+        if not lock.acquire(timeout=PATIENCE):
+            raise Unavailable(f"host {host} takes long to answer; try again")
+        try:
             connection = self._open.get(key)
             if connection is None or not connection.isAlive():
                 connection = self._open[key] = self._new(key)
-                self._forget_oldest()
             return connection
+        finally:
+            lock.release()
+            self._forget_oldest()
 
     def check(self) -> None:
         """Check that one of the hosts answers, with or without credentials (C6).
@@ -113,8 +122,11 @@ class Connections:
         return connection
 
     def _forget_oldest(self) -> None:
-        for key in [*self._open][:-MAX_CONNECTIONS]:
-            self._open.pop(key, None)  # it is closed once no call uses it
+        """Forget old connections, which are closed once no call uses them, and old credentials."""
+        places: tuple[dict[_Key, Any], ...] = (self._open, self._locks)
+        for place in places:
+            for key in [*place][:-MAX_CONNECTIONS]:
+                place.pop(key, None)
 
 
 def _text(secret: Any) -> str:

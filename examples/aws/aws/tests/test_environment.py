@@ -1,11 +1,14 @@
 """How the operator's environment affects a driver that gets credentials with each call."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cmi.testing import Client, MachineClass, connected, refused
 
+from ..apis.secrets import Credentials
+from ..clients import Clients
 from ..cloud import Cloud
 from ..machineserver import MachineServer
 from .gate import Gate, error, failing
@@ -18,6 +21,17 @@ def test_throttled_calls_are_repeated(
     throttled = failing(error("RequestLimitExceeded", status=503), times=2)
     with connected(MachineServer(Cloud())) as client, gate.fault(throttled):
         assert client.list_machines(machine_class) == {}
+
+
+@pytest.mark.usefixtures("gate")
+def test_a_request_ends_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread can't be stopped, so its machine is busy until the request ends."""
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS")
+    keys = Credentials.model_validate({"accessKeyID": b"AKIA0000", "secretAccessKey": b"0000"})
+    config: Any = Clients().client(keys, "eu-west-1").meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 2}
+    assert 2 * (config.connect_timeout + config.read_timeout) <= 30
+    assert config.max_pool_connections >= 1000, "the default of --max-calls"
 
 
 def test_nobody_listens(

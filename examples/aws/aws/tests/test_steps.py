@@ -100,6 +100,18 @@ def test_a_step_is_done_once_ec2_reports_it(
     assert len(gate.asked(STEPS[0], before)) == 6
 
 
+def test_an_instance_that_is_pending_for_long_is_marked_once(
+    client: Client, gate: Gate, routing: MachineClass
+) -> None:
+    """EC2 refuses too many calls, and each look at the instance would cost one."""
+    before = len(gate.calls)
+    running = "<code>16</code><name>running</name>"
+    with gate.fault(reported(running, "<code>0</code><name>pending</name>", times=6)):
+        client.create(routing, "pending")
+    assert len(gate.asked("DescribeInstances", before)) > 6
+    assert steps_since(gate, before) == [STEPS[0], STEPS[0], STEPS[1], STEPS[2]]
+
+
 def test_an_efa_has_no_such_check(client: Client, gate: Gate, routing: MachineClass) -> None:
     """EC2 refuses to change the check on an EFA, according to Gardener's driver."""
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import libvirt
-from cmi import InvalidArgument, StartupError
+from cmi import InvalidArgument, StartupError, Unavailable
 from cmi.testing import Client, MachineClass, Samples, connected, refused
 
+from .. import hosts
 from ..apis.provider_spec import Credentials
 from ..cloud import Cloud
 from ..hosts import Connections, hosts_from_environment
@@ -76,6 +77,43 @@ def test_a_connection_that_is_lost_is_opened_again(
     monkeypatch.setattr(libvirt.virConnect, "isAlive", lambda it: it is not before)
     assert own.connect("rack1", KEYS) is not before
     assert own_client.list_machines(machine_class) == {}
+
+
+def test_a_call_does_not_wait_for_ever_while_another_one_connects(
+    own: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, answers = threading.Event(), threading.Event()
+    open_auth = libvirt.openAuth
+
+    def open_late(*arguments: Any) -> libvirt.virConnect:
+        begun.set()
+        answers.wait()
+        return open_auth(*arguments)
+
+    monkeypatch.setattr(libvirt, "openAuth", open_late)
+    monkeypatch.setattr(hosts, "PATIENCE", 0.01)
+    connecting = threading.Thread(target=own.connect, args=("rack1", KEYS))
+    connecting.start()
+    try:
+        begun.wait()
+        with pytest.raises(Unavailable, match="rack1 takes long to answer"):
+            own.connect("rack1", KEYS)
+    finally:
+        answers.set()
+        connecting.join()
+    own.connect("rack1", KEYS)
+
+
+def test_old_credentials_are_forgotten(own: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even those that a host has refused."""
+    monkeypatch.setattr(hosts, "MAX_CONNECTIONS", 1)
+    wrong = Credentials.model_validate({"username": USER, "password": b"wrong"})
+    with pytest.raises(libvirt.libvirtError):
+        own.connect("rack1", wrong)
+    own.connect("rack1", KEYS)
+    assert "wrong" not in str(own._locks)
+    own.connect("rack2", KEYS)
+    assert "rack1" not in str([own._locks, own._open])
 
 
 @pytest.mark.parametrize(
