@@ -35,7 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and so are the servers
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
-    parser.add_argument("--quick", action="store_true", help="measure less: minutes instead of hours")
+    parser.add_argument("--quick", action="store_true", help="measure less, in minutes")
     parser.add_argument("--no-go", action="store_true", help="as if Go were not installed")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json", metavar="FILE")
     options = parser.parse_args()
