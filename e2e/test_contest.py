@@ -26,8 +26,9 @@ def arena(binaries: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_all_make_and_delete_machines(arena: Arena, capsys: pytest.CaptureFixture[str]) -> None:
-    match = replace(MATCHES[""], timing=QUICK)
-    samples = hold(arena, match, count=2, rounds=1)
+    report, case = Report(), "2 machines"
+    match = replace(MATCHES[0], timing=QUICK)
+    samples = hold(arena, match, 2, 1, report, case)
     assert {*samples} == {OURS, *match.others}
     for name, (sample,) in samples.items():
         assert sample.create_calls > 1, f"{name} looks for machines and launches each of them"
@@ -36,7 +37,8 @@ def test_all_make_and_delete_machines(arena: Arena, capsys: pytest.CaptureFixtur
         assert 0 < sample.idle <= sample.peak, name
         assert sample.connections >= 1, name
     assert samples[OURS][0].alive == 0, "MCM said that the VMs were gone"
-    tell(Report(), "2 machines", match, samples)
+    assert [each["contestant"] for each in report.samples] == [*samples]
+    tell(report, case, match, samples)
     told = capsys.readouterr().out
     assert [unit for unit in MEASURES.values() if unit not in told] == []
 

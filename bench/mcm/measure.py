@@ -105,13 +105,15 @@ def measure(setting: Setting, report: Report) -> None:
                 others = {name: each for name, each in match.others.items() if count <= each.most}
                 if setting.quick:
                     others = dict([*others.items()][:1])
-                chosen = replace(match, others=others)
-                hold(arena, chosen, count, 1 if setting.quick else 3, report)
+                chosen, case = replace(match, others=others), f"{count} machines{match.case}"
+                samples = hold(arena, chosen, count, 1 if setting.quick else 3, report, case)
+                tell(report, case, chosen, samples)
 
 
-def hold(arena: Arena, match: Match, count: int, rounds: int, report: Report) -> None:
-    """Let the contestants of a match take turns, and report the results."""
-    case = f"{count} machines{match.case}"
+def hold(
+    arena: Arena, match: Match, count: int, rounds: int, report: Report, case: str
+) -> dict[str, list[Sample]]:
+    """Let the contestants of a match take turns; return the samples of each."""
 
     def turn(name: str, contestant: Contestant) -> Callable[[], Sample]:
         def run() -> Sample:
@@ -122,8 +124,7 @@ def hold(arena: Arena, match: Match, count: int, rounds: int, report: Report) ->
         return run
 
     contestants = {OURS: Contestant(), **match.others}
-    samples = alternate({name: turn(name, each) for name, each in contestants.items()}, rounds)
-    tell(report, case, match, samples)
+    return alternate({name: turn(name, each) for name, each in contestants.items()}, rounds)
 
 
 def tell(report: Report, case: str, match: Match, samples: dict[str, list[Sample]]) -> None:
