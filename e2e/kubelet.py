@@ -29,10 +29,13 @@ class Kubelets:
 
     def act(self) -> None:
         """Do everything that is due now."""
-        for vm in running_vms(self._cloud, self._provider):
+        for vm in self._running():
             if vm.id not in self._joined:
                 self._join(vm)
         self._end_pods()
+
+    def _running(self) -> list[RunningVM]:
+        return running_vms(self._cloud, self._provider)
 
     def _join(self, vm: RunningVM) -> None:
         ready = NodeCondition(type="Ready", status="True", reason="KubeletReady")
@@ -43,6 +46,10 @@ class Kubelets:
         )
         self._client.create(node)
         self._joined.add(vm.id)
+        # A deleted VM can't join. If MCM did not see this node, it would stay.
+        if vm not in self._running():
+            with suppress(ApiError):  # MCM has seen and deleted it
+                self._client.delete(Node, vm.machine)
 
     def _end_pods(self) -> None:
         for pod in self._client.list(Pod, namespace="*"):

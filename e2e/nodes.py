@@ -25,6 +25,18 @@ def annotate(cluster: Cluster, node: str, key: str, value: str) -> None:
     cluster.control_plane.kubectl("annotate", "node", node, f"{PREFIX}{key}={value}")
 
 
+def remaining(cluster: Cluster) -> set[str]:
+    """Return the names of the nodes that nobody has deleted.
+
+    A deleted node may stay: MCM removes its finalizer and then deletes the node, but another part
+    of MCM may add the finalizer again in between. MCM removes it once the node is as old as its
+    creation timeout (v0.62.1: `deleteNodeObject`, `reconcileClusterNodeKey`,
+    `AnnotateNodesUnmanagedByMCM`).
+    """
+    nodes = [node.metadata for node in cluster.control_plane.client.list(Node)]
+    return {str(node.name) for node in nodes if node and not node.deletionTimestamp}
+
+
 def condition(cluster: Cluster, node: str, kind: str) -> NodeCondition | None:
     """Return a condition of a node, or None if the node does not have it."""
     status = cluster.control_plane.client.get(Node, node).status

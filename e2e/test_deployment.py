@@ -2,9 +2,8 @@
 
 import signal
 
-from lightkube.resources.core_v1 import Node
-
 from e2e.cluster import Cluster, MachineDeployment, MachineSet, Manifest
+from e2e.nodes import remaining
 from e2e.process import await_condition, await_value
 
 SAMPLES = ("secret.yaml", "machine-class.yaml", "machine-deployment.yaml")
@@ -41,7 +40,7 @@ def await_nothing(cluster: Cluster) -> None:
     await_value(lambda: cluster.names(MachineDeployment) | cluster.names(MachineSet), set())
     await_value(cluster.phases, {})
     assert cluster.vms() == {}
-    assert not [*cluster.control_plane.client.list(Node)]
+    assert remaining(cluster) == set()
 
 
 def test_deployment_is_rolled_scaled_and_deleted(cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 from lightkube.resources.core_v1 import Node, Secret
 
 from e2e.cluster import Cluster, Machine, MachineClass, Manifest
+from e2e.nodes import remaining
 from e2e.process import await_condition, await_value
 
 SAMPLES = ("secret.yaml", "machine-class.yaml", "machine.yaml")
@@ -40,7 +41,7 @@ def test_machine_runs_and_is_deleted(cluster: Cluster) -> None:
     cluster.delete(Machine, "acme-machine")
     await_value(cluster.phases, {})
     assert cluster.vms() == {}
-    assert not [*cluster.control_plane.client.list(Node)]
+    assert remaining(cluster) == set()
 
     # MCM removes its finalizers from objects that are no longer used.
     cluster.delete(MachineClass, "acme-small")
