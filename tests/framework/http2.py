@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cmi.endpoint import Endpoint
+from tests.support import PATIENCE
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
@@ -59,6 +60,17 @@ def connection(endpoint: Endpoint, **window: int) -> Iterator[socket.socket]:
     with socket.create_connection((endpoint.host.strip("[]"), endpoint.port)) as connected:
         connected.sendall(PREFACE + settings(**window))
         yield connected
+
+
+def received_until(connected: socket.socket, wanted: bytes) -> bytes:
+    """Return the bytes received up to these."""
+    connected.settimeout(PATIENCE)
+    found = b""
+    while wanted not in found:
+        part = connected.recv(65536)
+        assert part, found
+        found += part
+    return found
 
 
 def received(connected: socket.socket, seconds: float) -> bytes:

@@ -1,7 +1,6 @@
 """Idle connections and old ones are closed, without interrupting any call."""
 
 import shutil
-import socket
 from pathlib import Path
 
 import grpc
@@ -19,17 +18,6 @@ from tests.framework.test_calls import named, options
 from tests.support import PATIENCE, await_condition
 
 ANY = Endpoint.parse("tcp://127.0.0.1:0")
-
-
-def text_until(connected: socket.socket, word: bytes) -> bytes:
-    """Return the bytes received up to this word."""
-    connected.settimeout(PATIENCE)
-    found = b""
-    while word not in found:
-        part = connected.recv(65536)
-        assert part, found
-        found += part
-    return found
 
 
 @pytest.mark.parametrize("port", ["endpoint", "health"])
@@ -54,11 +42,11 @@ def test_a_call_outlives_the_age_of_its_connection(
         call = http2.call(1, "/cmi.v1.Machine/CreateMachine")
         connected.sendall(call + http2.message(1, named("of-old-age").SerializeToString()))
         gate.await_entered()
-        text_until(connected, b"max_age")
+        http2.received_until(connected, b"max_age")
         # This returns after two seconds without data, so the call is not interrupted.
         http2.received(connected, 2)
         gate.opened.set()
-        assert b"of-old-age" in text_until(connected, b"of-old-age")
+        assert b"of-old-age" in http2.received_until(connected, b"of-old-age")
 
 
 def test_a_client_whose_authority_was_removed_is_cut_off(

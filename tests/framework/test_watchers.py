@@ -280,20 +280,10 @@ def test_a_health_watcher_that_reads_nothing_does_not_hold_up_the_stop(tmp_path:
         with http2.connection(endpoint, window=0) as watcher:
             watcher.sendall(http2.call(1, "/grpc.health.v1.Health/Watch"))
             watcher.sendall(http2.message(1))
-            until_answered(watcher)
+            headers = bytes([http2.HEADERS, http2.END_HEADERS]) + (1).to_bytes(4, "big")
+            http2.received_until(watcher, headers)
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
-
-
-def until_answered(watcher: socket.socket) -> None:
-    """Wait for the headers of the answer to the connection's first call."""
-    headers = bytes([http2.HEADERS, http2.END_HEADERS]) + (1).to_bytes(4, "big")
-    watcher.settimeout(PATIENCE)
-    answer = b""
-    while headers not in answer:
-        part = watcher.recv(65536)
-        assert part, answer
-        answer += part
 
 
 def test_a_log_argument_that_can_not_be_printed() -> None:

@@ -39,6 +39,30 @@ func createOne(ctx context.Context, d *Driver) (*driver.CreateMachineResponse, e
 	return d.CreateMachine(ctx, &driver.CreateMachineRequest{Machine: machine, MachineClass: class, Secret: secret})
 }
 
+// createMany makes as many calls at once, and waits until all have succeeded.
+func createMany(t *testing.T, d *Driver, many int) {
+	t.Helper()
+	var calls sync.WaitGroup
+	for range many {
+		calls.Go(func() {
+			if _, err := createOne(t.Context(), d); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// creating makes a call in the background, and returns a channel for its error.
+func creating(ctx context.Context, d *Driver) <-chan error {
+	created := make(chan error, 1)
+	go func() {
+		_, err := createOne(ctx, d)
+		created <- err
+	}()
+	return created
+}
+
 func codeOf(err error) codes.Code {
 	failure, _ := mcm.FromError(err)
 	return failure.Code()
@@ -208,16 +232,7 @@ func TestFiftyCallsAtOnceShareOneConnection(t *testing.T) {
 	}
 	listener := onLoopback(t)
 	r.serve(t, listener)
-	d := dial(t, listener)
-	var calls sync.WaitGroup
-	for range many {
-		calls.Go(func() {
-			if _, err := createOne(t.Context(), d); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	calls.Wait()
+	createMany(t, dial(t, listener), many)
 	requireEqual(t, listener.accepted.Load(), int64(1))
 }
 

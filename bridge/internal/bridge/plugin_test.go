@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -148,15 +147,7 @@ func TestOneOfManyCallsAsksWhoTheDriverIs(t *testing.T) {
 		return nil
 	}
 	d = r.start(t)
-	var calls sync.WaitGroup
-	for range many {
-		calls.Go(func() {
-			if _, err := createOne(t.Context(), d); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	calls.Wait()
+	createMany(t, d, many)
 	requireEqual(t, r.identityCalls.Load(), int64(2)) // GetPluginInfo and GetPluginCapabilities
 }
 
@@ -169,11 +160,7 @@ func TestACallThatWaitsForAnotherToAskCanEnd(t *testing.T) {
 		return nil
 	}
 	d := r.start(t)
-	created := make(chan error, 1)
-	go func() {
-		_, err := createOne(t.Context(), d)
-		created <- err
-	}()
+	created := creating(t.Context(), d)
 	<-asked
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

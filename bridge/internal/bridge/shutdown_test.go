@@ -20,11 +20,7 @@ func TestDrainWaitsForCallsAndLetsNoOtherBegin(t *testing.T) {
 		return &cmi.CreateMachineResponse{ProviderID: "test:///m1", NodeName: "n1"}, nil
 	}
 	d := r.start(t)
-	created := make(chan error, 1)
-	go func() {
-		_, err := createOne(t.Context(), d)
-		created <- err
-	}()
+	created := creating(t.Context(), d)
 	<-called
 
 	hurried, cancel := context.WithCancel(t.Context())
@@ -32,11 +28,7 @@ func TestDrainWaitsForCallsAndLetsNoOtherBegin(t *testing.T) {
 	requireEqual(t, d.Drain(hurried), 1)
 
 	waiting, giveUp := context.WithCancel(t.Context())
-	held := make(chan error, 1)
-	go func() {
-		_, err := createOne(waiting, d)
-		held <- err
-	}()
+	held := creating(waiting, d)
 	close(release)
 	requireEqual(t, <-created, nil)
 	requireEqual(t, d.Drain(t.Context()), 0)
