@@ -1,9 +1,9 @@
 """Lets calls that read the cloud's state at the same time share one request.
 
-Fifty calls that wait for fifty VMs need not ask the cloud fifty times. Calls of one server with
-the same session class, scope and credentials form a group. Each call pauses between its looks at
-the cloud. When the first pause ends, that call lists the VMs on behalf of all calls in the group
-that are waiting at that moment. A call that is alone asks for its own VM, which is cheaper.
+Fifty calls that wait for fifty VMs need not ask the cloud fifty times. Calls that need the same
+form a group (see `cmi.groups`). Each call pauses between its looks at the cloud. When the first
+pause ends, that call lists the VMs on behalf of all calls in the group that are waiting at that
+moment. A call that is alone asks for its own VM, which is cheaper.
 
 A call never gets data that was read before it asked. So it never misses its own change to the
 cloud.
@@ -11,18 +11,16 @@ cloud.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from copy import deepcopy
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import chain
-from typing import Any, Final, Generic, Protocol, TypeVar, get_args, get_origin
+from typing import Any, Final, Generic, TypeVar
 
-from cmi.contract import USER_DATA_KEY
+from cmi.groups import Request, joined, lock
 from cmi.seam import VMT, Leftover, Session
-from cmi.spec import ClusterScope, SecretsModel
+from cmi.spec import ClusterScope
 from cmi.waiting import (
     current_call,
     has_answered,
@@ -52,18 +50,6 @@ IMPATIENCE: Final = 1.0
 that takes its place, up to `PATIENCE`."""
 
 
-class Request(Protocol):
-    """A request of any RPC that concerns VMs."""
-
-    @property
-    def provider_spec(self) -> Any:
-        """The spec or the scope."""
-
-    @property
-    def secrets(self) -> Any:
-        """The credentials."""
-
-
 class Looks(Generic[ScopeT, VMT]):
     """Reads the cloud's state for one call, if possible together with other calls.
 
@@ -74,8 +60,8 @@ class Looks(Generic[ScopeT, VMT]):
 
     def __init__(self, session: Session[ScopeT, Any, Any, VMT], request: Request) -> None:
         self._session = session
+        self._request = request
         self._scope: ScopeT = request.provider_spec
-        self._secrets: SecretsModel = request.secrets
 
     def named(self, name: str, *, is_final: bool = False) -> list[VMT]:
         """Return the VMs with a name, as they are now.
@@ -163,31 +149,10 @@ class Looks(Generic[ScopeT, VMT]):
     def _vms(self) -> list[VMT]:
         return [*self._session.list_vms(self._scope)]
 
-    @contextmanager
-    def _joined(self, what: str) -> Iterator["_Group"]:
-        """Join the group of calls with the same key while the context is open.
-
-        The last call that leaves a group removes it.
-        """
-        call = current_call.get()
-        groups = call.groups if call and self._session.shares_lists else {}
-        key = _Key(
-            type(self._session),
-            what,
-            self._scope.cluster,
-            scope_fields(type(self._session), self._scope),
-            _credentials(self._secrets),
-        )
-        with _lock:
-            group: _Group = groups.setdefault(key, _Group())
-            group.members += 1
-        try:
-            yield group
-        finally:
-            with _lock:
-                group.members -= 1
-                if not group.members:
-                    del groups[key]
+    def _joined(self, what: str) -> AbstractContextManager["_Group"]:
+        """Join the group of calls that read the same."""
+        is_shared = self._session.shares_lists
+        return joined(self._session, self._request, what, _Group, is_shared=is_shared)
 
 
 def _until(
@@ -213,55 +178,6 @@ def _until(
 
 def _with_name(name: str, vms: Iterable[VMT]) -> list[VMT]:
     return [vm for vm in vms if vm.name == name]
-
-
-@cache
-def _scope_type(session: type) -> type[ClusterScope] | None:
-    """Return the scope in `Session[…]` among the bases of a class, if there is one."""
-    for cls in session.__mro__:
-        for base in cls.__dict__.get("__orig_bases__", ()):
-            scope = get_args(base)[0] if get_origin(base) is Session else None
-            if isinstance(scope, type) and issubclass(scope, ClusterScope):
-                return scope
-    return None
-
-
-def scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
-    """Return the fields of a spec by which the session finds VMs; all fields if it does not say.
-
-    They are copies, because an author's method may change the spec during its call.
-    """
-    scope = _scope_type(session) or type(spec)
-    fields = {name: getattr(spec, name) for name in scope.model_fields} | (spec.model_extra or {})
-    return deepcopy(fields)
-
-
-def _credentials(secrets: SecretsModel) -> dict[str, Any]:
-    """Return all secrets except the user data, which differs from machine to machine."""
-    return {
-        name: getattr(secrets, name)
-        for name, field in type(secrets).model_fields.items()
-        if (field.validation_alias or name) != USER_DATA_KEY
-    }
-
-
-_lock = threading.Lock()
-"""Held briefly to change a group, never during a request to the cloud."""
-
-
-@dataclass(frozen=True)
-class _Key:
-    """What calls must have in common to share what they see.
-
-    The fields are compared directly, because a digest of secrets would have to serialise every
-    type that an author may use.
-    """
-
-    session: type
-    what: str
-    cluster: str
-    scope: Mapping[str, Any] = field(hash=False)
-    credentials: Mapping[str, Any] = field(hash=False, repr=False)
 
 
 @dataclass(eq=False)
@@ -322,7 +238,7 @@ class _Group:
             Exception: The exception of the look, even if another call looked.
         """
         waiter = _Waiter(time.monotonic() + pause, is_urgent=not pause)
-        with _lock:
+        with lock:
             self.waiting.append(waiter)
         try:
             while waiter.seen is None:
@@ -335,7 +251,7 @@ class _Group:
                     return self._look_for(audience, alone)
             return pick(waiter.seen.result())
         finally:
-            with _lock:
+            with lock:
                 if waiter in self.waiting:
                     self.waiting.remove(waiter)
                 self._wake_next()
@@ -343,7 +259,7 @@ class _Group:
 
     def _begin(self, waiter: _Waiter) -> list[_Waiter] | None:
         """Begin a look if it is this call's turn; return the other calls that it is for."""
-        with _lock:
+        with lock:
             if waiter.seen or self._seconds_left(waiter) > 0:
                 return None
             if self.running is not None:  # it is considered hung
@@ -370,7 +286,7 @@ class _Group:
         return earliest - time.monotonic()
 
     def _sleep(self, waiter: _Waiter) -> None:
-        with _lock:
+        with lock:
             waiter.woken.clear()
             seconds = self._seconds_left(waiter)
             if waiter.seen or seconds <= 0:
@@ -393,7 +309,7 @@ class _Group:
             raise
         finally:
             # All of it at once: a call that finds no look running must find this one's result.
-            with _lock:
+            with lock:
                 self.failures = failures
                 if self.running is audience:
                     self._end()

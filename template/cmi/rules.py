@@ -39,7 +39,8 @@ from cmi.messages import (
 )
 from cmi.seam import VM, VMT, Leftover, Session, VMState
 from cmi.spec import ClusterScope, SecretsT, SpecT
-from cmi.waiting import Steps, despite_throttling
+from cmi.turns import Turns
+from cmi.waiting import Steps
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ def create_machine(
     vm = find()
     is_new = vm is None
     if vm is None:
-        vm = despite_throttling(
+        vm = Turns(session, request).take(
+            "create",
             f"the cloud to make a VM for machine {name}",
             lambda: session.create_vm(name, spec, request.secrets),
             find=find,
@@ -196,7 +198,8 @@ def shut_down_machine(
     looks = Looks(session, request)
     vm = _existing(looks, request)
     if vm.state is VMState.RUNNING:
-        despite_throttling(f"the cloud to stop VM {vm.provider_id}", partial(session.stop_vm, vm))
+        what = f"the cloud to stop VM {vm.provider_id}"
+        Turns(session, request).take("stop", what, partial(session.stop_vm, vm))
         looks.wait_for_vm(
             f"VM {vm.provider_id} of machine {request.machine_name} to stop",
             vm.provider_id,
@@ -220,12 +223,11 @@ def _remove(
     vms: list[VMT],
 ) -> None:
     """Delete these VMs of a machine and its leftovers, and wait until both are gone."""
-    name, steps = request.machine_name, Steps()
+    name, steps, turns = request.machine_name, Steps(), Turns(session, request)
     for vm in vms:
         if vm.state is not VMState.DELETING:
-            despite_throttling(
-                f"the cloud to delete VM {vm.provider_id}", partial(session.delete_vm, vm)
-            )
+            what = f"the cloud to delete VM {vm.provider_id}"
+            turns.take("delete", what, partial(session.delete_vm, vm))
     for vm in vms:
         looks.wait_for_vm(
             f"VM {vm.provider_id} of machine {name} to be gone", vm.provider_id, _is_absent

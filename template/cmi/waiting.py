@@ -34,7 +34,7 @@ class ThreadCall:
         waiting_for: The event that it waits for at the moment, for messages; empty if none.
         trouble: The cloud's error message if it can't answer at the moment; empty if it can.
         errors: The meaning of the SDK's exceptions.
-        groups: The calls of the same server that look at the cloud together: see `cmi.looks`.
+        groups: The groups of calls of the same server: see `cmi.groups`.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -120,8 +120,8 @@ def pauses(first: float | None = None, longest: float | None = None) -> Iterator
         pause = min(2 * pause, longest)
 
 
-def sleep_until(event: threading.Event, seconds: float) -> None:
-    """Sleep until the event is set, or the time is over.
+def sleep_until(event: threading.Event, seconds: float | None) -> None:
+    """Sleep until the event is set, or the time is over if there is one.
 
     Raises:
         DeadlineExceeded: The call was cancelled or took too long.
@@ -160,40 +160,23 @@ def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
     return True
 
 
-def despite_throttling(
-    what: str, act: Callable[[], T], *, find: Callable[[], T | None] = lambda: None
-) -> T:
-    """Repeat `act` while the cloud throttles it; return its result.
+def paced(what: str, pause_and_look: Callable[[float], T]) -> T:
+    """Repeat `pause_and_look` while the cloud throttles it; return its result.
 
-    Any other error ends the call, even a temporary one, because `act` may have had an effect.
+    Any other error ends the call.
 
     Args:
         what: The awaited event, for messages: see `wait_for`.
-        act: One call of a session's method.
-        find: Called before each repetition. If it finds something, that is the result: an SDK that
-            repeats requests itself may have been throttled after it got one through.
+        pause_and_look: Pauses for so many seconds, 0 at first, and asks the cloud.
 
     Raises:
         DeadlineExceeded: The call was cancelled or took too long.
-        Exception: Any other exception of `act`.
+        Exception: Any other exception of `pause_and_look`.
     """
-
-    def pause_and_act(seconds: float) -> T:
-        if seconds:
-            sleep_until(threading.Event(), seconds)
-            if found := find():
-                return found
-        return act()
-
-    return paced(what, pause_and_act)
-
-
-def paced(what: str, pause_and_act: Callable[[float], T]) -> T:
-    """Do the same with a function that pauses itself; it gets the seconds, 0 at first."""
     between_tries = chain([0.0], pauses(FIRST_THROTTLED, LONGEST_THROTTLED))
     while True:
         try:
-            result = pause_and_act(next(between_tries))
+            result = pause_and_look(next(between_tries))
         except Exception as error:
             if not is_passing(error, Throttled):
                 raise

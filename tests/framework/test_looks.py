@@ -25,6 +25,7 @@ from cmi import (
 )
 from cmi import looks as module
 from cmi.endpoint import Endpoint
+from cmi.groups import scope_fields
 from cmi.looks import Looks
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
@@ -615,10 +616,10 @@ def test_where_the_scope_is_not_known_specs_have_to_be_equal() -> None:
         """Its base class has a type variable in place of the scope."""
 
     other = SPEC.model_copy(update={"disks": (Disk(sizeGiB=1),)})
-    assert module.scope_fields(CloudSession, SPEC) == module.scope_fields(CloudSession, other)
-    assert module.scope_fields(CloudSession, SPEC) == module.scope_fields(CloudSession, SCOPE)
-    assert module.scope_fields(OtherSession, SPEC) == module.scope_fields(OtherSession, other)
-    assert module.scope_fields(Inner, SPEC) != module.scope_fields(Inner, other)
+    assert scope_fields(CloudSession, SPEC) == scope_fields(CloudSession, other)
+    assert scope_fields(CloudSession, SPEC) == scope_fields(CloudSession, SCOPE)
+    assert scope_fields(OtherSession, SPEC) == scope_fields(OtherSession, other)
+    assert scope_fields(Inner, SPEC) != scope_fields(Inner, other)
 
 
 def test_calls_that_wait_leave_the_cloud_alone_between_two_looks(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cmi import VMState, looks, rules, waiting
+from cmi import VMState, looks, rules, turns, waiting
 from tests.framework.rules_cases import (
     CASES,
     ERRORS,
@@ -32,6 +32,8 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0)
     monkeypatch.setattr(waiting, "FIRST_THROTTLED", 1e-6)  # 0 is for a call that is not repeated
     monkeypatch.setattr(waiting, "LONGEST_THROTTLED", 1e-6)
+    monkeypatch.setattr(turns, "FIRST_INTERVAL", 1e-6)
+    monkeypatch.setattr(turns, "LONGEST_INTERVAL", 1e-6)
     monkeypatch.setattr(looks, "GAP", 0)
 
 

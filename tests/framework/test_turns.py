@@ -1,0 +1,323 @@
+"""Calls whose requests the cloud throttles take turns."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from cmi import DeadlineExceeded, waiting
+from cmi import turns as module
+from cmi.turns import Turns
+from tests.framework.rules_cases import ERRORS, KEYS, FakeSession, NotBegun
+from tests.framework.test_looks import Asked
+from tests.support import PATIENCE, await_condition
+
+ASKED = Asked()
+OTHERS = Asked(secrets=KEYS.model_copy(update={"api_token": SecretStr("another")}))
+
+
+@dataclass(eq=False)
+class Request:
+    """A request to the cloud. The test decides when it ends, and how."""
+
+    name: str
+    outcome: "Future[str]" = field(default_factory=Future)
+
+
+@dataclass
+class Server:
+    """What calls of one server have in common.
+
+    Attributes:
+        requests: The requests to the cloud so far, in order.
+        calls: The calls so far.
+        groups: The groups of the calls.
+    """
+
+    requests: list[Request] = field(default_factory=list)
+    calls: list[waiting.ThreadCall] = field(default_factory=list)
+    groups: dict[Any, Any] = field(default_factory=dict)
+
+    def begin(
+        self,
+        name: str,
+        action: str = "create",
+        asked: Asked = ASKED,
+        find: Callable[[], str | None] = lambda: None,
+    ) -> "Future[str]":
+        """Begin a call that sends one request; return a future with its result."""
+        call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS, groups=self.groups)
+        call.loop.close()
+        self.calls.append(call)
+        result: Future[str] = Future()
+
+        def act() -> str:
+            request = Request(name)
+            self.requests.append(request)
+            return request.outcome.result(3 * PATIENCE)
+
+        def run() -> None:
+            waiting.current_call.set(call)
+            try:
+                turns = Turns(FakeSession(), asked)
+                result.set_result(turns.take(action, f"the cloud to {action}", act, find=find))
+            except Exception as error:  # noqa: BLE001 - the test will see it
+                result.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return result
+
+    def await_requests(self, *names: str) -> None:
+        """Wait until the cloud has received exactly these requests."""
+        await_condition(lambda: [each.name for each in [*self.requests]] == [*names])
+
+    def await_waiting(self, count: int) -> None:
+        """Wait until that many calls wait for their turn."""
+        groups = self.groups
+        await_condition(lambda: sum(len(each._waiting) for each in [*groups.values()]) == count)
+
+    def throttle(self, number: int) -> None:
+        self.requests[number].outcome.set_exception(NotBegun("slow down"))
+
+    def accept(self, number: int) -> None:
+        self.requests[number].outcome.set_result(self.requests[number].name)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server whose calls have their turns at once, even while the cloud throttles."""
+    monkeypatch.setattr(module, "FIRST_INTERVAL", 1e-6)
+    monkeypatch.setattr(module, "LONGEST_INTERVAL", 1e-6)
+    server = Server()
+    yield server
+    for call in server.calls:
+        call.give_up()
+    for request in server.requests:
+        if not request.outcome.done():
+            request.outcome.set_result(request.name)
+    await_condition(lambda: not server.groups)  # nothing remains of calls that have ended
+
+
+@pytest.fixture
+def slow(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server in which nobody's turn comes during the test, once the cloud has throttled."""
+    monkeypatch.setattr(module, "FIRST_INTERVAL", 3 * PATIENCE)
+    monkeypatch.setattr(module, "LONGEST_INTERVAL", 3 * PATIENCE)
+    return server
+
+
+def result(outcome: "Future[str]") -> str:
+    return outcome.result(PATIENCE)
+
+
+def test_nobody_waits_until_the_cloud_throttles(slow: Server) -> None:
+    outcomes = []
+    for number in range(20):
+        outcomes.append(slow.begin(f"{number}"))
+        slow.await_requests(*[f"{each}" for each in range(number + 1)])
+    for number in range(20):
+        slow.accept(number)
+    assert [result(each) for each in outcomes] == [f"{number}" for number in range(20)]
+
+
+def test_a_request_that_was_throttled_is_sent_again(server: Server) -> None:
+    outcome = server.begin("a")
+    for number in range(3):
+        server.await_requests(*["a"] * (number + 1))
+        server.throttle(number)
+    server.await_requests(*["a"] * 4)
+    server.accept(3)
+    assert result(outcome) == "a"
+    assert server.calls[0].trouble == "", "the cloud has answered"
+    assert server.calls[0].waiting_for == ""
+
+
+def test_once_the_cloud_throttles_new_calls_wait_too(slow: Server) -> None:
+    slow.begin("a")
+    slow.await_requests("a")
+    slow.throttle(0)
+    slow.await_waiting(1)
+    slow.begin("b")
+    slow.await_waiting(2)
+    assert slow.calls[1].waiting_for == "the cloud to create"
+    slow.await_requests("a")
+
+
+def test_the_first_that_waits_has_the_first_turn(
+    slow: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, new calls could keep an old one from its turn until its time is over."""
+    slow.begin("a")
+    slow.await_requests("a")
+    slow.throttle(0)
+    for number, name in enumerate("bcd"):
+        slow.await_waiting(1 + number)
+        slow.begin(name)
+    slow.await_waiting(4)
+    (queue,) = slow.groups.values()
+    queue.interval = 0
+    queue._next = 0
+    slow.calls[3].give_up()  # wakes the first of those that wait
+    slow.await_requests("a", "a", "b", "c")
+
+
+def test_a_request_that_hangs_takes_nobodys_turn(server: Server) -> None:
+    server.begin("a")
+    server.await_requests("a")
+    server.throttle(0)
+    server.await_requests("a", "a")
+    other = server.begin("b")
+    server.await_requests("a", "a", "b")
+    server.accept(2)
+    assert result(other) == "b"
+
+
+@pytest.mark.parametrize(
+    ("action", "asked"), [("delete", ASKED), ("create", OTHERS)], ids=["action", "account"]
+)
+def test_only_calls_that_share_a_limit_take_turns(slow: Server, action: str, asked: Asked) -> None:
+    slow.begin("a")
+    slow.await_requests("a")
+    slow.throttle(0)
+    slow.await_waiting(1)
+    other = slow.begin("b", action, asked)
+    slow.await_requests("a", "b")
+    slow.accept(1)
+    assert result(other) == "b"
+
+
+def test_a_call_that_is_given_up_leaves_the_queue(slow: Server) -> None:
+    outcome = slow.begin("a")
+    slow.await_requests("a")
+    slow.throttle(0)
+    slow.await_waiting(1)
+    slow.calls[0].give_up()
+    with pytest.raises(DeadlineExceeded, match="the cloud to create"):
+        result(outcome)
+    assert slow.calls[0].trouble == "slow down"
+    await_condition(lambda: not slow.groups)
+
+
+def test_another_error_ends_the_call(server: Server) -> None:
+    outcome = server.begin("a")
+    server.await_requests("a")
+    server.requests[0].outcome.set_exception(OSError("reset"))
+    with pytest.raises(OSError, match="reset"):
+        result(outcome)
+    server.await_requests("a")
+
+
+def test_what_an_earlier_attempt_made_is_found(server: Server) -> None:
+    outcome = server.begin("a", find=lambda: "found")
+    server.await_requests("a")
+    server.throttle(0)
+    assert result(outcome) == "found"
+    server.await_requests("a")
+
+
+class Clock:
+    """A clock that a sleep advances.
+
+    Attributes:
+        sleeps: The seconds of each sleep.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep_until(self, _: threading.Event, seconds: float | None) -> None:
+        assert seconds is not None
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "sleep_until", clock.sleep_until)
+    return clock
+
+
+def test_the_interval_grows_up_to_two_seconds_and_shrinks_to_nothing(clock: Clock) -> None:
+    queue = module._Queue()
+    intervals = []
+    for _ in range(8):
+        queue.slow_down(queue.await_turn("turn"))
+        intervals.append(queue.interval)
+    assert intervals == pytest.approx([0.25, 0.375, 0.5625, 0.84375, 1.265625, 1.8984375, 2, 2])
+    shortest = min(
+        queue.interval for _ in range(100) if queue.speed_up() is None and queue.interval
+    )
+    assert 0.02 <= shortest < 0.0225
+    assert queue.interval == 0
+    clock.now += 10
+    clock.sleeps.clear()
+    queue.await_turn("turn")
+    queue.await_turn("turn")
+    assert clock.sleeps == []
+
+
+def test_turns_are_an_interval_apart(clock: Clock) -> None:
+    queue = module._Queue()
+    queue.slow_down(queue.await_turn("turn"))
+    assert queue.await_turn("turn") - 1000 == pytest.approx(0.25)
+    for _ in range(20):
+        before = clock.now
+        assert 0.75 * 0.25 <= queue.await_turn("turn") - before <= 1.25 * 0.25
+    assert len({*clock.sleeps}) > 10, "at random, since other drivers may share the limit"
+
+
+def test_requests_that_were_under_way_together_count_once(clock: Clock) -> None:
+    queue = module._Queue()
+    began = [queue.await_turn("turn") for _ in range(50)]
+    clock.now += 0.15
+    for each in began:
+        queue.slow_down(each)
+    assert queue.interval == 0.25
+
+
+@dataclass
+class Budget:
+    """What a cloud allows: a token bucket, as EC2 has for RunInstances."""
+
+    clock: Clock
+    size: float = 5
+    refill: float = 2
+    throttled: int = 0
+    _since: float = 1000.0
+
+    def take(self) -> bool:
+        """Return whether the cloud accepts a request now."""
+        now = self.clock.now
+        self.size = min(5, self.size + self.refill * (now - self._since))
+        self._since = now
+        if self.size < 1:
+            self.throttled += 1
+            return False
+        self.size -= 1
+        return True
+
+
+def test_a_cloud_that_allows_two_requests_a_second_gets_little_more(clock: Clock) -> None:
+    """Fifty requests, of which five succeed at once, need 22.5 seconds at least."""
+    queue, budget = module._Queue(), Budget(clock)
+    left = 50
+    while left:
+        began = queue.await_turn("turn")
+        if budget.take():
+            left -= 1
+            queue.speed_up()
+        else:
+            queue.slow_down(began)
+    assert 22.4 < clock.now - 1000 < 26
+    assert budget.throttled < 25
