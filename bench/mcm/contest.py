@@ -80,7 +80,8 @@ class Sample:
         create_calls: API calls for each machine, until the last one was available.
         delete_calls: The same from then until all were gone.
         throttled: Calls that the cloud refused.
-        replaced: Machines that MCM gave up, and replaced.
+        surplus: Machines that MCM created beyond the number: in place of those that failed, or
+            because a MachineSet does not wait until it has seen all that it has created.
         cpu: Of driver and bridge, for each machine.
         controller_cpu: The same of the process that contains MCM's library: the bridge, or the
             driver in Go.
@@ -98,7 +99,7 @@ class Sample:
     create_calls: float
     delete_calls: float
     throttled: float
-    replaced: float
+    surplus: float
     cpu: float
     controller_cpu: float
     idle: float
@@ -162,7 +163,7 @@ class Arena:
                 create_calls=(available - before) / count,
                 delete_calls=(cloud.calls() - available) / count,
                 throttled=sum(end["Throttled"].values()),
-                replaced=len(self._seen) - count,
+                surplus=len(self._seen) - count,
                 cpu=(_cpu(usages) - began) / count,
                 controller_cpu=(controller.cpu() - controller_began) / count,
                 idle=idle,

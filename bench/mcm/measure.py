@@ -25,7 +25,7 @@ MEASURES: Final = {
     "create_calls": "API calls to create",
     "delete_calls": "API calls to delete",
     "throttled": "throttled calls",
-    "replaced": "machines replaced",
+    "surplus": "surplus machines",
     "cpu": "CPU s/machine",
     "controller_cpu": "CPU s/machine, bridge",
     "idle": "MiB idle",

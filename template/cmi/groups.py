@@ -1,7 +1,7 @@
 """Groups of calls that do something together.
 
 Calls of one server form a group if they do the same with the same session class, scope and
-credentials. So none of them gets anything that its own credentials would not let it see.
+credentials. So a call that gets what another call has read could have read it itself.
 """
 
 import threading
@@ -120,9 +120,11 @@ def scope_fields(session: type, spec: ClusterScope) -> dict[str, Any]:
 
 
 def _credentials(secrets: SecretsModel) -> dict[str, Any]:
-    """Return all secrets except the user data, which differs from machine to machine."""
-    return {
-        name: getattr(secrets, name)
-        for name, field in type(secrets).model_fields.items()
-        if (field.validation_alias or name) != USER_DATA_KEY
-    }
+    """Return copies of all secrets except the user data, which differs from machine to machine."""
+    return deepcopy(
+        {
+            name: getattr(secrets, name)
+            for name, field in type(secrets).model_fields.items()
+            if (field.validation_alias or name) != USER_DATA_KEY
+        }
+    )

@@ -4,7 +4,7 @@ A cloud that allows two creations a second refuses most of fifty that arrive at 
 then tried again after pauses of its own, most attempts would be in vain, and the cloud would idle
 while the last calls pause. So the calls of a group (see `cmi.groups`) queue, and send one request
 per interval. The interval adapts to what the cloud allows: it grows with a request that the cloud
-throttles, and shrinks with each that succeeds. Until the cloud throttles a request, nobody waits.
+throttles, and shrinks with each that it answers. Until the cloud throttles one, nobody waits.
 """
 
 import random
@@ -14,10 +14,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from cmi.errors import Throttled
+from cmi.errors import DeadlineExceeded, Throttled
 from cmi.groups import Request, joined, lock
 from cmi.seam import Session
-from cmi.waiting import is_passing, is_waiting_for, paced, sleep_until
+from cmi.waiting import (
+    current_trouble,
+    has_answered,
+    has_trouble,
+    is_passing,
+    is_waiting_for,
+    sleep_until,
+    stop_if_given_up,
+)
 
 T = TypeVar("T")
 
@@ -28,6 +36,9 @@ LONGEST_INTERVAL: Final = 2.0
 
 SHORTEST_INTERVAL: Final = 0.02
 """Below this, the requests need no interval."""
+
+QUIET: Final = 10.0
+"""Seconds without a request after which the interval says nothing any more."""
 
 GROWTH: Final = 1.5
 SHRINKAGE: Final = 0.9
@@ -71,21 +82,10 @@ class Turns:
             Exception: Any other exception of `act` or `find`.
         """
         with joined(self._session, self._request, f"turns to {action}", _Queue) as queue:
-
-            def attempt(pause: float) -> T:
-                began = queue.await_turn(what)
-                if pause and (found := find()):
-                    return found
-                try:
-                    result = act()
-                except Exception as error:
-                    if is_passing(error, Throttled):
-                        queue.slow_down(began)
-                    raise
-                queue.speed_up()
-                return result
-
-            return paced(what, attempt)
+            result = queue.result(what, act, find)
+        has_answered()
+        is_waiting_for("")
+        return result
 
 
 class _Queue:
@@ -94,56 +94,113 @@ class _Queue:
     Attributes:
         members: The number of calls, including those whose request is under way.
         interval: Seconds between two requests; 0 until the cloud throttles one.
+        trouble: The cloud's message when it last throttled a request.
     """
 
     def __init__(self) -> None:
         self.members = 0
         self.interval = 0.0
+        self.trouble = ""
         self._waiting: deque[threading.Event] = deque()
-        self._next = float("-inf")  # the earliest time of the next request
-        self._grown = float("-inf")  # when the interval last grew
+        self._earliest = float("-inf")  # the earliest time of the next request
+        self._last_growth = float("-inf")
 
-    def await_turn(self, what: str) -> float:
-        """Wait until it is this call's turn, and return the time; `what` is for messages."""
+    def result(self, what: str, act: Callable[[], T], find: Callable[[], T | None]) -> T:
+        """Return the result of `Turns.take`."""
+        self.await_turn(what)
+        while True:
+            try:
+                return self.send(act)
+            except Exception as error:
+                if not is_passing(error, Throttled):
+                    raise
+            self.await_turn(what)
+            if found := find():
+                return found
+            stop_if_given_up()
+
+    def send(self, act: Callable[[], T]) -> T:
+        """Send a request, and adapt the interval to how it ends."""
+        began = time.monotonic()
+        try:
+            result = act()
+        except Exception as error:
+            if is_passing(error, Throttled):
+                self.slow_down(began)
+            elif not is_passing(error):  # otherwise, the cloud may not have received the request
+                self.speed_up(began)
+            raise
+        self.speed_up(began)
+        return result
+
+    def await_turn(self, what: str) -> None:
+        """Wait until it is this call's turn; `what` is for messages.
+
+        Raises:
+            DeadlineExceeded: The call was cancelled or took too long.
+        """
         turn = threading.Event()
         with lock:
             self._waiting.append(turn)
+            if self._has_come(turn):
+                return
+        is_waiting_for(what)
         try:
             while True:
+                has_trouble(self.trouble)
+                sleep_until(turn, self._seconds_left(turn))
                 with lock:
-                    turn.clear()
-                    now = time.monotonic()
-                    is_next = self._waiting[0] is turn
-                    if is_next and now >= self._next:
-                        # Apart at random, as several drivers may share what the cloud allows.
-                        spread = random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
-                        self._next = now + self.interval * spread
-                        return now
-                    seconds = self._next - now if is_next else None
-                is_waiting_for(what)
-                sleep_until(turn, seconds)
-        finally:
+                    if self._has_come(turn):
+                        return
+        except DeadlineExceeded:
             with lock:
-                self._waiting.remove(turn)
-                if self._waiting:
-                    self._waiting[0].set()
+                self._leave(turn)
+            raise
+
+    def _has_come(self, turn: threading.Event) -> bool:
+        """Return whether a call has its turn now. If so, it leaves the queue."""
+        turn.clear()
+        now = time.monotonic()
+        if turn is not self._waiting[0] or now < self._earliest:
+            return False
+        if now > self._earliest + QUIET:
+            self.interval = 0
+        spread = random.uniform(0.75, 1.25)  # noqa: S311 - other drivers may share the limit
+        self._earliest = now + self.interval * spread
+        self._leave(turn)
+        return True
+
+    def _seconds_left(self, turn: threading.Event) -> float | None:
+        """Return how long it takes until a call's turn; None if it depends on the call before."""
+        return self._earliest - time.monotonic() if turn is self._waiting[0] else None
+
+    def _leave(self, turn: threading.Event) -> None:
+        """Leave the queue, and wake the call that is first now."""
+        was_first = turn is self._waiting[0]
+        self._waiting.remove(turn)
+        if was_first and self._waiting:
+            self._waiting[0].set()
 
     def slow_down(self, began: float) -> None:
-        """Lengthen the interval, since the cloud throttled a request.
+        """Lengthen the interval, because the cloud throttled a request.
 
         Requests that began before the interval last grew say nothing about the present interval:
         many may have been under way.
+
+        Args:
+            began: When the request began.
         """
         with lock:
-            now = time.monotonic()
-            if began >= self._grown:
+            self.trouble = current_trouble()
+            if began >= self._last_growth:
                 self.interval = min(max(FIRST_INTERVAL, GROWTH * self.interval), LONGEST_INTERVAL)
-                self._grown = now
-            self._next = max(self._next, now + self.interval)
+                self._last_growth = time.monotonic()
+                self._earliest = max(self._earliest, self._last_growth + self.interval)
 
-    def speed_up(self) -> None:
-        """Shorten the interval, since the cloud accepted a request."""
+    def speed_up(self, began: float) -> None:
+        """Shorten the interval, because the cloud did not throttle a request; see `slow_down`."""
         with lock:
-            self.interval *= SHRINKAGE
-            if self.interval < SHORTEST_INTERVAL:
-                self.interval = 0
+            if began >= self._last_growth:
+                self.interval *= SHRINKAGE
+                if self.interval < SHORTEST_INTERVAL:
+                    self.interval = 0

@@ -88,6 +88,10 @@ class ThreadCall:
         """
         with self._interrupted_by(event.set):
             event.wait(seconds)
+        self.stop_if_given_up()
+
+    def stop_if_given_up(self) -> None:
+        """Raise DeadlineExceeded if the call was cancelled or took too long."""
         if self.given_up.is_set():
             raise DeadlineExceeded(f"gave up waiting for {self.waiting_for or 'the cloud'}")
 
@@ -161,13 +165,11 @@ def is_passing(error: Exception, kind: type[Unavailable] = Unavailable) -> bool:
 
 
 def paced(what: str, pause_and_look: Callable[[float], T]) -> T:
-    """Repeat `pause_and_look` while the cloud throttles it; return its result.
-
-    Any other error ends the call.
+    """Repeat a look while the cloud throttles it, and return its result.
 
     Args:
         what: The awaited event, for messages: see `wait_for`.
-        pause_and_look: Pauses for so many seconds, 0 at first, and asks the cloud.
+        pause_and_look: Pauses for so many seconds, 0 at first, and then asks the cloud.
 
     Raises:
         DeadlineExceeded: The call was cancelled or took too long.
@@ -187,10 +189,27 @@ def paced(what: str, pause_and_look: Callable[[float], T]) -> T:
             return result
 
 
+def stop_if_given_up() -> None:
+    """Raise DeadlineExceeded if the call was cancelled or took too long."""
+    if call := current_call.get():
+        call.stop_if_given_up()
+
+
+def current_trouble() -> str:
+    """Return the cloud's error message if it can't answer at the moment; empty if it can."""
+    call = current_call.get()
+    return call.trouble if call else ""
+
+
+def has_trouble(trouble: str) -> None:
+    """Record that the cloud can't answer at the moment, according to this message."""
+    if call := current_call.get():
+        call.trouble = trouble
+
+
 def has_answered() -> None:
     """Record that the cloud answers again."""
-    if call := current_call.get():
-        call.trouble = ""
+    has_trouble("")
 
 
 class Steps:
