@@ -173,6 +173,7 @@ def test_the_call_that_waits_longest_is_next(slow: Server) -> None:
 
 
 def test_a_call_that_is_given_up_lets_the_next_one_go(slow: Server) -> None:
+    """A new call does not overtake it."""
     slow.begin("a")
     slow.await_requests("a")
     slow.throttle(0)
@@ -180,7 +181,9 @@ def test_a_call_that_is_given_up_lets_the_next_one_go(slow: Server) -> None:
     slow.begin("b")
     slow.await_waiting(2)
     (queue,) = slow.groups.values()
-    queue._earliest = 0  # nobody is woken by this
+    queue._earliest = time.monotonic()  # this wakes nobody
+    slow.begin("c")
+    slow.await_waiting(3)
     slow.calls[0].give_up()
     slow.await_requests("a", "b")
 
