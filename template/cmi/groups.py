@@ -43,7 +43,7 @@ class Group(Protocol):
     members: int
 
 
-GroupT = TypeVar("GroupT", bound=Group)
+G = TypeVar("G", bound=Group)
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def joined(
     session: Session[Any, Any, Any, Any],
     request: Request,
     what: str,
-    new: Callable[[], GroupT],
+    new: Callable[[], G],
     *,
     is_shared: bool = True,
-) -> Iterator[GroupT]:
+) -> Iterator[G]:
     """Let the current call join a group while the context is open.
 
     The last call that leaves a group removes it.
@@ -87,7 +87,7 @@ def joined(
     fields = scope_fields(type(session), scope)
     key = _Key(type(session), what, scope.cluster, fields, _credentials(request.secrets))
     with lock:
-        group: GroupT = groups.setdefault(key, new())
+        group: G = groups.setdefault(key, new())
         group.members += 1
     try:
         yield group

@@ -292,17 +292,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def await_turn(queue: module._Queue) -> float:
+def await_turn(queue: module._Queue, clock: Clock) -> float:
     """Wait for a turn; return the time."""
     queue.await_turn("turn")
-    return module.time.monotonic()
+    return clock.now
 
 
 def test_the_interval_grows_up_to_two_seconds_and_shrinks_to_nothing(clock: Clock) -> None:
     queue = module._Queue()
     grown, shrunk = [], []
     for _ in range(8):
-        queue.slow_down(await_turn(queue))
+        queue.slow_down(await_turn(queue, clock))
         grown.append(queue.interval)
     assert grown == pytest.approx([0.25, 0.375, 0.5625, 0.84375, 1.265625, 1.8984375, 2, 2])
     while queue.interval:
@@ -315,27 +315,27 @@ def test_the_interval_grows_up_to_two_seconds_and_shrinks_to_nothing(clock: Cloc
 def test_the_interval_is_forgotten_when_it_is_old(clock: Clock) -> None:
     queue = module._Queue()
     for _ in range(8):
-        queue.slow_down(await_turn(queue))
+        queue.slow_down(await_turn(queue, clock))
     clock.now += 13
     clock.sleeps.clear()
     for _ in range(5):
-        await_turn(queue)
+        await_turn(queue, clock)
     assert clock.sleeps == []
 
 
 def test_turns_are_an_interval_apart(clock: Clock) -> None:
     queue = module._Queue()
-    queue.slow_down(await_turn(queue))
-    assert await_turn(queue) - 1000 == pytest.approx(0.25)
+    queue.slow_down(await_turn(queue, clock))
+    assert await_turn(queue, clock) - 1000 == pytest.approx(0.25)
     for _ in range(20):
         before = clock.now
-        assert 0.75 * 0.25 <= await_turn(queue) - before <= 1.25 * 0.25
+        assert 0.75 * 0.25 <= await_turn(queue, clock) - before <= 1.25 * 0.25
     assert len({*clock.sleeps}) > 10, "at random, since other drivers may share the limit"
 
 
 def test_requests_that_were_under_way_together_count_once(clock: Clock) -> None:
     queue = module._Queue()
-    began = [await_turn(queue) for _ in range(50)]
+    began = [await_turn(queue, clock) for _ in range(50)]
     for each in began[:20]:
         clock.now += 0.01
         queue.slow_down(each)
@@ -344,7 +344,7 @@ def test_requests_that_were_under_way_together_count_once(clock: Clock) -> None:
         queue.speed_up(each)
     assert queue.interval == 0.25
     clock.sleeps.clear()
-    await_turn(queue)
+    await_turn(queue, clock)
     assert clock.sleeps == [], "the interval began when the cloud throttled the first of them"
 
 
@@ -355,7 +355,7 @@ def test_an_answer_shortens_the_interval_even_if_it_is_an_error(
     clock: Clock, in_call: None, error: Exception, interval: float
 ) -> None:
     queue = module._Queue()
-    queue.slow_down(await_turn(queue))
+    queue.slow_down(await_turn(queue, clock))
 
     def act() -> None:
         raise error
@@ -408,7 +408,7 @@ def test_a_cloud_that_allows_two_requests_a_second_gets_little_more(
     queue, budget = module._Queue(), Budget(clock)
     left = 50
     while left:
-        began = await_turn(queue)
+        began = await_turn(queue, clock)
         if budget.take():
             left -= 1
             queue.speed_up(began)
