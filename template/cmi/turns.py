@@ -4,7 +4,7 @@ A cloud that allows two creations a second refuses most of fifty that arrive at 
 then tried again after pauses of its own, most attempts would be in vain, and the cloud would idle
 while the last calls pause. So the calls of a group (see `cmi.groups`) queue, and send one request
 per interval. The interval adapts to what the cloud allows: it grows with a request that the cloud
-throttles, and shrinks with each that it answers. Until the cloud throttles one, nobody waits.
+throttles, and shrinks with each other one. Until the cloud throttles a request, nobody waits.
 """
 
 import random
