@@ -1,6 +1,5 @@
 """Which reads of the cloud are shared by calls that run at the same time, and which are not."""
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from cmi.groups import scope_fields
 from cmi.looks import Looks
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
+from tests.framework.calls import Clock, begin, new_call
 from tests.framework.rules_cases import (
     ERRORS,
     KEYS,
@@ -182,20 +182,9 @@ class Server:
         session: type[CloudSession] = CloudSession,
     ) -> "Future[Any]":
         """Begin a call, and return a future with the result of `act`."""
-        call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS, groups=self.groups)
-        call.loop.close()
+        call = new_call(self.groups)
         self.calls.append(call)
-        outcome: Future[Any] = Future()
-
-        def run() -> None:
-            waiting.current_call.set(call)
-            try:
-                outcome.set_result(act(Looks(session(self.cloud), asked)))
-            except Exception as error:  # noqa: BLE001 - the test will see it
-                outcome.set_exception(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        return outcome
+        return begin(call, lambda: act(Looks(session(self.cloud), asked)))
 
     def await_waiting(self, count: int) -> None:
         """Wait until that many calls need an answer, including those that are reading."""
@@ -677,16 +666,6 @@ def test_a_group_may_fail_any_number_of_times(
     server.await_asked("get vm-1", "get vm-1")
     server.cloud.end(1)
     assert result(outcome) == vm()
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 def test_a_list_that_takes_long_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The rules of the contract. Every branch of them must be needed for some test case."""
 
 import ast
-import asyncio
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 
 from cmi import VMState, looks, rules, turns, waiting
+from tests.framework.calls import new_call
 from tests.framework.rules_cases import (
     CASES,
-    ERRORS,
     Case,
     FakeSession,
     NotBegun,
@@ -38,9 +37,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(case: Case, module: Any) -> None:
-    call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS)
-    call.loop.close()
-    token = waiting.current_call.set(call)
+    token = waiting.current_call.set(new_call({}))
     try:
         case(module)
     finally:

@@ -1,6 +1,5 @@
 """Calls whose requests the cloud throttles take turns."""
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,8 @@ from cmi import DeadlineExceeded, waiting
 from cmi import turns as module
 from cmi.groups import lock
 from cmi.turns import Turns
-from tests.framework.rules_cases import ERRORS, KEYS, FakeSession, NotBegun, Throttled
+from tests.framework.calls import Clock, begin, new_call
+from tests.framework.rules_cases import KEYS, FakeSession, NotBegun, Throttled
 from tests.framework.test_looks import Asked
 from tests.support import PATIENCE, await_condition
 
@@ -54,25 +54,27 @@ class Server:
         find: Callable[[], str | None] = lambda: None,
     ) -> "Future[str]":
         """Begin a call that sends one request; return a future with its result."""
-        call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS, groups=self.groups)
-        call.loop.close()
+        call = new_call(self.groups)
         self.calls.append(call)
-        result: Future[str] = Future()
 
         def act() -> str:
             request = Request(name)
             self.requests.append(request)
             return request.outcome.result(3 * PATIENCE)
 
-        def run() -> None:
-            waiting.current_call.set(call)
-            try:
-                turns = Turns(FakeSession(), asked)
-                result.set_result(turns.take(action, f"the cloud to {action}", act, find=find))
-            except Exception as error:  # noqa: BLE001 - the test will see it
-                result.set_exception(error)
+        def take() -> str:
+            return Turns(FakeSession(), asked).take(
+                action, f"the cloud to {action}", act, find=find
+            )
 
-        threading.Thread(target=run, daemon=True).start()
+        return begin(call, take)
+
+    def begin_throttled(self) -> "Future[str]":
+        """Begin the first call, `a`. Once the cloud has throttled it, it waits for its turn."""
+        result = self.begin("a")
+        self.await_requests("a")
+        self.throttle(0)
+        self.await_waiting(1)
         return result
 
     def await_requests(self, *names: str) -> None:
@@ -148,10 +150,7 @@ def test_a_request_that_was_throttled_is_sent_again(server: Server) -> None:
 
 
 def test_once_the_cloud_throttles_new_calls_wait_too(slow: Server) -> None:
-    slow.begin("a")
-    slow.await_requests("a")
-    slow.throttle(0)
-    slow.await_waiting(1)
+    slow.begin_throttled()
     slow.begin("b")
     slow.await_waiting(2)
     await_condition(lambda: slow.calls[1].waiting_for == "the cloud to create")
@@ -160,9 +159,7 @@ def test_once_the_cloud_throttles_new_calls_wait_too(slow: Server) -> None:
 
 
 def test_the_call_that_waits_longest_is_next(slow: Server) -> None:
-    slow.begin("a")
-    slow.await_requests("a")
-    slow.throttle(0)
+    slow.begin_throttled()
     for number, name in enumerate("bcd"):
         slow.await_waiting(1 + number)
         slow.begin(name)
@@ -174,10 +171,7 @@ def test_the_call_that_waits_longest_is_next(slow: Server) -> None:
 
 def test_a_call_that_is_given_up_lets_the_next_one_go(slow: Server) -> None:
     """A new call does not overtake it."""
-    slow.begin("a")
-    slow.await_requests("a")
-    slow.throttle(0)
-    slow.await_waiting(1)
+    slow.begin_throttled()
     slow.begin("b")
     slow.await_waiting(2)
     (queue,) = slow.groups.values()
@@ -203,10 +197,7 @@ def test_a_request_that_hangs_takes_nobodys_turn(server: Server) -> None:
     ("action", "asked"), [("delete", ASKED), ("create", OTHERS)], ids=["action", "account"]
 )
 def test_only_calls_that_share_a_limit_take_turns(slow: Server, action: str, asked: Asked) -> None:
-    slow.begin("a")
-    slow.await_requests("a")
-    slow.throttle(0)
-    slow.await_waiting(1)
+    slow.begin_throttled()
     other = slow.begin("b", action, asked)
     slow.await_requests("a", "b")
     slow.accept(1)
@@ -214,10 +205,7 @@ def test_only_calls_that_share_a_limit_take_turns(slow: Server, action: str, ask
 
 
 def test_a_call_that_is_given_up_leaves_the_queue(slow: Server) -> None:
-    outcome = slow.begin("a")
-    slow.await_requests("a")
-    slow.throttle(0)
-    slow.await_waiting(1)
+    outcome = slow.begin_throttled()
     slow.calls[0].give_up()
     with pytest.raises(DeadlineExceeded, match="the cloud to create"):
         result(outcome)
@@ -254,7 +242,7 @@ def test_what_an_earlier_attempt_made_is_found(server: Server) -> None:
     server.await_requests("a")
 
 
-class Clock:
+class SleepingClock(Clock):
     """A clock that a sleep advances.
 
     Attributes:
@@ -262,11 +250,8 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.sleeps: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
 
     def sleep_until(self, _: threading.Event, seconds: float | None) -> None:
         assert seconds is not None
@@ -277,28 +262,26 @@ class Clock:
 @pytest.fixture
 def in_call() -> Iterator[None]:
     """Let the test be a call, in which the meaning of exceptions is known."""
-    call = waiting.ThreadCall(asyncio.new_event_loop(), errors=ERRORS)
-    call.loop.close()
-    token = waiting.current_call.set(call)
+    token = waiting.current_call.set(new_call({}))
     yield
     waiting.current_call.reset(token)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleepingClock:
+    clock = SleepingClock()
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "sleep_until", clock.sleep_until)
     return clock
 
 
-def await_turn(queue: module._Queue, clock: Clock) -> float:
+def await_turn(queue: module._Queue, clock: SleepingClock) -> float:
     """Wait for a turn; return the time."""
     queue.await_turn("turn")
     return clock.now
 
 
-def test_the_interval_grows_up_to_two_seconds_and_shrinks_to_nothing(clock: Clock) -> None:
+def test_the_interval_grows_up_to_two_seconds_and_shrinks_to_nothing(clock: SleepingClock) -> None:
     queue = module._Queue()
     grown, shrunk = [], []
     for _ in range(8):
@@ -312,7 +295,7 @@ def test_the_interval_grows_up_to_two_seconds_and_shrinks_to_nothing(clock: Cloc
     assert 0.02 <= shrunk[-1] < 0.0225
 
 
-def test_the_interval_is_forgotten_when_it_is_old(clock: Clock) -> None:
+def test_the_interval_is_forgotten_when_it_is_old(clock: SleepingClock) -> None:
     queue = module._Queue()
     for _ in range(8):
         queue.slow_down(await_turn(queue, clock))
@@ -323,7 +306,7 @@ def test_the_interval_is_forgotten_when_it_is_old(clock: Clock) -> None:
     assert clock.sleeps == []
 
 
-def test_turns_are_an_interval_apart(clock: Clock) -> None:
+def test_turns_are_an_interval_apart(clock: SleepingClock) -> None:
     queue = module._Queue()
     queue.slow_down(await_turn(queue, clock))
     assert await_turn(queue, clock) - 1000 == pytest.approx(0.25)
@@ -333,7 +316,7 @@ def test_turns_are_an_interval_apart(clock: Clock) -> None:
     assert len({*clock.sleeps}) > 10, "at random, since other drivers may share the limit"
 
 
-def test_requests_that_were_under_way_together_count_once(clock: Clock) -> None:
+def test_requests_that_were_under_way_together_count_once(clock: SleepingClock) -> None:
     queue = module._Queue()
     began = [await_turn(queue, clock) for _ in range(50)]
     for each in began[:20]:
@@ -352,7 +335,7 @@ def test_requests_that_were_under_way_together_count_once(clock: Clock) -> None:
     ("error", "interval"), [(ValueError(), 0.225), (Throttled(), 0.25)], ids=["quota", "outage"]
 )
 def test_an_answer_shortens_the_interval_even_if_it_is_an_error(
-    clock: Clock, in_call: None, error: Exception, interval: float
+    clock: SleepingClock, in_call: None, error: Exception, interval: float
 ) -> None:
     queue = module._Queue()
     queue.slow_down(await_turn(queue, clock))
@@ -382,7 +365,7 @@ def test_calls_that_arrive_at_the_same_time_do_not_wait_for_each_other(
 class Budget:
     """What a cloud allows: a token bucket, as EC2 has for RunInstances."""
 
-    clock: Clock
+    clock: SleepingClock
     size: float = 5
     refill: float = 2
     throttled: int = 0
@@ -401,7 +384,7 @@ class Budget:
 
 
 def test_a_cloud_that_allows_two_requests_a_second_gets_little_more(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: SleepingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty requests, of which five succeed at once, need 22.5 seconds at least."""
     monkeypatch.setattr(module, "random", Random(1))
