@@ -25,7 +25,7 @@ import (
 
 // concurrentSyncs is how many machines MCM creates, and how many it deletes, at the same time. A worker's call to the
 // driver lasts until the VM runs or is gone, so with MCM's default of 50, the 51st machine would wait for the first. A
-// waiting worker takes 20 KiB.
+// waiting worker takes 25 KiB.
 const concurrentSyncs = 500
 
 // releaseTimeout is the maximum duration of releasing the lease.
