@@ -4,12 +4,25 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cmi import waiting
-from tests.framework.rules_cases import ERRORS
+from tests.framework.rules_cases import ERRORS, KEYS, SCOPE
+from tests.framework.support import Keys, Scope
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The parts of a request that the rules need here."""
+
+    provider_spec: Scope = SCOPE
+    secrets: Keys = KEYS
+
+
+ASKED = Asked()
 
 
 def new_call(groups: dict[Any, Any]) -> waiting.ThreadCall:

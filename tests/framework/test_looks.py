@@ -28,7 +28,7 @@ from cmi.groups import scope_fields
 from cmi.looks import Looks
 from cmi.serving.options import ServerOptions
 from cmi.testing import serving
-from tests.framework.calls import Clock, begin, new_call
+from tests.framework.calls import ASKED, Asked, Clock, begin, new_call
 from tests.framework.rules_cases import (
     ERRORS,
     KEYS,
@@ -43,14 +43,6 @@ from tests.framework.support import Disk, Keys, Scope, Spec, StandIn, ask, reque
 from tests.support import PATIENCE, await_condition
 
 S = TypeVar("S", bound=Scope)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The parts of a request that the rules need here."""
-
-    provider_spec: Scope = SCOPE
-    secrets: Keys = KEYS
 
 
 @dataclass
@@ -178,7 +170,7 @@ class Server:
     def begin(
         self,
         act: Callable[[Looks[Scope, VM]], Any],
-        asked: Asked = Asked(),
+        asked: Asked = ASKED,
         session: type[CloudSession] = CloudSession,
     ) -> "Future[Any]":
         """Begin a call, and return a future with the result of `act`."""
@@ -532,7 +524,7 @@ def test_an_urgent_call_does_not_wait_for_one_that_backs_off(
 class Apart:
     """A call that differs from others, and may or may not share reads with them."""
 
-    asked: Asked = Asked()
+    asked: Asked = ASKED
     session: type[CloudSession] = CloudSession
 
 

@@ -15,12 +15,10 @@ from cmi import DeadlineExceeded, waiting
 from cmi import turns as module
 from cmi.groups import lock
 from cmi.turns import Turns
-from tests.framework.calls import Clock, begin, new_call
+from tests.framework.calls import ASKED, Asked, Clock, begin, new_call
 from tests.framework.rules_cases import KEYS, FakeSession, NotBegun, Throttled
-from tests.framework.test_looks import Asked
 from tests.support import PATIENCE, await_condition
 
-ASKED = Asked()
 OTHERS = Asked(secrets=KEYS.model_copy(update={"api_token": SecretStr("another")}))
 
 
